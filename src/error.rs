@@ -1,0 +1,458 @@
+//! What can go wrong, said once.
+//!
+//! [`Failure`] is one failed attempt, classified; [`Error`] is what the caller of the pool gets. What may be done
+//! after a failure is asked of its [`FailureClass`] and of nothing else: nobody reads a message twice.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::types::{AttemptRecord, FieldError, ProviderName, Reply, RequestId};
+
+/// The row of the failure table that an attempt's failure belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The key is wrong or revoked.
+    Auth,
+    /// The key may not do this, or not from here.
+    Permission,
+    /// Money or a long quota is used up.
+    QuotaExhausted,
+    /// Too many requests or tokens in a short window.
+    RateLimit,
+    /// The provider says it has no capacity.
+    Overloaded,
+    /// The provider broke: 500, 502, a page of HTML.
+    ServerError,
+    /// The provider, or a timer of ours, gave up waiting.
+    Timeout,
+    /// A local server is still loading the model.
+    ModelLoading,
+    /// The provider does not have this model.
+    ModelNotFound,
+    /// The prompt is longer than the model's window.
+    ContextLength,
+    /// The body, or the tokens of this one request, are over a fixed limit.
+    RequestTooLarge,
+    /// The provider refused the content.
+    ContentFilter,
+    /// The request is wrong and would be wrong everywhere.
+    InvalidRequest,
+    /// The model produced something its own server could not use.
+    ModelOutputInvalid,
+    /// The stream ended without saying that it was done.
+    StreamTruncated,
+    /// The reply could not be read: not JSON, empty, too large.
+    BadReply,
+    /// DNS, connect, TLS, reset.
+    Network,
+}
+
+/// Whose state a failure belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Caller,
+    Key,
+    Model,
+    Provider,
+}
+
+/// The answers of one row. `hard` counts on the provider's breaker.
+struct Answers {
+    hard: bool,
+    rate_signal: bool,
+    same_again: bool,
+    another: bool,
+    scope: Scope,
+}
+
+impl FailureClass {
+    /// The table. One row per class:
+    ///
+    /// | class | counts against the provider | rate signal | same provider again | another provider | scope |
+    /// |---|---|---|---|---|---|
+    /// | `auth` | no | no | no | yes | key |
+    /// | `permission` | no | no | no | yes | key |
+    /// | `quota_exhausted` | no | yes | no | yes | key |
+    /// | `rate_limit` | no | yes | yes | yes | key |
+    /// | `overloaded` | yes | no | yes | yes | provider |
+    /// | `server_error` | yes | no | yes | yes | provider |
+    /// | `timeout` | yes | no | yes | yes | provider |
+    /// | `model_loading` | no | no | yes | yes | provider |
+    /// | `model_not_found` | no | no | no | yes | model |
+    /// | `context_length` | no | no | no | no | caller |
+    /// | `request_too_large` | no | no | no | no | caller |
+    /// | `content_filter` | no | no | no | no | caller |
+    /// | `invalid_request` | no | no | no | no | caller |
+    /// | `model_output_invalid` | no | no | yes | yes | model |
+    /// | `stream_truncated` | yes | no | yes | yes | provider |
+    /// | `bad_reply` | yes | no | yes | yes | provider |
+    /// | `network` | yes | no | yes | yes | provider |
+    const fn answers(self) -> Answers {
+        const fn row(hard: bool, rate_signal: bool, same_again: bool, another: bool, scope: Scope) -> Answers {
+            Answers { hard, rate_signal, same_again, another, scope }
+        }
+        match self {
+            Self::Auth | Self::Permission => row(false, false, false, true, Scope::Key),
+            Self::QuotaExhausted => row(false, true, false, true, Scope::Key),
+            Self::RateLimit => row(false, true, true, true, Scope::Key),
+            Self::Overloaded
+            | Self::ServerError
+            | Self::Timeout
+            | Self::StreamTruncated
+            | Self::BadReply
+            | Self::Network => row(true, false, true, true, Scope::Provider),
+            Self::ModelLoading => row(false, false, true, true, Scope::Provider),
+            Self::ModelNotFound => row(false, false, false, true, Scope::Model),
+            Self::ContextLength | Self::RequestTooLarge | Self::ContentFilter | Self::InvalidRequest => {
+                row(false, false, false, false, Scope::Caller)
+            }
+            Self::ModelOutputInvalid => row(false, false, true, true, Scope::Model),
+        }
+    }
+
+    /// Does it count on the provider's breaker?
+    pub const fn counts_against_provider(self) -> bool {
+        self.answers().hard
+    }
+
+    /// Does it say that a limit is reached?
+    pub const fn is_rate_signal(self) -> bool {
+        self.answers().rate_signal
+    }
+
+    /// May the same provider be asked again with the same request?
+    pub const fn same_provider_again(self) -> bool {
+        self.answers().same_again
+    }
+
+    /// May another provider be asked?
+    pub const fn another_provider(self) -> bool {
+        self.answers().another
+    }
+
+    pub const fn scope(self) -> Scope {
+        self.answers().scope
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Permission => "permission",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::RateLimit => "rate_limit",
+            Self::Overloaded => "overloaded",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::ModelLoading => "model_loading",
+            Self::ModelNotFound => "model_not_found",
+            Self::ContextLength => "context_length",
+            Self::RequestTooLarge => "request_too_large",
+            Self::ContentFilter => "content_filter",
+            Self::InvalidRequest => "invalid_request",
+            Self::ModelOutputInvalid => "model_output_invalid",
+            Self::StreamTruncated => "stream_truncated",
+            Self::BadReply => "bad_reply",
+            Self::Network => "network",
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which timer fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Connect,
+    /// The whole attempt; in a stream, until its first content.
+    Attempt,
+    /// Between two contents of a stream.
+    ContentIdle,
+    /// The whole call.
+    Deadline,
+}
+
+impl Phase {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Attempt => "attempt",
+            Self::ContentIdle => "content_idle",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// One failed attempt, classified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// HTTP status, when there was a reply.
+    pub status: Option<u16>,
+    /// The provider's own code or type, when it sent one.
+    pub code: Option<String>,
+    /// The provider's own words, bounded; masked before anyone outside sees them.
+    pub message: String,
+    /// How long the provider asks to wait, from wherever it said so. Always finite and capped.
+    pub retry_after: Option<Duration>,
+    /// The provider's `x-should-retry`: governs asking the same provider again, nothing else.
+    pub should_retry: Option<bool>,
+    /// The timer that fired, for [`FailureClass::Timeout`] of our own making.
+    pub phase: Option<Phase>,
+}
+
+impl Failure {
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            status: None,
+            code: None,
+            message: message.into(),
+            retry_after: None,
+            should_retry: None,
+            phase: None,
+        }
+    }
+
+    pub fn timeout(phase: Phase, message: impl Into<String>) -> Self {
+        Self { phase: Some(phase), ..Self::new(FailureClass::Timeout, message) }
+    }
+
+    /// May the same provider be asked again with the same request? The provider's own word goes over the table's.
+    pub fn same_provider_again(&self) -> bool {
+        self.should_retry.unwrap_or_else(|| self.class.same_provider_again())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What went wrong below HTTP, or while reading a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportError {
+    pub kind: TransportErrorKind,
+    /// Without URL and without anything the caller configured as secret.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// DNS, TCP or proxy: no connection came about.
+    Connect,
+    ConnectTimeout,
+    Tls,
+    /// The connection broke before any byte of the reply.
+    Reset,
+    /// The connection broke while the body was read, or its framing or compression is wrong.
+    Body,
+    /// The body is larger than the bound.
+    TooLarge,
+    /// The request could not be built: a URL or header that HTTP cannot carry.
+    Request,
+}
+
+impl TransportError {
+    pub fn new(kind: TransportErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// One mistake in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// `providers[1].base_url`; empty for the document itself.
+    pub path: String,
+    /// What was found, what is allowed, how to mend it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// Why one provider could not be asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reason {
+    pub provider: ProviderName,
+    pub reason: String,
+}
+
+/// The error of a call or of the pool itself.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Context,
+}
+
+/// What kind of error; each has a class and a code of its own in JavaScript.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Bad options or configuration, with every problem.
+    Configuration { problems: Vec<Problem> },
+    /// Refused before sending.
+    InvalidRequest { field: String },
+    /// An upstream failure when nothing else is left, or the caller's fault as the upstream says it.
+    Provider { failure: Failure },
+    /// Every usable provider is limited; `reset` until the soonest is free, when known.
+    RateLimited { reset: Option<Duration>, failure: Option<Failure> },
+    /// Nobody is eligible.
+    NoProvider { reasons: Vec<Reason> },
+    /// A timer fired and nothing was left.
+    Timeout { phase: Phase, failure: Option<Failure> },
+    /// The stream was cut after content was delivered; `partial` is what had come.
+    StreamInterrupted { partial: Box<Reply>, failure: Failure },
+    /// The pool was shut down.
+    Closed,
+    /// The caller left.
+    Cancelled,
+    /// A defect of ours.
+    Internal,
+}
+
+/// Where in which call it happened.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    pub provider: Option<ProviderName>,
+    pub model: Option<String>,
+    pub request_id: Option<RequestId>,
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// Waits longer than this are cut to it: a year. A provider that says more means "not soon".
+pub const MAX_HINT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), context: Context::default() }))
+    }
+
+    pub fn configuration(problems: Vec<Problem>) -> Self {
+        let message = match problems.as_slice() {
+            [only] => format!("invalid configuration: {only}"),
+            many => {
+                let mut message = format!("invalid configuration, {} problems:", many.len());
+                for problem in many {
+                    message.push_str(&format!("\n  - {problem}"));
+                }
+                message
+            }
+        };
+        Self::new(ErrorKind::Configuration { problems }, message)
+    }
+
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the pool was shut down")
+    }
+
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.0.context = context;
+        self
+    }
+
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// The failure behind it, where an attempt failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.0.kind {
+            ErrorKind::Provider { failure } | ErrorKind::StreamInterrupted { failure, .. } => Some(failure),
+            ErrorKind::RateLimited { failure, .. } | ErrorKind::Timeout { failure, .. } => failure.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Would the same call have a chance a little later?
+    pub fn is_retryable(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::Provider { failure } => failure.same_provider_again() || failure.class.another_provider(),
+            ErrorKind::RateLimited { .. } | ErrorKind::Timeout { .. } | ErrorKind::StreamInterrupted { .. } => true,
+            ErrorKind::NoProvider { reasons } => !reasons.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// How long to wait before it has a chance, when anyone said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.0.kind {
+            ErrorKind::RateLimited { reset, .. } => *reset,
+            _ => self.failure().and_then(|failure| failure.retry_after),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        let message = format!("invalid request: {error}");
+        Self::new(ErrorKind::InvalidRequest { field: error.field }, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_own_fault_blames_nobody_and_goes_nowhere_else() {
+        for class in [FailureClass::InvalidRequest, FailureClass::ContentFilter, FailureClass::RequestTooLarge] {
+            assert!(!class.counts_against_provider() && !class.another_provider() && !class.same_provider_again());
+            assert_eq!(class.scope(), Scope::Caller);
+        }
+    }
+
+    #[test]
+    fn rate_signals_never_count_on_the_breaker() {
+        for class in [FailureClass::RateLimit, FailureClass::QuotaExhausted] {
+            assert!(class.is_rate_signal() && !class.counts_against_provider() && class.another_provider());
+        }
+    }
+
+    #[test]
+    fn the_providers_own_word_goes_over_the_table() {
+        let mut failure = Failure::new(FailureClass::ServerError, "broken");
+        assert!(failure.same_provider_again());
+        failure.should_retry = Some(false);
+        assert!(!failure.same_provider_again());
+    }
+}

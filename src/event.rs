@@ -1,0 +1,167 @@
+//! Everything worth telling. Events are built only when somebody listens: the emitter asks [`Interest`] first.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::types::{NanoUsd, ProviderName, RequestId, Usage};
+
+/// One event, in the shape JavaScript listeners see (`type` is the event's name there).
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    RequestSuccess {
+        request_id: RequestId,
+        provider: ProviderName,
+        model: String,
+        /// Which attempt of the call, counted from 1.
+        attempt: u32,
+        latency_ms: f64,
+        usage: Usage,
+        cost: Option<NanoUsd>,
+        /// Failed attempts of this call before it.
+        total_errors: u32,
+        excluded_providers: Vec<ProviderName>,
+    },
+    RequestError {
+        request_id: RequestId,
+        provider: ProviderName,
+        attempt: u32,
+        error: String,
+        error_class: &'static str,
+        status: Option<u16>,
+        retryable: bool,
+        excluded_providers: Vec<ProviderName>,
+    },
+    CircuitOpen {
+        provider: ProviderName,
+        reason: String,
+        /// Unix milliseconds of the first probe.
+        retry_at: u64,
+    },
+    CircuitHalfOpen {
+        provider: ProviderName,
+    },
+    CircuitClose {
+        provider: ProviderName,
+    },
+    RateLimited {
+        provider: ProviderName,
+        /// `requests_per_minute`, `requests_per_day`, or `upstream` when the provider said so.
+        kind: &'static str,
+        /// Unix milliseconds; `null` when nobody said.
+        reset_at: Option<u64>,
+    },
+    Debug {
+        message: String,
+    },
+}
+
+impl Event {
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::RequestSuccess { .. } => EventKind::RequestSuccess,
+            Self::RequestError { .. } => EventKind::RequestError,
+            Self::CircuitOpen { .. } => EventKind::CircuitOpen,
+            Self::CircuitHalfOpen { .. } => EventKind::CircuitHalfOpen,
+            Self::CircuitClose { .. } => EventKind::CircuitClose,
+            Self::RateLimited { .. } => EventKind::RateLimited,
+            Self::Debug { .. } => EventKind::Debug,
+        }
+    }
+}
+
+/// The kinds of events, as bits of an interest mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventKind {
+    RequestSuccess = 1 << 0,
+    RequestError = 1 << 1,
+    CircuitOpen = 1 << 2,
+    CircuitHalfOpen = 1 << 3,
+    CircuitClose = 1 << 4,
+    RateLimited = 1 << 5,
+    Debug = 1 << 6,
+}
+
+impl EventKind {
+    pub const ALL: [Self; 7] = [
+        Self::RequestSuccess,
+        Self::RequestError,
+        Self::CircuitOpen,
+        Self::CircuitHalfOpen,
+        Self::CircuitClose,
+        Self::RateLimited,
+        Self::Debug,
+    ];
+
+    /// The name a listener subscribes to.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestSuccess => "requestSuccess",
+            Self::RequestError => "requestError",
+            Self::CircuitOpen => "circuitOpen",
+            Self::CircuitHalfOpen => "circuitHalfOpen",
+            Self::CircuitClose => "circuitClose",
+            Self::RateLimited => "rateLimited",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// Which events somebody listens to. Shared by a pool and its listeners; read once per event, without a lock.
+#[derive(Debug, Default)]
+pub struct Interest(AtomicU32);
+
+impl Interest {
+    pub fn set(&self, kind: EventKind, wanted: bool) {
+        if wanted {
+            self.0.fetch_or(kind as u32, Ordering::Relaxed);
+        } else {
+            self.0.fetch_and(!(kind as u32), Ordering::Relaxed);
+        }
+    }
+
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.0.load(Ordering::Relaxed) & kind as u32 != 0
+    }
+
+    /// Nobody listens to anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The events of one call, in order, until they ride out with its completion.
+#[derive(Debug)]
+pub struct EventLog<'a> {
+    interest: &'a Interest,
+    events: Vec<Event>,
+}
+
+impl<'a> EventLog<'a> {
+    pub fn new(interest: &'a Interest) -> Self {
+        Self { interest, events: Vec::new() }
+    }
+
+    /// Builds and keeps the event, if somebody listens to its kind.
+    pub fn emit(&mut self, kind: EventKind, build: impl FnOnce() -> Event) {
+        if self.interest.wants(kind) {
+            self.events.push(build());
+        }
+    }
+
+    pub fn debug(&mut self, message: impl FnOnce() -> String) {
+        self.emit(EventKind::Debug, || Event::Debug { message: message() });
+    }
+
+    pub fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+}
+
+/// Milliseconds as JavaScript counts them.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

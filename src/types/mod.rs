@@ -1,0 +1,19 @@
+//! What a chat is, in nobody's dialect. Adapters translate from and to these types; everything else only reads them.
+
+mod ids;
+mod message;
+mod options;
+mod parse;
+mod reply;
+mod request;
+mod stream;
+mod usage;
+
+pub use ids::{ProviderName, RequestId};
+pub use message::{Content, FunctionCall, ImageUrl, Message, Part, Role, ToolCall};
+pub use options::CallOptions;
+pub use parse::{FieldError, ParsedCall, parse_call};
+pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
+pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};
+pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
+pub use usage::{NanoUsd, Usage};

@@ -1,0 +1,445 @@
+//! Reads one call from JSON: request fields and call options side by side, as the JavaScript face takes them.
+//!
+//! Whatever is wrong is refused before anything is sent, with the path of the field. The fast path parses once; only a
+//! text that fails is parsed again to learn where.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::ids::RequestId;
+use super::message::{Content, Message, Role};
+use super::options::CallOptions;
+use super::request::ChatRequest;
+
+/// A field of a request that cannot be taken, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Path in the caller's own words: `messages[2].role`. Empty when it is the whole request.
+    pub field: String,
+    pub message: String,
+}
+
+impl FieldError {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
+
+/// One call as it was asked for, with what had to be changed to take it.
+#[derive(Debug, Default)]
+pub struct ParsedCall {
+    pub request: ChatRequest,
+    pub options: CallOptions,
+    pub stream: bool,
+    pub warnings: Vec<String>,
+}
+
+/// Longest wait a call may ask for: a year. Larger numbers saturate here, so that no deadline overflows the clock.
+const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Reads and checks a call.
+///
+/// A lone surrogate (half of a character that JavaScript strings can hold and UTF-8 cannot) becomes U+FFFD with a
+/// warning; a NUL passes.
+pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
+    let (json, replaced) = replace_lone_surrogates(json);
+    let mut call: ParsedCall = match serde_json::from_str(&json) {
+        Ok(call) => call,
+        Err(_) => return Err(explain(&json)),
+    };
+    if replaced > 0 {
+        call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
+    }
+    check(&call.request)?;
+    Ok(call)
+}
+
+/// Parses once more, keeping track of the path.
+fn explain(json: &str) -> FieldError {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    match serde_path_to_error::deserialize::<_, ParsedCall>(&mut deserializer) {
+        Ok(_) => FieldError::new("", "the request is not a JSON object"),
+        Err(error) => {
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            // serde_json ends its messages with a position in a text the caller never saw.
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(said, _)| said);
+            match message.split_once(UNKNOWN_FIELD) {
+                Some((_, rest)) => FieldError::new(join(&path, rest.split('`').nth(1).unwrap_or_default()), message),
+                None => FieldError::new(if path == "." { "" } else { &path }, message),
+            }
+        }
+    }
+}
+
+/// How serde words a field that a type does not have; our own map visitor words it the same.
+const UNKNOWN_FIELD: &str = "unknown field ";
+
+fn join(path: &str, field: &str) -> String {
+    // serde reports the path with or without the unknown key itself, depending on the kind of map.
+    if path == "." || path.is_empty() {
+        field.to_owned()
+    } else if path == field || path.ends_with(&format!(".{field}")) {
+        path.to_owned()
+    } else {
+        format!("{path}.{field}")
+    }
+}
+
+/// `JSON.stringify` writes a lone surrogate as an escape (a pair is written as the character), which no JSON reader
+/// that produces UTF-8 can take.
+fn replace_lone_surrogates(json: &str) -> (Cow<'_, str>, usize) {
+    let bytes = json.as_bytes();
+    if !json.contains("\\ud") && !json.contains("\\uD") {
+        return (Cow::Borrowed(json), 0);
+    }
+    let surrogate = |at: usize, low: bool| -> bool {
+        let Some(escape) = bytes.get(at..at + 6) else { return false };
+        let third = escape[3].to_ascii_lowercase();
+        escape[0] == b'\\'
+            && escape[1] == b'u'
+            && escape[2].eq_ignore_ascii_case(&b'd')
+            && escape[4].is_ascii_hexdigit()
+            && escape[5].is_ascii_hexdigit()
+            && if low { matches!(third, b'c'..=b'f') } else { matches!(third, b'8' | b'9' | b'a' | b'b') }
+    };
+    let mut out = String::with_capacity(json.len());
+    let mut replaced = 0;
+    let mut copied = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+        } else if surrogate(at, false) && surrogate(at + 6, true) {
+            at += 12;
+        } else if surrogate(at, false) || surrogate(at, true) {
+            out.push_str(&json[copied..at]);
+            out.push('\u{FFFD}');
+            at += 6;
+            copied = at;
+            replaced += 1;
+        } else {
+            at += 2; // any other escape: the character after the backslash is not the start of one
+        }
+    }
+    out.push_str(&json[copied.min(json.len())..]);
+    (Cow::Owned(out), replaced)
+}
+
+/// What a type cannot say: emptiness, ranges, and which fields a role needs.
+fn check(request: &ChatRequest) -> Result<(), FieldError> {
+    if request.messages.is_empty() {
+        return Err(FieldError::new("messages", "must be an array with at least one message"));
+    }
+    for (index, message) in request.messages.iter().enumerate() {
+        check_message(index, message)?;
+    }
+    // Ranges of OpenAI's chat API, whose fields these are.
+    for (field, value, low, high) in [
+        ("temperature", request.temperature, 0.0, 2.0),
+        ("top_p", request.top_p, 0.0, 1.0),
+        ("presence_penalty", request.presence_penalty, -2.0, 2.0),
+        ("frequency_penalty", request.frequency_penalty, -2.0, 2.0),
+    ] {
+        if let Some(value) = value
+            && !(low..=high).contains(&value)
+        {
+            return Err(FieldError::new(field, format!("must be between {low} and {high}, found {value}")));
+        }
+    }
+    if request.max_tokens == Some(0) {
+        return Err(FieldError::new("max_tokens", "must be at least 1"));
+    }
+    for (index, tool) in request.tools.iter().enumerate() {
+        if tool.kind != "function" {
+            return Err(FieldError::new(format!("tools[{index}].type"), "must be \"function\""));
+        }
+        if tool.function.name.is_empty() {
+            return Err(FieldError::new(format!("tools[{index}].function.name"), "must not be empty"));
+        }
+    }
+    Ok(())
+}
+
+fn check_message(index: usize, message: &Message) -> Result<(), FieldError> {
+    let at = |field: &str| format!("messages[{index}].{field}");
+    if let Content::Parts(parts) = &message.content
+        && parts.is_empty()
+    {
+        return Err(FieldError::new(at("content"), "must have at least one part"));
+    }
+    let silent = message.content == Content::Empty;
+    match message.role {
+        Role::Assistant if silent && message.tool_calls.is_empty() && message.refusal.is_none() => {
+            Err(FieldError::new(at("content"), "an assistant message needs content, tool_calls or refusal"))
+        }
+        Role::Assistant => Ok(()),
+        _ if !message.tool_calls.is_empty() => {
+            Err(FieldError::new(at("tool_calls"), "only an assistant message may have tool calls"))
+        }
+        _ if silent => Err(FieldError::new(at("content"), "is missing")),
+        Role::Tool if message.tool_call_id.as_deref().unwrap_or_default().is_empty() => {
+            Err(FieldError::new(at("tool_call_id"), "a tool message must say which call it answers"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'de> Deserialize<'de> for ParsedCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(CallVisitor)
+    }
+}
+
+struct CallVisitor;
+
+impl<'de> Visitor<'de> for CallVisitor {
+    type Value = ParsedCall;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedCall, A::Error> {
+        let mut call = ParsedCall::default();
+        let ParsedCall { request, options, stream, .. } = &mut call;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "messages" => {
+                    // `null` is the empty list, which `check` refuses by name.
+                    request.messages = map.next_value::<Option<Vec<Message>>>()?.unwrap_or_default();
+                }
+                "model" => request.model = map.next_value()?,
+                "temperature" => request.temperature = map.next_value()?,
+                "top_p" => request.top_p = map.next_value()?,
+                "presence_penalty" => request.presence_penalty = map.next_value()?,
+                "frequency_penalty" => request.frequency_penalty = map.next_value()?,
+                "max_tokens" | "max_completion_tokens" => request.max_tokens = map.next_value()?,
+                "stop" => request.stop = map.next_value::<Option<Stop>>()?.map(Stop::into_list).unwrap_or_default(),
+                "seed" => request.seed = map.next_value()?,
+                "tools" => request.tools = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "tool_choice" => request.tool_choice = map.next_value()?,
+                "parallel_tool_calls" => request.parallel_tool_calls = map.next_value()?,
+                "response_format" => request.response_format = map.next_value()?,
+                "reasoning_effort" => request.reasoning_effort = map.next_value()?,
+                "user" => request.user = map.next_value()?,
+                "metadata" => request.metadata = map.next_value()?,
+                "extra_body" => {
+                    request.extra_body =
+                        map.next_value::<Option<BTreeMap<String, Map<String, Value>>>>()?.unwrap_or_default();
+                }
+                "n" => drop(map.next_value::<Option<OneAnswer>>()?),
+                "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
+                // The pool asks for usage in every stream by itself.
+                "stream_options" => drop(map.next_value::<Value>()?),
+                "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+                "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+                "maxRetries" => options.max_retries = map.next_value()?,
+                "failover" => options.failover = map.next_value()?,
+                "providers" => options.providers = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "requestId" => {
+                    options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
+                }
+                "headers" => {
+                    options.headers = map
+                        .next_value::<Option<BTreeMap<String, String>>>()?
+                        .unwrap_or_default()
+                        .into_iter()
+                        .collect();
+                }
+                other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
+                    request.openai_fields.insert(other.to_owned(), map.next_value()?);
+                }
+                other => return Err(unknown_field(other)),
+            }
+        }
+        Ok(call)
+    }
+}
+
+/// Every name a call may carry, for "did you mean".
+const KNOWN: &[&str] = &[
+    "messages",
+    "model",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "seed",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "user",
+    "metadata",
+    "extra_body",
+    "stream",
+    "timeout",
+    "deadline",
+    "maxRetries",
+    "failover",
+    "providers",
+    "requestId",
+    "headers",
+    "signal",
+];
+
+fn unknown_field<E: de::Error>(name: &str) -> E {
+    let close = KNOWN
+        .iter()
+        .chain(ChatRequest::OPENAI_FIELDS)
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.85);
+    match close {
+        Some((_, known)) => E::custom(format!("{UNKNOWN_FIELD}`{name}`; did you mean `{known}`?")),
+        None => E::custom(format!(
+            "{UNKNOWN_FIELD}`{name}`; what only one provider type knows goes into extra_body: {{ \"<type>\": {{ … }} }}"
+        )),
+    }
+}
+
+/// `stop` is one string or a list.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
+enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Stop {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(stop) => vec![stop],
+            Self::Many(stops) => stops,
+        }
+    }
+}
+
+/// `n`: a pool that chooses providers answers once.
+struct OneAnswer;
+
+impl<'de> Deserialize<'de> for OneAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            1 => Ok(Self),
+            n => Err(de::Error::custom(format!("must be 1: a call has one answer, found {n}"))),
+        }
+    }
+}
+
+/// A duration in milliseconds, fractions allowed.
+struct Millis(Duration);
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let millis = f64::deserialize(deserializer)?;
+        if !(millis >= 0.0) {
+            return Err(de::Error::custom(format!("must be milliseconds, 0 or more, found {millis}")));
+        }
+        let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or(MAX_WAIT);
+        Ok(Self(duration.min(MAX_WAIT)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> FieldError {
+        match parse_call(json) {
+            Ok(call) => panic!("accepted: {call:?}"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn request_fields_and_options_stand_side_by_side() {
+        let call = parse_call(
+            r#"{"messages":[{"role":"user","content":"hi"}],"max_completion_tokens":7,"stop":"x","timeout":0,
+                "maxRetries":0,"logprobs":true,"requestId":"r1","stream":true}"#,
+        )
+        .expect("valid");
+        assert_eq!(call.request.max_tokens, Some(7));
+        assert_eq!(call.request.stop, ["x"]);
+        assert_eq!(call.options.timeout, Some(Duration::ZERO));
+        assert_eq!(call.options.max_retries, Some(0));
+        assert_eq!(call.request.openai_fields["logprobs"], true);
+        assert!(call.stream);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        for (json, field) in [
+            (r#"{}"#, "messages"),
+            (r#"{"messages":[]}"#, "messages"),
+            (r#"{"messages":null}"#, "messages"),
+            (r#"{"messages":"hi"}"#, "messages"),
+            (r#"{"messages":[{"role":"wizard","content":"hi"}]}"#, "messages[0].role"),
+            (r#"{"messages":[{"content":"hi"}]}"#, "messages[0]"),
+            (r#"{"messages":[{"role":"user"}]}"#, "messages[0].content"),
+            (r#"{"messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
+            (r#"{"messages":[{"role":"user","content":[]}]}"#, "messages[0].content"),
+            (r#"{"messages":[{"role":"user","content":"a"},{"role":"tool","content":"b"}]}"#, "messages[1].tool_call_id"),
+            (r#"{"messages":[{"role":"user","content":"a","__proto__":{"x":1}}]}"#, "messages[0].__proto__"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"__proto__":{"x":1}}"#, "__proto__"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"temperature":"hot"}"#, "temperature"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"temperature":3}"#, "temperature"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"max_tokens":0}"#, "max_tokens"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"timeout":-1}"#, "timeout"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"n":2}"#, "n"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"tool_choice":"perhaps"}"#, "tool_choice"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"xml"}}"#, "response_format"),
+            (r#"[1]"#, ""),
+            (r#"null"#, ""),
+        ] {
+            assert_eq!(refused(json).field, field, "{json}: {:?}", refused(json));
+        }
+    }
+
+    #[test]
+    fn a_typo_is_refused_with_the_right_name() {
+        let error = refused(r#"{"messages":[{"role":"user","content":"a"}],"max_token":5}"#);
+        assert!(error.message.contains("did you mean `max_tokens`"), "{error}");
+    }
+
+    #[test]
+    fn a_lone_surrogate_becomes_a_replacement_character_and_a_warning() {
+        let call = parse_call(r#"{"messages":[{"role":"user","content":"a\ud800b \udc00 \ud83d\ude00 \\ud800"}]}"#)
+            .expect("valid");
+        assert_eq!(call.request.messages[0].content.plain_text(), "a\u{FFFD}b \u{FFFD} 😀 \\ud800");
+        assert_eq!(call.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_nul_passes() {
+        let call = parse_call(r#"{"messages":[{"role":"user","content":"a\u0000b"}]}"#).expect("valid");
+        assert_eq!(call.request.messages[0].content.plain_text(), "a\0b");
+    }
+
+    #[test]
+    fn absurd_times_saturate() {
+        let call = parse_call(r#"{"messages":[{"role":"user","content":"a"}],"deadline":1e300}"#).expect("valid");
+        assert_eq!(call.options.deadline, Some(MAX_WAIT));
+    }
+}

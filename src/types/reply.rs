@@ -1,0 +1,140 @@
+//! What comes back: the reply as an adapter read it, and the answer the caller gets with its trail.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::ids::{ProviderName, RequestId};
+use super::message::ToolCall;
+use super::usage::{NanoUsd, Usage};
+
+/// Why the model stopped, in one vocabulary. An upstream that says it failed is a failure, never one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    Stop,
+    Length,
+    ToolCalls,
+    ContentFilter,
+    /// Anything a provider may invent; the raw word stands beside it.
+    #[default]
+    Other,
+}
+
+impl FinishReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One provider's answer, decoded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reply {
+    /// Empty when the provider sent none.
+    pub id: String,
+    /// The model that answered, as the provider names it; empty when it sent none.
+    pub model: String,
+    /// Unix seconds; 0 when the provider sent none.
+    pub created: u64,
+    pub content: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub refusal: Option<String>,
+    pub reasoning: Option<String>,
+    pub finish_reason: FinishReason,
+    pub raw_finish_reason: Option<String>,
+    /// `None` when the provider reported nothing.
+    pub usage: Option<Usage>,
+}
+
+impl Reply {
+    /// Said it was done and said nothing: no text, call, refusal or reasoning. Such a reply is a failure, not an answer.
+    pub fn is_empty_stop(&self) -> bool {
+        self.finish_reason == FinishReason::Stop
+            && self.content.is_empty()
+            && self.tool_calls.is_empty()
+            && self.refusal.is_none()
+            && self.reasoning.as_deref().unwrap_or_default().is_empty()
+    }
+}
+
+/// The answer of a run.
+#[derive(Debug, Clone)]
+pub struct ChatResponse {
+    pub reply: Reply,
+    /// Reported by the provider, or counted here and marked so.
+    pub usage: Usage,
+    /// `None`: no price is known for this model. Unknown is never zero.
+    pub cost: Option<NanoUsd>,
+    pub provider: ProviderName,
+    pub request_id: RequestId,
+    /// From the call to its answer.
+    pub latency: Duration,
+    /// Everything of the request that the provider could not take as it was.
+    pub warnings: Vec<String>,
+    /// Every try, in order, and every refusal that sent nothing.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// One line of the trail.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRecord {
+    pub provider: ProviderName,
+    /// The model that was asked for, as the provider names it.
+    pub model: String,
+    /// Which of the provider's keys, counted from 0; `null` where none was used.
+    pub key_index: Option<u32>,
+    pub outcome: AttemptOutcome,
+    /// The row of the failure table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(rename = "latencyMs", serialize_with = "as_millis")]
+    pub latency: Duration,
+    /// Time spent waiting before this line: backoff or a limit.
+    #[serde(rename = "waitedMs", serialize_with = "as_millis")]
+    pub waited: Duration,
+}
+
+/// How one line of the trail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    Success,
+    Failure,
+    /// The caller left, or a deadline of the call passed while the attempt ran.
+    Cancelled,
+    /// Nothing was sent: the breaker is open.
+    BreakerOpen,
+    /// Nothing was sent: a limit of requests is reached.
+    RateLimited,
+    /// Nothing was sent: the key rests after an authentication, quota or rate answer.
+    KeyCooling,
+    /// Nothing was sent: the pool's retry budget is spent.
+    RetryBudget,
+}
+
+impl AttemptOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Cancelled => "cancelled",
+            Self::BreakerOpen => "breaker_open",
+            Self::RateLimited => "rate_limited",
+            Self::KeyCooling => "key_cooling",
+            Self::RetryBudget => "retry_budget",
+        }
+    }
+}
+
+fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64() * 1e3)
+}

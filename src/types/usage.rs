@@ -1,0 +1,55 @@
+//! Tokens and money, in one meaning for every provider.
+
+use serde::Serialize;
+
+/// Tokens of one answer.
+///
+/// `prompt_tokens` includes the cached part and `completion_tokens` includes reasoning, whatever the provider's own
+/// habit is; otherwise costs would be wrong by the cached or the reasoning share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub total_tokens: u64,
+    /// Part of `prompt_tokens` that the provider read from its prompt cache.
+    pub cached_tokens: u64,
+    /// Part of `prompt_tokens` that the provider wrote into its prompt cache.
+    pub cache_write_tokens: u64,
+    /// Part of `completion_tokens` spent on reasoning.
+    pub reasoning_tokens: u64,
+    /// True when the provider reported nothing and the pool counted by itself.
+    pub estimated: bool,
+}
+
+impl Usage {
+    /// Usage as reported: the total is the sum, because some providers send none and some leave reasoning out of it.
+    pub fn reported(prompt_tokens: u64, completion_tokens: u64) -> Self {
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            ..Self::default()
+        }
+    }
+}
+
+/// Money as an integer: one unit is a billionth of a US dollar. Sums of floats drift; sums of these do not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NanoUsd(pub u64);
+
+impl NanoUsd {
+    /// For display and for JavaScript only; never add the results.
+    pub fn as_usd(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Serialize for NanoUsd {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.as_usd())
+    }
+}
