@@ -1,5 +1,6 @@
 //! Everything worth telling. Events are built only when somebody listens: the emitter asks [`Interest`] first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -135,13 +136,13 @@ impl Interest {
 
 /// The events of one call, in order, until they ride out with its completion.
 #[derive(Debug)]
-pub struct EventLog<'a> {
-    interest: &'a Interest,
+pub struct EventLog {
+    interest: Arc<Interest>,
     events: Vec<Event>,
 }
 
-impl<'a> EventLog<'a> {
-    pub fn new(interest: &'a Interest) -> Self {
+impl EventLog {
+    pub fn new(interest: Arc<Interest>) -> Self {
         Self { interest, events: Vec::new() }
     }
 
@@ -156,8 +157,9 @@ impl<'a> EventLog<'a> {
         self.emit(EventKind::Debug, || Event::Debug { message: message() });
     }
 
-    pub fn into_events(self) -> Vec<Event> {
-        self.events
+    /// Hands over what was gathered and starts anew.
+    pub fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 }
 

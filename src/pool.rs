@@ -1,1 +1,175 @@
-//! pool
+//! The Rust face of a pool: calls go in, answers come out, and a shutdown that neither loses nor leaks a call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::config::{Config, Settings};
+use crate::engine::{ChatStream, Clients, Completed, Engine, Roster};
+use crate::error::Error;
+use crate::event::{Event, EventLog, Interest};
+use crate::time;
+use crate::types::{CallOptions, ChatRequest, ChatResponse, StreamEvent};
+
+/// A pool of providers in force. Cheap to clone; clones are the same pool.
+#[derive(Clone)]
+pub struct Pool {
+    engine: Arc<Engine>,
+    interest: Arc<Interest>,
+    /// Counts calls, and refuses new ones once it is closed.
+    calls: TaskTracker,
+    /// Ends the calls that a shutdown does not wait for any longer.
+    ending: CancellationToken,
+}
+
+impl Pool {
+    /// Starts a pool over real HTTP. May read certificate files, so it belongs on a thread that may block.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    pub fn start(config: Config, settings: &Settings, interest: Arc<Interest>) -> Result<Self, Error> {
+        Self::with_clients(config, settings, interest, &Clients::http())
+    }
+
+    /// The same over transports of the caller's making.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    pub fn with_clients(
+        config: Config,
+        settings: &Settings,
+        interest: Arc<Interest>,
+        clients: &Clients,
+    ) -> Result<Self, Error> {
+        let roster = Roster::build(config, settings, clients)?;
+        Ok(Self {
+            engine: Arc::new(Engine::new(roster, Arc::clone(&interest), settings.history_limit as usize)),
+            interest,
+            calls: TaskTracker::new(),
+            ending: CancellationToken::new(),
+        })
+    }
+
+    /// Health, statistics, priorities, breakers.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Answers a request by the best provider that can.
+    ///
+    /// # Errors
+    /// See [`crate::error::ErrorKind`]; every error carries the trail of what was tried.
+    pub async fn chat(&self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
+        self.chat_until(request, options, Vec::new(), std::future::pending()).await.result
+    }
+
+    /// The same, given up when `cancelled` resolves. `warnings` are those the caller's own reading of the request gave.
+    pub async fn chat_until(
+        &self,
+        request: &ChatRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<ChatResponse> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(_call) => self.race(self.engine.chat(request, options, warnings, &mut log), cancelled).await,
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    /// Opens a stream; it resolves at the first content, and until then every failure fails over.
+    pub async fn stream_until(
+        &self,
+        request: Arc<ChatRequest>,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<PoolStream> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(call) => self
+                .race(self.engine.stream(request, options, warnings, &mut log), cancelled)
+                .await
+                .map(|stream| PoolStream { stream: Some(stream), ending: self.ending.clone(), _call: call }),
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    fn enter(&self) -> Result<TaskTrackerToken, Error> {
+        // The token first: a shutdown that closes in between then waits for this call's refusal.
+        let call = self.calls.token();
+        if self.calls.is_closed() { Err(Error::closed()) } else { Ok(call) }
+    }
+
+    async fn race<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            // In this order: an answer that is here goes over a cancellation that came with it.
+            biased;
+            result = call => result,
+            () = cancelled => Err(Error::cancelled()),
+            () = self.ending.cancelled() => Err(Error::closed()),
+        }
+    }
+
+    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone. Idempotent.
+    pub async fn shutdown(&self, drain: Duration) {
+        self.calls.close();
+        let drained = time::until(Some(time::now().mono + drain), self.calls.wait()).await;
+        if drained.is_err() {
+            self.ending.cancel();
+            self.calls.wait().await;
+        }
+    }
+}
+
+/// A stream that ends with its pool.
+pub struct PoolStream {
+    /// `None` after the pool ended it.
+    stream: Option<ChatStream>,
+    ending: CancellationToken,
+    _call: TaskTrackerToken,
+}
+
+impl PoolStream {
+    /// The next event; `None` at the end of a complete stream. After an error there is nothing more.
+    pub async fn next(&mut self) -> Option<Result<StreamEvent, Error>> {
+        let stream = self.stream.as_mut()?;
+        tokio::select! {
+            biased;
+            event = stream.next() => event,
+            () = self.ending.cancelled() => {
+                self.stream = None;
+                Some(Err(Error::closed()))
+            }
+        }
+    }
+
+    /// An event that is here already.
+    pub fn next_ready(&mut self) -> Option<StreamEvent> {
+        self.stream.as_mut()?.next_ready()
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.stream.as_mut().map(ChatStream::take_events).unwrap_or_default()
+    }
+
+    /// Who answers, and the model that was asked for.
+    pub fn source(&self) -> Option<(&str, &str)> {
+        self.stream.as_ref().map(|stream| (stream.provider().as_str(), stream.model()))
+    }
+
+    /// The whole answer, once the stream has ended well.
+    pub fn into_response(self) -> Option<ChatResponse> {
+        self.stream?.into_response()
+    }
+}

@@ -20,10 +20,9 @@ pub fn now() -> Now {
     Now { mono: Instant::now(), unix_ms: unix_ms() }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Waits until `deadline`; a deadline that has passed returns at once.

@@ -1,1 +1,231 @@
-//! config
+//! What a pool is told: providers, routing and bounds, from a file or an object, below the options of its constructor.
+//!
+//! A configuration has two forms. The *raw* form (`raw.rs`) is what was written, key by key; the *checked* form
+//! ([`Config`]) is what the engine runs on: defaults in, units gone, options of the constructor applied, environment
+//! read. Between them stands one check that reports every problem at once, each with its path. There is no third form
+//! and no way around the check, so whoever holds a [`Config`] need not ask whether it makes sense.
+//!
+//! Order of precedence: option of the constructor, then the configuration, then the default.
+//!
+//! Secrets: keys are [`Secret`]s; values of keys, headers and URLs appear in no problem, no warning and no `Debug`.
+
+mod check;
+mod env;
+mod file;
+mod nearest;
+mod network;
+mod parse;
+mod provider;
+mod raw;
+mod secret;
+mod section;
+mod settings;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use env::Environment;
+pub use file::read_file;
+pub use secret::{MASK, Secret};
+pub use settings::{Settings, Source};
+
+use crate::adapter::{EndpointParams, Service};
+use crate::cost::Prices;
+use crate::error::{Error, Problem};
+use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams};
+use crate::transport::ClientParams;
+use crate::types::ProviderName;
+
+/// A checked configuration.
+///
+/// ```
+/// use llmpool::config::{Config, Environment, Settings, Source};
+///
+/// let text = r#"{ "providers": [
+///     // the key comes from the environment
+///     { "name": "main", "type": "openai", "model": "gpt-4o", "api_key": "${OPENAI_API_KEY}" },
+/// ] }"#;
+/// let environment = Environment::from_map([("OPENAI_API_KEY", "sk-1")]);
+/// let settings = Settings::new(Source::File("config.json".into()));
+/// let config = Config::load_text(text, &environment, &settings)?;
+/// assert_eq!(config.providers[0].priority, 1);
+/// # Ok::<(), llmpool::error::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// At least one, in the order written.
+    pub providers: Vec<ProviderConfig>,
+    pub routing: RoutingConfig,
+    pub qos: QosConfig,
+    /// One attempt, where the provider says nothing.
+    pub timeout: Duration,
+    /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].
+    pub deadline: Duration,
+    /// What is allowed but probably not meant, each with its path.
+    pub warnings: Vec<String>,
+}
+
+/// One provider. Two that are equal may share all live state: that is how a reload decides what survives.
+#[derive(Clone, PartialEq)]
+pub struct ProviderConfig {
+    pub name: ProviderName,
+    pub service: &'static Service,
+    /// Asked for when a call names no model.
+    pub model: String,
+    /// Alias → the service's own name.
+    pub models: BTreeMap<String, String>,
+    /// Without repetition; empty only where the service needs none.
+    pub keys: Vec<Secret>,
+    /// Lower is asked first.
+    pub priority: u32,
+    pub enabled: bool,
+    /// `None`: the service's own.
+    pub base_url: Option<String>,
+    pub allow_http: bool,
+    /// Values may be secrets.
+    pub headers: Vec<(String, String)>,
+    pub organization: Option<String>,
+    pub project: Option<String>,
+    pub max_tokens: Option<u32>,
+    pub temperature: Option<f64>,
+    /// One attempt; `None`: the pool's.
+    pub timeout: Option<Duration>,
+    pub rate: RateParams,
+    /// With the pool's part in it; a threshold of 0 is no breaker.
+    pub breaker: BreakerParams,
+    /// `None`: unknown.
+    pub prices: Option<Prices>,
+    /// With the environment in it.
+    pub client: ClientParams,
+}
+
+/// Who is asked, how often, and how long a call waits for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutingConfig {
+    pub behaviour: Behaviour,
+    /// Further attempts after every eligible provider was asked once.
+    pub max_retries: u32,
+    pub backoff: BackoffParams,
+    pub enable_failover: bool,
+    /// Already in every provider's [`BreakerParams`].
+    pub enable_circuit_breaker: bool,
+    /// 0: a call never waits for capacity.
+    pub queue_timeout: Duration,
+    /// Calls that may wait at once.
+    pub max_queue: usize,
+    pub retry_budget: RetryBudgetParams,
+    /// Fixes random choices.
+    pub seed: Option<u64>,
+}
+
+/// Bounds that no call passes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QosConfig {
+    pub max_deadline: Duration,
+    pub max_prompt_bytes: usize,
+    /// After decompression.
+    pub max_response_bytes: usize,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the source and checks it. A file is read on a tokio runtime.
+    pub async fn load(source: &Source, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
+        match source {
+            Source::File(path) => {
+                let text = read_file(path).await.map_err(|problem| Error::configuration(vec![problem]))?;
+                Self::load_text(&text, environment, settings)
+            }
+            Source::Inline(value) => Self::load_value(value, environment, settings),
+        }
+    }
+
+    /// Checks a JSON text with comments; problems say line and column.
+    pub fn load_text(text: &str, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
+        let checked = parse::parse(text).and_then(|value| {
+            check::config(&value, environment, settings).map_err(|mut problems: Vec<Problem>| {
+                parse::locate(text, &mut problems);
+                problems
+            })
+        });
+        checked.map_err(Error::configuration)
+    }
+
+    pub fn load_value(value: &Value, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
+        check::config(value, environment, settings).map_err(Error::configuration)
+    }
+}
+
+// === impl ProviderConfig ===
+
+impl ProviderConfig {
+    /// The part that the wire needs.
+    pub fn endpoint_params(&self) -> EndpointParams {
+        EndpointParams {
+            service: self.service,
+            base_url: self.base_url.clone(),
+            headers: self.headers.clone(),
+            organization: self.organization.clone(),
+            project: self.project.clone(),
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+        }
+    }
+}
+
+impl fmt::Debug for ProviderConfig {
+    /// Header values, and whatever a URL carries beside its host and path, are masked like keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            service,
+            model,
+            models,
+            keys,
+            priority,
+            enabled,
+            base_url,
+            allow_http,
+            headers,
+            organization,
+            project,
+            max_tokens,
+            temperature,
+            timeout,
+            rate,
+            breaker,
+            prices,
+            client,
+        } = self;
+        let headers: BTreeMap<_, _> = headers.iter().map(|(name, _)| (name, MASK)).collect();
+        f.debug_struct("ProviderConfig")
+            .field("name", name)
+            .field("service", &service.name)
+            .field("model", model)
+            .field("models", models)
+            .field("keys", keys)
+            .field("priority", priority)
+            .field("enabled", enabled)
+            .field("base_url", &base_url.as_deref().map(network::without_secrets))
+            .field("allow_http", allow_http)
+            .field("headers", &headers)
+            .field("organization", organization)
+            .field("project", project)
+            .field("max_tokens", max_tokens)
+            .field("temperature", temperature)
+            .field("timeout", timeout)
+            .field("rate", rate)
+            .field("breaker", breaker)
+            .field("prices", prices)
+            .field("client", client)
+            .finish()
+    }
+}

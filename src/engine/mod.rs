@@ -1,1 +1,110 @@
-//! engine
+//! The only place where the leaves meet: a request goes down `run → provider → attempt → transport` and its answer
+//! comes back up the same line.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `roster` | which providers exist; immutable, swapped whole |
+//! | `provider` | may this provider be asked now? ([`Provider::admit`]) |
+//! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
+//! | `attempt` | one try: encode, send, wait under the timers, read, classify |
+//! | `run` | one call: who is asked next, what is waited for, when it is over |
+//! | `stream` | a stream after its first content |
+//! | `mask` | what of an upstream's words may leave the pool |
+//! | `snapshot` | what the pool shows of itself |
+
+mod attempt;
+mod mask;
+mod permit;
+mod provider;
+mod roster;
+mod run;
+mod snapshot;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::event::Interest;
+use crate::metrics::PoolTally;
+use crate::policy::RetryBudget;
+use crate::time;
+
+pub use provider::Provider;
+pub use roster::{Clients, Roster};
+pub use run::Completed;
+pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
+pub use stream::ChatStream;
+
+/// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
+pub struct Engine {
+    roster: ArcSwap<Roster>,
+    interest: Arc<Interest>,
+    budget: Mutex<RetryBudget>,
+    random: Mutex<fastrand::Rng>,
+    tally: Mutex<PoolTally>,
+    /// Calls that wait for capacity right now.
+    waiting: AtomicUsize,
+}
+
+impl Engine {
+    pub fn new(roster: Roster, interest: Arc<Interest>, history_limit: usize) -> Self {
+        let routing = roster.routing();
+        let random = routing.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Self {
+            budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
+            random: Mutex::new(random),
+            tally: Mutex::new(PoolTally::new(history_limit)),
+            roster: ArcSwap::from_pointee(roster),
+            interest,
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The roster in force. A call keeps the one it began with.
+    pub fn roster(&self) -> Guard<Arc<Roster>> {
+        self.roster.load()
+    }
+
+    /// Closes every breaker that is not closed, or only the named provider's; says which.
+    pub fn reset_circuit_breakers(&self, name: Option<&str>) -> Vec<String> {
+        self.roster()
+            .providers()
+            .iter()
+            .filter(|provider| name.is_none_or(|name| provider.name().as_str() == name))
+            .filter(|provider| provider.reset_breaker())
+            .map(|provider| provider.name().to_string())
+            .collect()
+    }
+
+    /// Moves a provider to another priority; `false` when there is none of that name.
+    pub fn set_priority(&self, name: &str, priority: u32) -> bool {
+        match self.roster().find(name) {
+            Some(provider) => {
+                provider.set_priority(priority);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn stats(&self) -> PoolStats {
+        PoolStats::of(&lock(&self.tally), self.roster().providers())
+    }
+
+    pub fn health(&self) -> PoolHealth {
+        PoolHealth::of(self.roster().providers(), time::now())
+    }
+
+    fn random(&self) -> f64 {
+        lock(&self.random).f64()
+    }
+}
+
+/// No lock in the engine is held across a point that can panic with half-done state, so a poisoned one is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

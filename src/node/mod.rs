@@ -1,1 +1,24 @@
-//! node
+//! The Node addon: the only module that names napi.
+//!
+//! JavaScript submits calls and gets completions; nothing else crosses. A call goes in as one JSON string, is read on
+//! the I/O thread, and comes back as a run of plain values in a flat array, so that no tree of values is ever built on
+//! either side of the border. There is one queue of completions per JavaScript environment and one threadsafe function
+//! that rings when that queue stops being empty; promises live in JavaScript.
+//!
+//! Panics never cross: tasks are caught and reject their call, sync exports carry `catch_unwind`.
+
+#![expect(unsafe_code, reason = "napi's generated registration code, and the two places named in bridge.rs")]
+
+mod bridge;
+mod io;
+mod pool;
+mod record;
+mod stream;
+
+use napi_derive::napi;
+
+/// The version of the package this addon was built from; the JavaScript side refuses another one.
+#[napi(catch_unwind)]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}

@@ -1,1 +1,145 @@
-//! transport
+//! Moves HTTP bytes to providers and back: the one seam through which the engine does I/O.
+//!
+//! A transport sends one request and hands back status, headers and a body that is read as it is asked for; a reader
+//! that stops reading stops the socket. It follows no redirect, retries nothing a provider may have seen (but see
+//! [`HttpClient`] on stale connections), keeps no cookies, and knows nothing of providers, keys or failures.
+
+mod client;
+#[cfg(test)]
+pub mod fake;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{Stream, StreamExt};
+use http::{HeaderMap, StatusCode};
+use url::Url;
+
+use crate::error::{TransportError, TransportErrorKind};
+
+pub use client::HttpClient;
+
+/// One POST to a provider. LLM calls are all of that kind.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Status and headers, with the body still on the wire.
+pub struct HttpReply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+/// A body in the pieces the socket gives, decompressed.
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
+
+/// Dropping the future, or the body, closes the connection at once: that is how a call is cancelled.
+pub trait Transport: Send + Sync {
+    fn send(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>>;
+}
+
+/// Reads a body to its end, at most `limit` bytes of it after decompression.
+pub async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, TransportError> {
+    let Some(first) = body.next().await.transpose()? else { return Ok(Bytes::new()) };
+    let too_large = || TransportError::new(TransportErrorKind::TooLarge, format!("the reply is over {limit} bytes"));
+    if first.len() > limit {
+        return Err(too_large());
+    }
+    // Most replies arrive in one piece, which is then handed on without a copy.
+    let Some(second) = body.next().await.transpose()? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(piece) = next {
+        if whole.len() + piece.len() > limit {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&piece);
+        next = body.next().await.transpose()?;
+    }
+    Ok(whole.freeze())
+}
+
+/// What distinguishes one HTTP client from another. Providers with equal parameters share a client and its connections.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientParams {
+    /// DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// An unused connection is closed after this; 0 keeps none.
+    pub idle_timeout: Duration,
+    pub proxy: ProxyParams,
+    /// PEM files whose certificates are trusted beside the platform's.
+    pub extra_roots: Vec<PathBuf>,
+    /// A PEM file that replaces the platform's roots (`SSL_CERT_FILE`).
+    pub only_roots: Option<PathBuf>,
+}
+
+impl Default for ClientParams {
+    fn default() -> Self {
+        Self {
+            // A provider that does not accept within 5 s is down; failing over is quicker than waiting on.
+            connect_timeout: Duration::from_secs(5),
+            // Below the keep-alive of the common front ends, so that most idle connections are closed by us.
+            idle_timeout: Duration::from_secs(90),
+            proxy: ProxyParams::default(),
+            extra_roots: Vec::new(),
+            only_roots: None,
+        }
+    }
+}
+
+/// Proxy URLs, in the meaning the environment variables of these names have.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct ProxyParams {
+    pub https: Option<String>,
+    pub http: Option<String>,
+    pub all: Option<String>,
+    /// Hosts that are reached directly, comma-separated.
+    pub no_proxy: Option<String>,
+}
+
+impl std::fmt::Debug for ProxyParams {
+    /// A proxy URL may carry a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |url: &Option<String>| url.as_ref().map(|_| "***");
+        f.debug_struct("ProxyParams")
+            .field("https", &shown(&self.https))
+            .field("http", &shown(&self.http))
+            .field("all", &shown(&self.all))
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(pieces: &[&'static str]) -> Body {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        Box::pin(futures_util::stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_joined_and_bounded() {
+        assert_eq!(read_all(body(&[]), 4).await.expect("empty"), "");
+        assert_eq!(read_all(body(&["ab"]), 4).await.expect("one"), "ab");
+        assert_eq!(read_all(body(&["ab", "cd"]), 4).await.expect("two"), "abcd");
+        for pieces in [&["abcde"][..], &["ab", "cde"], &["ab", "c", "de"]] {
+            let error = read_all(body(pieces), 4).await.expect_err("over the bound");
+            assert_eq!(error.kind, TransportErrorKind::TooLarge);
+        }
+    }
+
+    #[test]
+    fn a_proxy_password_is_not_shown() {
+        let proxy = ProxyParams { all: Some("http://user:hunter2@proxy".into()), ..ProxyParams::default() };
+        assert!(!format!("{proxy:?}").contains("hunter2"));
+    }
+}

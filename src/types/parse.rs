@@ -33,11 +33,7 @@ impl FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.field, self.message)
-        }
+        if self.field.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.field, self.message) }
     }
 }
 
@@ -244,10 +240,10 @@ impl<'de> Visitor<'de> for CallVisitor {
                     request.extra_body =
                         map.next_value::<Option<BTreeMap<String, Map<String, Value>>>>()?.unwrap_or_default();
                 }
-                "n" => drop(map.next_value::<Option<OneAnswer>>()?),
+                "n" => _ = map.next_value::<Option<OneAnswer>>()?,
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
                 // The pool asks for usage in every stream by itself.
-                "stream_options" => drop(map.next_value::<Value>()?),
+                "stream_options" => _ = map.next_value::<Value>()?,
                 "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
                 "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
                 "maxRetries" => options.max_retries = map.next_value()?,
@@ -257,11 +253,8 @@ impl<'de> Visitor<'de> for CallVisitor {
                     options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
                 }
                 "headers" => {
-                    options.headers = map
-                        .next_value::<Option<BTreeMap<String, String>>>()?
-                        .unwrap_or_default()
-                        .into_iter()
-                        .collect();
+                    options.headers =
+                        map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default().into_iter().collect();
                 }
                 other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
                     request.openai_fields.insert(other.to_owned(), map.next_value()?);
@@ -354,7 +347,7 @@ struct Millis(Duration);
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let millis = f64::deserialize(deserializer)?;
-        if !(millis >= 0.0) {
+        if millis.is_nan() || millis < 0.0 {
             return Err(de::Error::custom(format!("must be milliseconds, 0 or more, found {millis}")));
         }
         let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or(MAX_WAIT);
@@ -400,7 +393,10 @@ mod tests {
             (r#"{"messages":[{"role":"user"}]}"#, "messages[0].content"),
             (r#"{"messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
             (r#"{"messages":[{"role":"user","content":[]}]}"#, "messages[0].content"),
-            (r#"{"messages":[{"role":"user","content":"a"},{"role":"tool","content":"b"}]}"#, "messages[1].tool_call_id"),
+            (
+                r#"{"messages":[{"role":"user","content":"a"},{"role":"tool","content":"b"}]}"#,
+                "messages[1].tool_call_id",
+            ),
             (r#"{"messages":[{"role":"user","content":"a","__proto__":{"x":1}}]}"#, "messages[0].__proto__"),
             (r#"{"messages":[{"role":"user","content":"a"}],"__proto__":{"x":1}}"#, "__proto__"),
             (r#"{"messages":[{"role":"user","content":"a"}],"temperature":"hot"}"#, "temperature"),

@@ -127,7 +127,8 @@ impl<'de> Deserialize<'de> for ToolChoice {
         struct Name {
             name: String,
         }
-        const EXPECTED: &str = "expected \"auto\", \"none\", \"required\" or { type: \"function\", function: { name } }";
+        const EXPECTED: &str =
+            "expected \"auto\", \"none\", \"required\" or { type: \"function\", function: { name } }";
         let value = Value::deserialize(deserializer)?;
         match &value {
             Value::String(word) => match word.as_str() {

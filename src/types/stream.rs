@@ -8,14 +8,21 @@ use super::usage::Usage;
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamEvent {
     /// Who answers. Comes once, before any content; fields the provider did not send are empty.
-    Start { id: String, model: String, created: u64 },
+    Start {
+        id: String,
+        model: String,
+        created: u64,
+    },
     Text(String),
     Reasoning(String),
     Refusal(String),
     ToolCall(ToolCallDelta),
     /// What is known so far; a later one replaces an earlier one.
     Usage(Usage),
-    Finish { reason: FinishReason, raw: Option<String> },
+    Finish {
+        reason: FinishReason,
+        raw: Option<String>,
+    },
 }
 
 /// A piece of a tool call. `id` and `name` come with the first piece of a call.

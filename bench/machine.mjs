@@ -1,0 +1,23 @@
+// What the figures were taken on, and who else was using it.
+
+import os from 'node:os'
+
+export function describeMachine() {
+  const cpus = os.cpus()
+  return {
+    cpu: cpus[0]?.model.trim() ?? 'unknown',
+    cores: cpus.length,
+    memoryGigabytes: Math.round(os.totalmem() / 2 ** 30),
+    system: `${os.type()} ${os.release()} ${process.arch}`,
+    node: process.version,
+  }
+}
+
+export function loadAverage() {
+  return os.loadavg().map((load) => Number(load.toFixed(2)))
+}
+
+/** CPU time that all cores together have spent on anything, in milliseconds. */
+export function busyMillis() {
+  return os.cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0)
+}

@@ -1,0 +1,103 @@
+// The rounds: which peer runs when, and what is watched around it while it does.
+
+import { createRequire } from 'node:module'
+import { busyMillis } from './machine.mjs'
+import { Child } from './processes.mjs'
+
+/** All rounds: the samples, and by peer what it is and what it asked for first. */
+export async function measure(settings, pins, notes) {
+  const samples = []
+  const about = new Map()
+  /** Peers that did not load or broke down: there is nothing to expect of their next slice. */
+  const lost = new Set()
+  const upstream = new Child('upstream.mjs', [], pins?.upstream)
+  const { port } = await upstream.next('listening')
+  try {
+    for (const { round, row, peer } of plan(settings)) {
+      if (lost.has(peer)) continue
+      const where = `${peer}, ${row.name}, round ${round + 1}`
+      progress(`${where} of ${settings.rounds}`)
+      try {
+        const { sample, errors, ...rest } = await runSlice({ peer, row, settings, core: pins?.clients, upstream, port })
+        if (!about.has(peer)) about.set(peer, rest)
+        if (sample) samples.push({ round, case: row.name, peer, ...sample })
+        if (errors.count > 0) notes.push(`${where}: ${errors.count} calls failed, the first with ${errors.first}`)
+      } catch (error) {
+        lost.add(peer)
+        notes.push(`${where}: out from here on: ${error.message}`)
+      }
+    }
+  } finally {
+    progress('')
+    upstream.stop()
+  }
+  return { samples, about }
+}
+
+/** The order of the peers turns with each round, so that none always follows the same other. */
+function* plan({ rounds, cases, peers }) {
+  for (let round = 0; round < rounds; round++) {
+    for (const row of cases) {
+      for (let turn = 0; turn < peers.length; turn++) yield { round, row, peer: peers[(turn + round) % peers.length] }
+    }
+  }
+}
+
+/** One peer, one case, one round. */
+async function runSlice({ peer, row, settings, core, upstream, port }) {
+  const { warm, seconds } = settings
+  await upstream.ask({ type: 'begin', case: row })
+  const job = { ...row, peer, warm, seconds, origin: `http://127.0.0.1:${port}` }
+  const client = new Child('client.mjs', [JSON.stringify(job)], core)
+  try {
+    await client.next('measuring', (warm + 30) * 1000)
+    const before = { ...(await upstream.ask({ type: 'look' })), busy: busyMillis() }
+    await client.next('measured', (seconds + 30) * 1000)
+    const after = { ...(await upstream.ask({ type: 'look' })), busy: busyMillis() }
+    const { sample, calls, errors, version, entry } = await client.next('result')
+    await client.ended()
+    const { seen } = await upstream.ask({ type: 'look' })
+    if (sample) {
+      const elapsed = after.atMillis - before.atMillis
+      const upstreamMillis = (after.cpuMicros - before.cpuMicros) / 1000
+      sample.upstreamShare = upstreamMillis / elapsed
+      sample.othersShare = Math.max(
+        0,
+        (after.busy - before.busy - upstreamMillis - (sample.cpuMicros * sample.calls) / 1000) / elapsed,
+      )
+      sample.requestsPerCall = seen.requests / calls
+      sample.connections = seen.connections
+      sample.unreadable = seen.unreadable
+    }
+    return { sample, errors, version, entry, first: seen.first }
+  } finally {
+    client.stop()
+  }
+}
+
+/** How long it takes to load each peer's package, in milliseconds. */
+export async function measureImports(peers, about, times, pins, notes) {
+  const require = createRequire(import.meta.url)
+  const imports = peers.map((peer) => ({ peer, version: about.get(peer).version, millis: [] }))
+  for (let time = 0; time < times; time++) {
+    for (const { peer, millis } of imports) {
+      const { entry } = about.get(peer)
+      if (!entry) continue
+      progress(`import of ${peer}, ${time + 1} of ${times}`)
+      const child = new Child('import-time.cjs', [require.resolve(entry)], pins?.clients)
+      try {
+        millis.push((await child.next('imported')).millis)
+        await child.ended()
+      } catch (error) {
+        notes.push(`import of ${peer}: ${error.message}`)
+      }
+    }
+  }
+  progress('')
+  return imports
+}
+
+/** One line that is written over, where somebody watches. */
+function progress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}

@@ -1,0 +1,798 @@
+// The public contract of llmpool, written by hand. What is OpenAI's wire shape or a key of a config file is snake_case;
+// what belongs to the JavaScript object is camelCase. Times are milliseconds and money is US dollars unless a line says
+// otherwise.
+
+import type { EventEmitter } from 'node:events'
+
+// === the pool ===
+
+/**
+ * A pool of LLM providers: one `chat()` that is answered by whoever can.
+ *
+ * @example
+ * ```js
+ * const pool = await LLMPool.create({ configPath: './config.json' })
+ * const { content, provider } = await pool.chat({ messages: [{ role: 'user', content: 'Hello' }] })
+ * await pool.shutdown()
+ * ```
+ *
+ * An idle pool keeps no process alive; a call under way does.
+ */
+export declare class LLMPool extends EventEmitter<PoolEvents> {
+  /**
+   * Reads and sends nothing: a wrong configuration shows in {@link initialize}.
+   *
+   * @throws {@link ConfigurationError} for options of the wrong type, unknown options, or not exactly one source.
+   */
+  constructor(options: LLMPoolOptions)
+
+  /** Makes a pool and initializes it. Rejects with {@link ConfigurationError}. */
+  static create<T extends typeof LLMPool>(this: T, options: LLMPoolOptions): Promise<InstanceType<T>>
+
+  /**
+   * Loads the configuration, once, however many ask. The first call does it by itself; a load that failed is tried
+   * again by the next one.
+   *
+   * Rejects with {@link ConfigurationError}, whose `problems` lists every mistake.
+   */
+  initialize(): Promise<void>
+
+  /**
+   * Asks for one answer. Request fields and options may stand in either argument; the second one wins.
+   *
+   * Rejects with {@link InvalidRequestError} before anything is sent, {@link ProviderError}, {@link RateLimitError},
+   * {@link TimeoutError}, {@link NoProviderError}, {@link PoolClosedError}, or the signal's reason.
+   */
+  chat(
+    request: ChatRequest & { stream: true } & CallOptions,
+    options?: ChatRequestFields & CallOptions,
+  ): Promise<ChatStream>
+  chat(
+    request: (ChatRequest & CallOptions) | ChatMessage[],
+    options: ChatRequestFields & CallOptions & { stream: true },
+  ): Promise<ChatStream>
+  chat(
+    request: (ChatRequest & { stream?: false } & CallOptions) | ChatMessage[],
+    options?: ChatRequestFields & CallOptions & { stream?: false },
+  ): Promise<ChatResponse>
+
+  /**
+   * Asks for one answer, piece by piece. Nothing is thrown here: whatever goes wrong, the reader of the stream is told.
+   */
+  stream(request: (ChatRequest & CallOptions) | ChatMessage[], options?: ChatRequestFields & CallOptions): ChatStream
+
+  /** Who can answer now. Before the pool is initialized: nobody. */
+  getPoolHealth(): PoolHealth
+
+  /** Everything known of each provider, by name. */
+  getProviderStats(): Record<string, ProviderStats>
+
+  /** Totals of the pool. */
+  getStats(): PoolStats
+
+  /**
+   * Moves a provider up or down. Lower is asked first.
+   *
+   * @param priority a whole number, 0 or more
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  setProviderPriority(name: string, priority: number): void
+
+  /**
+   * Closes the breaker of a provider, or of all.
+   *
+   * @returns names of the providers whose breaker was not closed.
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  resetCircuitBreakers(name?: string): string[]
+
+  /**
+   * Refuses new calls with {@link PoolClosedError}, lets running ones finish for `drainTimeout`, then ends them.
+   * May be called again: it happens once.
+   */
+  shutdown(options?: {
+    /** ms; 0 ends running calls at once. @default 5000 */
+    drainTimeout?: number
+  }): Promise<void>
+
+  /** The same as {@link shutdown}: `await using pool = await LLMPool.create(…)`. */
+  [Symbol.asyncDispose](): Promise<void>
+
+  /** What `JSON.stringify` shows. Never a key. */
+  toJSON(): { state: 'new' | 'ready' | 'closed'; providers: (ProviderListing & { circuitState: CircuitState })[] }
+}
+
+/** Exactly one of `configPath` and `config`. */
+export type LLMPoolOptions = PoolSettings &
+  (
+    | {
+        /** A file of JSON, comments allowed. */
+        configPath: string
+        config?: undefined
+      }
+    | {
+        /** The configuration itself. `${VAR}` in its strings is read from the environment, as in a file. */
+        config: PoolConfig
+        configPath?: undefined
+      }
+  )
+
+/** Every number takes 0 as a value; `null` means "no limit". */
+export interface PoolSettings {
+  /** ms for one attempt; in a stream it ends at the first content. A provider's own `timeout` wins. @default 30000 */
+  timeout?: number | null
+  /** ms for the whole call, waits and retries included. @default `qos.max_deadline_ms` of the configuration */
+  deadline?: number | null
+  /** Further attempts after every eligible provider was asked once; 0 still fails over. @default 3 */
+  maxRetries?: number
+  /** ms before the first of them; it doubles. A provider's own hint wins. @default 1000 */
+  retryDelay?: number
+  /** Accepted from configurations by URL, which this version cannot read. */
+  checkInterval?: number
+  /** Count tokens where a provider reports none; false estimates them from the length. @default true */
+  useTokenCounting?: boolean
+  /** Emit `debug` events. @default false */
+  debug?: boolean
+  /** Samples kept per provider for percentiles. @default 1000 */
+  historyLimit?: number
+}
+
+// === a call ===
+
+/** Fields of OpenAI's chat API. What a provider cannot take is not sent and named in `response.warnings`. */
+export interface ChatRequestFields {
+  /** Picks the providers that serve this model or alias. @default every provider, each with its own model */
+  model?: string
+  /** 0–2 */
+  temperature?: number
+  /** 0–1 */
+  top_p?: number
+  /** The most tokens the answer may have, at least 1. */
+  max_tokens?: number
+  /** Another name of `max_tokens`. */
+  max_completion_tokens?: number
+  stop?: string | string[]
+  seed?: number
+  /** A call has one answer. */
+  n?: 1
+  /** −2–2 */
+  presence_penalty?: number
+  /** −2–2 */
+  frequency_penalty?: number
+  tools?: Tool[]
+  tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } }
+  parallel_tool_calls?: boolean
+  response_format?:
+    | { type: 'text' }
+    | { type: 'json_object' }
+    | { type: 'json_schema'; json_schema: { name: string; schema: object; strict?: boolean; description?: string } }
+  /** `low`, `medium`, `high`, …: which words there are depends on the model. */
+  reasoning_effort?: string
+  user?: string
+  metadata?: Record<string, unknown>
+  stream?: boolean
+  /** Merged into the wire body as it is, by type of provider: `{ openai: { logit_bias: … } }`. */
+  extra_body?: { [type in ProviderType]?: Record<string, unknown> }
+
+  // Sent to providers of the OpenAI family as they are.
+  audio?: object | null
+  logit_bias?: Record<string, number> | null
+  logprobs?: boolean | null
+  modalities?: string[] | null
+  prediction?: object | null
+  prompt_cache_key?: string
+  safety_identifier?: string
+  service_tier?: string | null
+  store?: boolean | null
+  top_logprobs?: number | null
+  verbosity?: string | null
+  web_search_options?: object
+}
+
+export interface ChatRequest extends ChatRequestFields {
+  /** At least one. */
+  messages: ChatMessage[]
+}
+
+export interface CallOptions {
+  /** Ends the call, down to the socket; it then rejects with `signal.reason`. */
+  signal?: AbortSignal
+  /** ms for one attempt, over the pool's and the provider's. */
+  timeout?: number
+  /** ms for the whole call, waits and retries included. */
+  deadline?: number
+  /** Further attempts after every eligible provider was asked once. */
+  maxRetries?: number
+  /** false: only the first eligible provider is asked. */
+  failover?: boolean
+  /** Only these providers, by name. */
+  providers?: string[]
+  /** Your own id for this call; shown in events, errors and the response. @default one made by the pool */
+  requestId?: string
+  /** Further HTTP headers for the provider. */
+  headers?: Record<string, string>
+}
+
+export type ChatRole = 'system' | 'developer' | 'user' | 'assistant' | 'tool'
+
+export interface ChatMessage {
+  role: ChatRole
+  /** Needed but on an assistant message with `tool_calls` or `refusal`. */
+  content?: string | ContentPart[] | null
+  name?: string
+  tool_calls?: ToolCall[] | null
+  /** On `tool` messages: the call this answers. */
+  tool_call_id?: string
+  refusal?: string | null
+  /** Accepted so that an answer can be sent back as it came; never sent to a provider. */
+  reasoning?: string | null
+}
+
+export type ContentPart =
+  | { type: 'text'; text: string }
+  | {
+      type: 'image_url'
+      image_url: {
+        /** `https:` or `data:` */
+        url: string
+        detail?: 'auto' | 'low' | 'high'
+      }
+    }
+  | { type: 'input_audio'; input_audio: { data: string; format: string } }
+  | { type: 'file'; file: { file_id?: string; filename?: string; file_data?: string } }
+
+export interface Tool {
+  type: 'function'
+  function: {
+    name: string
+    description?: string
+    /** JSON Schema of the arguments. */
+    parameters?: object
+    strict?: boolean
+  }
+}
+
+export interface ToolCall {
+  id: string
+  type: 'function'
+  /** `arguments` is the model's own text: usually JSON, not always valid. */
+  function: { name: string; arguments: string }
+}
+
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other'
+
+export interface ChatResponse {
+  /** The provider's own id; empty when it sent none. */
+  id: string
+  content: string
+  role: 'assistant'
+  tool_calls?: ToolCall[]
+  refusal?: string
+  reasoning?: string
+  finish_reason: FinishReason
+  /** The provider's own word. */
+  raw_finish_reason: string | null
+  /** The model that really answered. */
+  model: string
+  /** The provider that really answered. */
+  provider: string
+  /** Unix seconds; 0 when the provider sent none. */
+  created: number
+  usage: Usage
+  /** USD; null when no price is configured, never 0 for unknown. */
+  cost: number | null
+  /** From the call to its answer. */
+  latencyMs: number
+  requestId: string
+  /** What of the request could not be taken as it was. */
+  warnings: string[]
+  /** Every try, in order, and every refusal that sent nothing. */
+  attempts: Attempt[]
+}
+
+export interface Usage {
+  /** Includes the cached part. */
+  prompt_tokens: number
+  /** Includes reasoning. */
+  completion_tokens: number
+  total_tokens: number
+  cached_tokens: number
+  cache_write_tokens: number
+  reasoning_tokens: number
+  /** The provider reported nothing; the pool counted. */
+  estimated: boolean
+}
+
+/** One line of the trail of a call. */
+export interface Attempt {
+  provider: string
+  model: string
+  /** Which of the provider's keys, counted from 0; null where none was used. */
+  keyIndex: number | null
+  outcome: AttemptOutcome
+  errorClass?: ErrorClass
+  /** HTTP status, when there was a reply. */
+  status?: number
+  latencyMs: number
+  /** Time spent waiting before it: backoff, or a limit. */
+  waitedMs: number
+}
+
+/** The last four sent nothing. */
+export type AttemptOutcome =
+  | 'success'
+  | 'failure'
+  | 'cancelled'
+  | 'breaker_open'
+  | 'rate_limited'
+  | 'key_cooling'
+  | 'retry_budget'
+
+/** The row of the failure table that a failure belongs to. */
+export type ErrorClass =
+  | 'auth'
+  | 'permission'
+  | 'quota_exhausted'
+  | 'rate_limit'
+  | 'overloaded'
+  | 'server_error'
+  | 'timeout'
+  | 'model_loading'
+  | 'model_not_found'
+  | 'context_length'
+  | 'request_too_large'
+  | 'content_filter'
+  | 'invalid_request'
+  | 'model_output_invalid'
+  | 'stream_truncated'
+  | 'bad_reply'
+  | 'network'
+
+// === a stream ===
+
+/**
+ * An answer as it is written. Iterate it once; leaving the loop early closes the upstream socket. A stream that the
+ * provider cuts short rejects with {@link StreamInterruptedError}: it never ends as if it were complete.
+ */
+export interface ChatStream extends AsyncIterable<ChatChunk> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<ChatChunk>
+  /** Ends the call, down to the socket. Whoever reads is told `reason`. @default an `AbortError` */
+  abort(reason?: unknown): void
+  /** The whole answer, when it is there. Works beside an iteration and without one. */
+  response(): Promise<ChatResponse>
+  /** The text of the whole answer. */
+  text(): Promise<string>
+  /** The chunks as a web stream. The upstream is read at the pace of the reader; cancelling it ends the call. */
+  toReadableStream(): ReadableStream<ChatChunk>
+}
+
+export interface ChatChunk {
+  /** The next piece of the text; empty on a chunk that carries something else. */
+  delta: string
+  provider: string
+  model: string
+  reasoning?: string
+  refusal?: string
+  tool_calls?: ToolCallDelta[]
+  finish_reason?: FinishReason
+  usage?: Usage
+}
+
+/** A piece of a tool call. `id`, `type` and `name` come with the first piece. */
+export interface ToolCallDelta {
+  index: number
+  id?: string
+  type?: 'function'
+  function: { name?: string; arguments: string }
+}
+
+// === what the pool shows ===
+
+export type CircuitState = 'closed' | 'open' | 'half-open'
+
+export interface ProviderListing {
+  name: string
+  type: ProviderType
+  model: string
+  priority: number
+  enabled: boolean
+}
+
+export interface PoolHealth {
+  /** At least one provider is available. */
+  healthy: boolean
+  totalProviders: number
+  availableProviders: number
+  /** Who would be asked first now. */
+  bestProvider: string | null
+  providers: Record<string, ProviderHealth>
+}
+
+export interface ProviderHealth {
+  name: string
+  type: ProviderType
+  /** Enabled, its breaker lets calls through, no limit is reached, and a key is usable. */
+  available: boolean
+  circuitBreakerOpen: boolean
+  circuitState: CircuitState
+  /** Unix ms of the soonest time it may be asked again; null when that is now. */
+  retryAt: number | null
+  /** In the rolling minute; null where there is no limit. */
+  requestsRemaining: number | null
+  /** In the calendar day (UTC); null where there is no limit. */
+  dailyRequestsRemaining: number | null
+  tokensRemaining: number | null
+  /** 0–100; 100 before the first request. */
+  successRate: number
+  /** 0–100 */
+  reliabilityScore: number
+  /** ms */
+  averageResponseTime: number
+  totalRequests: number
+  errors: number
+  /** Unix ms */
+  lastUsed: number | null
+  lastError: string | null
+}
+
+export interface ProviderStats {
+  type: ProviderType
+  model: string
+  priority: number
+  enabled: boolean
+  health: ProviderHealth
+  usage: {
+    totalRequests: number
+    successfulRequests: number
+    errors: number
+    totalTokensUsed: number
+    promptTokens: number
+    completionTokens: number
+    /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
+    totalCost: number
+    unpricedRequests: number
+    requestsRemaining: number | null
+    dailyRequestsRemaining: number | null
+    inFlight: number
+  }
+  performance: {
+    /** 0–100; 100 before the first request. */
+    successRate: number
+    /** 0–100 */
+    reliabilityScore: number
+    /** ms; 0 before the first answer. */
+    averageResponseTime: number
+    /** ms; null before the first answer. */
+    p50: number | null
+    p95: number | null
+    p99: number | null
+    /** Median ms to the first content of a stream. */
+    timeToFirstToken: number | null
+    circuitBreakerOpen: boolean
+  }
+}
+
+export interface PoolStats {
+  totalRequests: number
+  successfulRequests: number
+  failedRequests: number
+  cancelledRequests: number
+  /** 0–100; 100 before the first request. */
+  successRate: number
+  /** Attempts under way. */
+  activeConnections: number
+  circuitBreakerTrips: number
+  failoverCount: number
+  retryCount: number
+  avgRequestDurationMs: number
+  /** ms; null before the first answer. */
+  p50: number | null
+  p95: number | null
+  p99: number | null
+  /** Microseconds that a call spent in the pool itself. */
+  overheadP50Us: number | null
+  overheadP99Us: number | null
+  totalTokens: number
+  /** USD: the known part. */
+  totalCost: number
+  unpricedRequests: number
+}
+
+// === events ===
+
+/**
+ * An event that nobody listens to is never built. Events of a call come before its promise settles. A listener that
+ * throws breaks no call: its exception is thrown on the next tick.
+ */
+export interface PoolEvents {
+  ready: []
+  shutdown: []
+  providersUpdated: [providers: ProviderListing[], change: { added: string[]; removed: string[]; changed: string[] }]
+  requestSuccess: [event: RequestSuccessEvent]
+  requestError: [event: RequestErrorEvent]
+  circuitOpen: [
+    event: {
+      provider: string
+      reason: string
+      /** Unix ms of the first probe. */
+      retryAt: number
+    },
+  ]
+  circuitHalfOpen: [event: { provider: string }]
+  circuitClose: [event: { provider: string }]
+  rateLimited: [
+    event: {
+      provider: string
+      /** `upstream`: the provider said so. */
+      kind: 'requests_per_minute' | 'requests_per_day' | 'upstream'
+      /** Unix ms; null when nobody said. */
+      resetAt: number | null
+    },
+  ]
+  providerPriorityChanged: [event: { provider: string; priority: number }]
+  circuitBreakersReset: [event: { providers: string[] }]
+  /** Only with `debug: true`. */
+  debug: [message: string]
+  /** Something failed in the background. Without a listener it becomes a process warning, never a crash. */
+  error: [error: unknown]
+}
+
+export interface RequestSuccessEvent {
+  requestId: string
+  provider: string
+  model: string
+  /** Which attempt of the call, counted from 1. */
+  attempt: number
+  latencyMs: number
+  usage: Usage
+  cost: number | null
+  /** Failed attempts of this call before it. */
+  totalErrors: number
+  excludedProviders: string[]
+}
+
+export interface RequestErrorEvent {
+  requestId: string
+  provider: string
+  /** Which attempt of the call, counted from 1. */
+  attempt: number
+  /** The message. */
+  error: string
+  errorClass: ErrorClass
+  status: number | null
+  retryable: boolean
+  excludedProviders: string[]
+}
+
+// === errors ===
+
+/** What every error of the pool is. No message, field or stack of one holds a key. */
+export declare class LLMPoolError extends Error {
+  constructor(message: string, options?: ErrorOptions)
+  /** Is this an error of the class it is asked of? Works across copies of the package, where `instanceof` does not. */
+  static isInstance<T extends abstract new (...args: never[]) => LLMPoolError>(
+    this: T,
+    value: unknown,
+  ): value is InstanceType<T>
+  /** Never changes its meaning: safe to branch on. */
+  code: string
+  errorClass: ErrorClass | null
+  provider: string | null
+  model: string | null
+  /** HTTP status of the failure, when there was a reply. */
+  status: number | null
+  /** The same as `status`. */
+  get statusCode(): number | null
+  /** The same call has a chance a little later. */
+  retryable: boolean
+  /** When it has a chance, if anyone said. */
+  retryAfterMs: number | null
+  requestId: string | null
+  attempts: Attempt[]
+  toJSON(): { name: string; message: string; code: string; [field: string]: unknown }
+}
+
+/** Bad options or configuration. `ERR_LLMPOOL_CONFIG` */
+export declare class ConfigurationError extends LLMPoolError {
+  constructor(message: string, options?: ErrorOptions)
+  /** Every mistake, with its path. */
+  problems: { path: string; message: string }[]
+}
+
+/** Refused before anything was sent. `ERR_LLMPOOL_INVALID_REQUEST` */
+export declare class InvalidRequestError extends LLMPoolError {
+  constructor(message: string, field?: string, options?: ErrorOptions)
+  /** `messages[2].role`; empty when it is the whole request. */
+  field: string
+}
+
+/**
+ * A provider failed and nothing else was left, or it found the request itself wrong (`retryable` is then false).
+ * `ERR_LLMPOOL_PROVIDER`
+ */
+export declare class ProviderError extends LLMPoolError {
+  constructor(message: string, provider?: string | null, statusCode?: number | null, retryable?: boolean)
+}
+
+/** Every usable provider is limited. `ERR_LLMPOOL_RATE_LIMITED` */
+export declare class RateLimitError extends ProviderError {
+  constructor(message: string, provider?: string | null, resetTime?: number | null)
+  /** **Seconds** until the soonest is free; null when nobody said. */
+  resetTime: number | null
+}
+
+/** A timer fired and nothing was left. `ERR_LLMPOOL_TIMEOUT` */
+export declare class TimeoutError extends ProviderError {
+  constructor(message: string, provider?: string | null, phase?: TimeoutError['phase'])
+  /** Which timer. */
+  phase: 'connect' | 'attempt' | 'content_idle' | 'deadline' | null
+}
+
+/** A stream was cut after content was delivered. `ERR_LLMPOOL_STREAM_INTERRUPTED` */
+export declare class StreamInterruptedError extends ProviderError {
+  constructor(message: string, provider?: string | null, partial?: StreamInterruptedError['partial'])
+  /** What had come. Not printed and not in JSON. */
+  partial?: {
+    content: string
+    tool_calls?: ToolCall[]
+    refusal?: string
+    reasoning?: string
+    finish_reason: FinishReason | null
+    usage?: Usage
+  }
+}
+
+/** Nobody is eligible: none configured, all breakers open, no such model. `ERR_LLMPOOL_NO_PROVIDER` */
+export declare class NoProviderError extends LLMPoolError {
+  constructor(message: string)
+  /** Why each could not be asked. */
+  reasons: { provider: string; reason: string }[]
+}
+
+/** The pool was shut down. `ERR_LLMPOOL_CLOSED` */
+export declare class PoolClosedError extends LLMPoolError {
+  constructor(message?: string)
+}
+
+// === messages ===
+
+/** A message of plain text. */
+export declare function createTextMessage(role: ChatRole, text: string): ChatMessage
+
+/** A message of a text and an image; the image is an `https:` or `data:` URL. */
+export declare function createImageMessage(
+  role: ChatRole,
+  text: string,
+  imageUrl: string,
+  detail?: 'auto' | 'low' | 'high',
+): ChatMessage
+
+/** A message of several parts, in order; a string is a part of text. */
+export declare function createMixedMessage(role: ChatRole, parts: (string | ContentPart)[]): ChatMessage
+
+/** Types of providers, as a config file names them. */
+export declare const PROVIDERS: {
+  readonly OPENAI: 'openai'
+  readonly ANTHROPIC: 'anthropic'
+  readonly GROQ: 'groq'
+  readonly TOGETHER: 'together'
+  readonly OPENAI_COMPATIBLE: 'openai-compatible'
+}
+
+/** Types of the parts of a message. */
+export declare const MESSAGE_TYPES: {
+  readonly TEXT: 'text'
+  readonly IMAGE: 'image_url'
+  readonly AUDIO: 'input_audio'
+  readonly FILE: 'file'
+}
+
+export type ProviderType = (typeof PROVIDERS)[keyof typeof PROVIDERS]
+
+// === configuration ===
+
+/** What a config file holds. Unknown keys are errors. */
+export interface PoolConfig {
+  providers: ProviderConfig[]
+  routing?: RoutingConfig
+  qos?: {
+    /** The longest any call may take; null: no limit. @default 600000 */
+    max_deadline_ms?: number | null
+    /** @default 16777216 */
+    max_prompt_bytes?: number | null
+    /** After decompression. @default 33554432 */
+    max_response_bytes?: number | null
+  }
+}
+
+export interface ProviderConfig {
+  /** Unique in the pool. */
+  name: string
+  type: ProviderType
+  /** Asked for unless a call names another. */
+  model: string
+  /** Alias → the provider's own name. */
+  models?: Record<string, string>
+  api_key?: string
+  /** Used in turn. */
+  api_keys?: string[]
+  /** @default the service's own; needed for `openai-compatible` */
+  base_url?: string
+  /** Plain `http` to other hosts than this machine. @default false */
+  allow_http?: boolean
+  /** Lower is asked first. @default 1 */
+  priority?: number
+  /** @default true */
+  enabled?: boolean
+  /** Sent with every request to this provider. */
+  headers?: Record<string, string>
+  organization?: string
+  project?: string
+  /** Sent when a call says nothing. */
+  max_tokens?: number
+  /** Sent when a call says nothing. */
+  temperature?: number
+  /** ms, one attempt; null: no limit. @default the pool's */
+  timeout?: number | null
+  /** @default 5000 */
+  connect_timeout_ms?: number | null
+  /** 0 keeps no connection. @default 90000 */
+  connection_idle_timeout_ms?: number | null
+  /** In any rolling minute; 0: never used. @default no limit */
+  requests_per_minute?: number | null
+  /** In a calendar day (UTC); 0: never used. @default no limit */
+  requests_per_day?: number | null
+  /** Failures in a row that open the breaker; 0: no breaker. @default 5 */
+  circuit_breaker_threshold?: number | null
+  /** ms, the first time it opens. @default 60000 */
+  circuit_breaker_timeout?: number
+  /** USD per **1,000** tokens. */
+  input_token_price?: number
+  /** USD per **1,000** tokens. */
+  output_token_price?: number
+  /** @default `HTTPS_PROXY` and its siblings */
+  proxy?: string
+  /** PEM file, trusted beside the platform's roots. */
+  ca_file?: string
+}
+
+export interface RoutingConfig {
+  /** @default 'failover' */
+  behaviour?: 'failover'
+  /** @default 3 */
+  max_retries?: number
+  /** @default 1000 */
+  retry_delay_ms?: number
+  /** @default 2 */
+  backoff_multiplier?: number
+  /** @default 30000 */
+  max_backoff_ms?: number | null
+  /** false: only the first eligible provider is asked. @default true */
+  enable_failover?: boolean
+  /** @default true */
+  enable_circuit_breaker?: boolean
+  /** The longest a call waits for capacity; 0: never. @default 10000 */
+  queue_timeout_ms?: number | null
+  /** Calls that may wait at once. @default 10000 */
+  max_queue?: number | null
+  retry_budget?: {
+    /** Retries per first attempt. @default 0.2 */
+    ratio?: number
+    /** @default 1 */
+    per_second?: number
+    /** @default 10 */
+    burst?: number
+  }
+  breaker?: {
+    /** Share of failed calls that opens it. @default 0.5 */
+    failure_ratio?: number
+    /** Seconds over which the share is taken. @default 60 */
+    window_s?: number
+    /** @default 10 */
+    min_calls?: number
+    /** The open period doubles up to this. @default 300000 */
+    max_open_ms?: number | null
+  }
+  /** Fixes random choices. */
+  seed?: number | null
+}

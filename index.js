@@ -1,0 +1,378 @@
+'use strict'
+
+// The face of the pool: events, signals, iteration and error classes, as Node people expect them. Whatever decides
+// something (who answers, when to retry, what a number means) is in the Rust core behind `lib/bridge.js`.
+
+const { EventEmitter } = require('node:events')
+const { inspect } = require('node:util')
+const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
+const errors = require('./lib/errors')
+const { ConfigurationError, Failed, PoolClosedError, errorFromThrown, unwrap } = errors
+const messages = require('./lib/messages')
+const { Problem, findProblemIn, writeJson } = require('./lib/plain')
+const { readCall } = require('./lib/request')
+const { ChatStream, StreamCall } = require('./lib/stream')
+
+/** Events of the core. It builds one only while the pool says that somebody listens. */
+const CORE_EVENTS = new Set([
+  'requestSuccess',
+  'requestError',
+  'circuitOpen',
+  'circuitHalfOpen',
+  'circuitClose',
+  'rateLimited',
+  'debug',
+])
+
+/** What the pool shows before a configuration is loaded: the core has no providers to speak of. */
+const NOTHING_YET = {
+  health: () => ({ healthy: false, totalProviders: 0, availableProviders: 0, bestProvider: null, providers: {} }),
+  stats: () => ({
+    totalRequests: 0,
+    successfulRequests: 0,
+    failedRequests: 0,
+    cancelledRequests: 0,
+    successRate: 100,
+    activeConnections: 0,
+    circuitBreakerTrips: 0,
+    failoverCount: 0,
+    retryCount: 0,
+    avgRequestDurationMs: 0,
+    p50: null,
+    p95: null,
+    p99: null,
+    overheadP50Us: null,
+    overheadP99Us: null,
+    totalTokens: 0,
+    totalCost: 0,
+    unpricedRequests: 0,
+  }),
+}
+
+/** Node before 22 knows the name only where something defined it; the well-known key is the same everywhere. */
+const asyncDispose = /** @type {typeof Symbol.asyncDispose} */ (
+  Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')
+)
+
+class LLMPool extends EventEmitter {
+  #native
+  #ready = false
+  #closed = false
+  /** @type {Promise<unknown> | undefined} */
+  #loading
+  /** @type {Promise<void> | undefined} */
+  #closing
+  /** Core events that the core has been told to build. @type {Set<string>} */
+  #wanted = new Set()
+
+  /** @param {unknown} options */
+  constructor(options) {
+    super()
+    this.#native = createNative(options)
+    register(this.#native.id(), this)
+  }
+
+  /** @param {unknown} options */
+  static async create(options) {
+    const pool = new this(options)
+    await pool.initialize()
+    return pool
+  }
+
+  // === life ===
+
+  async initialize() {
+    unwrap(this.#refusal(null))
+    // Every caller gets an error of its own, with its own stack.
+    unwrap(await this.#loaded())
+  }
+
+  /** Loads once, whoever asks; a load that failed is not remembered. */
+  #loaded() {
+    this.#loading ??= this.#load()
+    return this.#loading
+  }
+
+  async #load() {
+    const outcome = await open(new Call(), (id) => this.#native.initialize(id, JSON.stringify(process.env))).outcome
+    if (outcome instanceof Failed) {
+      this.#loading = undefined
+      return outcome
+    }
+    this.#ready = true
+    const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
+    this.#tell('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
+    this.#tell('ready')
+    return outcome
+  }
+
+  async shutdown({ drainTimeout = 5000 } = {}) {
+    if (typeof drainTimeout !== 'number' || !(drainTimeout >= 0)) {
+      throw new ConfigurationError(`drainTimeout: must be milliseconds, 0 or more, found ${inspect(drainTimeout)}`)
+    }
+    this.#closed = true
+    this.#closing ??= this.#close(drainTimeout)
+    return this.#closing
+  }
+
+  /** @param {number} drainTimeout */
+  async #close(drainTimeout) {
+    // The core counts in 32 bits: 49 days stand for "as long as it takes".
+    const millis = Math.min(Math.ceil(drainTimeout), 0xffff_ffff)
+    unwrap(await open(new Call(), (id) => this.#native.shutdown(id, millis)).outcome)
+    this.#tell('shutdown')
+  }
+
+  [asyncDispose]() {
+    return this.shutdown()
+  }
+
+  // === calls ===
+
+  /** @param {unknown} request @param {unknown} [options] */
+  async chat(request, options) {
+    const { json, signal, stream } = readCall(request, options)
+    unwrap(this.#refusal(signal))
+    if (!this.#ready) unwrap(await this.#prepared(signal))
+    if (stream) return await this.#streamFromFirstContent(json, signal)
+    return unwrap(await open(new Call(signal), (id) => this.#native.chat(id, json)).outcome)
+  }
+
+  /** @param {unknown} request @param {unknown} [options] */
+  stream(request, options) {
+    const call = new StreamCall(this)
+    try {
+      const { json, signal } = readCall(request, options)
+      const refused = this.#refusal(signal)
+      if (refused !== null) call.settle(refused)
+      else if (this.#ready) this.#sendStream(call, json, signal)
+      else this.#sendStreamWhenReady(call, json, signal)
+    } catch (error) {
+      // A stream reports like a promise: to whoever reads it, not to whoever asks for it.
+      call.settle(new Failed(() => error))
+    }
+    return new ChatStream(call)
+  }
+
+  /** @param {string} json @param {AbortSignal | null} signal */
+  async #streamFromFirstContent(json, signal) {
+    const call = new StreamCall(this)
+    this.#sendStream(call, json, signal)
+    if (!(await call.open)) unwrap(await call.outcome)
+    return new ChatStream(call)
+  }
+
+  /** @param {StreamCall} call @param {string} json @param {AbortSignal | null} signal */
+  #sendStream(call, json, signal) {
+    call.signal = signal
+    call.sent = true
+    open(call, (id) => this.#native.stream(id, json))
+  }
+
+  /** @param {StreamCall} call @param {string} json @param {AbortSignal | null} signal */
+  async #sendStreamWhenReady(call, json, signal) {
+    try {
+      const refused = await this.#prepared(signal)
+      if (refused !== null) call.settle(refused)
+      else if (!call.ended) this.#sendStream(call, json, signal)
+    } catch (error) {
+      call.settle(new Failed(() => error))
+    }
+  }
+
+  /** Why a call cannot be sent at all, or null. @param {AbortSignal | null} signal */
+  #refusal(signal) {
+    if (signal?.aborted) return new Failed(() => signal.reason)
+    return this.#closed ? new Failed(() => new PoolClosedError()) : null
+  }
+
+  /** The same, once the configuration is loaded. @param {AbortSignal | null} signal */
+  async #prepared(signal) {
+    const outcome = await this.#loaded()
+    return outcome instanceof Failed ? outcome : this.#refusal(signal)
+  }
+
+  // === looking at it ===
+
+  getPoolHealth() {
+    return JSON.parse(this.#native.poolHealth()) ?? NOTHING_YET.health()
+  }
+
+  getProviderStats() {
+    return JSON.parse(this.#native.providerStats()) ?? {}
+  }
+
+  getStats() {
+    return JSON.parse(this.#native.stats()) ?? NOTHING_YET.stats()
+  }
+
+  toJSON() {
+    const state = this.#closed ? 'closed' : this.#ready ? 'ready' : 'new'
+    const { providers: healths } = this.getPoolHealth()
+    const providers = this.#listing().map((provider) => ({
+      ...provider,
+      circuitState: healths[provider.name]?.circuitState,
+    }))
+    return { state, providers }
+  }
+
+  /** @returns {{ name: string }[]} */
+  #listing() {
+    return JSON.parse(this.#native.providers()) ?? []
+  }
+
+  /** @param {number} depth @param {import('node:util').InspectOptions} options */
+  [inspect.custom](depth, options) {
+    const name = this.constructor.name
+    return depth < 0 ? `[${name}]` : `${name} ${inspect(this.toJSON(), options)}`
+  }
+
+  // === steering it ===
+
+  /** @param {string} name @param {number} priority */
+  setProviderPriority(name, priority) {
+    if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff) {
+      throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
+    }
+    if (!this.#native.setProviderPriority(String(name), priority)) throw this.#noSuchProvider(name)
+    this.#tell('providerPriorityChanged', { provider: name, priority })
+  }
+
+  /** @param {string} [name] */
+  resetCircuitBreakers(name) {
+    if (name !== undefined && !this.#listing().some((provider) => provider.name === name)) {
+      throw this.#noSuchProvider(name)
+    }
+    const providers = this.#native.resetCircuitBreakers(name)
+    this.#tell('circuitBreakersReset', { providers })
+    return providers
+  }
+
+  /** @param {unknown} name */
+  #noSuchProvider(name) {
+    const hint = this.#ready ? '' : '; the pool has not been initialized'
+    return new ConfigurationError(`no provider is named ${inspect(name)}${hint}`)
+  }
+
+  // === events ===
+  // Every way to add or remove a listener is overridden: the emitter's own `newListener` event would be lost to
+  // `removeAllListeners()`.
+
+  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
+  on(name, listener) {
+    return this.addListener(name, listener)
+  }
+
+  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
+  addListener(name, listener) {
+    super.addListener(name, listener)
+    return this.#listen(name)
+  }
+
+  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
+  prependListener(name, listener) {
+    super.prependListener(name, listener)
+    return this.#listen(name)
+  }
+
+  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
+  off(name, listener) {
+    return this.removeListener(name, listener)
+  }
+
+  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
+  removeListener(name, listener) {
+    super.removeListener(name, listener)
+    return this.#listen(name)
+  }
+
+  /** @param {string | symbol} [name] */
+  removeAllListeners(name) {
+    if (name === undefined) super.removeAllListeners()
+    else super.removeAllListeners(name)
+    for (const wanted of [...this.#wanted]) this.#listen(wanted)
+    return this
+  }
+
+  /** Tells the core whether anybody listens, when that has changed. @param {string | symbol} name */
+  #listen(name) {
+    if (typeof name !== 'string' || !CORE_EVENTS.has(name)) return this
+    const wanted = this.listenerCount(name) > 0
+    if (wanted !== this.#wanted.has(name)) {
+      if (wanted) this.#wanted.add(name)
+      else this.#wanted.delete(name)
+      this.#native.listen(name, wanted)
+    }
+    return this
+  }
+
+  /** @param {string | symbol} name @param {any[]} args */
+  emit(name, ...args) {
+    if (name !== 'error' || this.listenerCount('error') > 0) return super.emit(name, ...args)
+    // What fails in the background must not end a process that did not ask to hear of it.
+    process.emitWarning(args[0] instanceof Error ? args[0] : String(args[0]))
+    return false
+  }
+
+  /** @param {string} type @param {any} payload */
+  [DELIVER](type, payload) {
+    const { type: _, ...event } = payload
+    this.#tell(type, type === 'debug' ? event.message : event)
+  }
+
+  /**
+   * Emits so that a listener that throws reaches neither the call it was told of nor the next listener. Its exception
+   * is thrown where nothing of ours is on the stack, like that of any emitter.
+   *
+   * @param {string} name
+   * @param {any[]} args
+   */
+  #tell(name, ...args) {
+    for (const listener of this.rawListeners(name)) {
+      try {
+        Reflect.apply(listener, this, args)
+      } catch (error) {
+        process.nextTick(() => {
+          throw error
+        })
+      }
+    }
+  }
+}
+
+/** @param {unknown} options */
+function createNative(options = {}) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ConfigurationError(`options: must be an object, found ${inspect(options)}`)
+  }
+  const json = findProblemIn(options) ?? writeJson(options)
+  if (json instanceof Problem) throw configurationError(json)
+  try {
+    return new native.NativePool(bridge, json)
+  } catch (thrown) {
+    throw errorFromThrown(thrown)
+  }
+}
+
+/** @param {Problem} problem */
+function configurationError({ path, message, cause }) {
+  const error = new ConfigurationError(`invalid configuration: ${path === '' ? '' : `${path}: `}${message}`, { cause })
+  error.problems.push({ path, message })
+  return error
+}
+
+exports.LLMPool = LLMPool
+exports.LLMPoolError = errors.LLMPoolError
+exports.ConfigurationError = ConfigurationError
+exports.InvalidRequestError = errors.InvalidRequestError
+exports.ProviderError = errors.ProviderError
+exports.RateLimitError = errors.RateLimitError
+exports.NoProviderError = errors.NoProviderError
+exports.TimeoutError = errors.TimeoutError
+exports.StreamInterruptedError = errors.StreamInterruptedError
+exports.PoolClosedError = PoolClosedError
+exports.PROVIDERS = messages.PROVIDERS
+exports.MESSAGE_TYPES = messages.MESSAGE_TYPES
+exports.createTextMessage = messages.createTextMessage
+exports.createImageMessage = messages.createImageMessage
+exports.createMixedMessage = messages.createMixedMessage

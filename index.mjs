@@ -1,0 +1,21 @@
+// The same objects as `require('llmpool')` gives: `instanceof` holds whichever way a module was loaded.
+import llmpool from './index.js'
+
+export const {
+  LLMPool,
+  LLMPoolError,
+  ConfigurationError,
+  InvalidRequestError,
+  ProviderError,
+  RateLimitError,
+  NoProviderError,
+  TimeoutError,
+  StreamInterruptedError,
+  PoolClosedError,
+  PROVIDERS,
+  MESSAGE_TYPES,
+  createTextMessage,
+  createImageMessage,
+  createMixedMessage,
+} = llmpool
+export default llmpool

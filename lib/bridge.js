@@ -1,0 +1,189 @@
+'use strict'
+
+// The crossing: one per JavaScript environment (the main thread, each worker), shared by all pools in it. Calls go down
+// with a number; their completions come back in batches and find their caller by that number. The process is kept
+// alive while a call is open and not a moment longer.
+
+const native = require('./native')
+const { Failed, errorFrom } = require('./errors')
+const { KIND, RecordReader, readResponse, readChunk } = require('./record')
+
+/** The method of a pool that takes its events. */
+const DELIVER = Symbol('deliver')
+
+/** What is open: number → call. @type {Map<number, Call>} */
+const calls = new Map()
+
+/** Pools that events may come for. Weakly: a pool that its user forgot must go, with its listeners. @type {Map<number, WeakRef<any>>} */
+const pools = new Map()
+const forgotten = new FinalizationRegistry((/** @type {number} */ poolId) => pools.delete(poolId))
+
+/**
+ * Signals with open calls. One listener per signal, however many calls share it: Node warns of a leak from the
+ * eleventh listener on.
+ *
+ * @type {Map<AbortSignal, { ids: Set<number>, listener: () => void }>}
+ */
+const signals = new Map()
+
+const bridge = new native.Bridge(drain)
+let lastId = 0
+
+/** One open call. Whoever waits for it gets its outcome: a value or `Failed`. */
+class Call {
+  /** @param {AbortSignal | null} [signal] */
+  constructor(signal = null) {
+    this.id = 0
+    this.signal = signal
+    /** @type {(outcome: unknown) => void} */
+    this.resolve = () => {}
+    /** @type {Promise<any>} */
+    this.outcome = new Promise((resolve) => {
+      this.resolve = resolve
+    })
+  }
+
+  /** @param {unknown} outcome */
+  settle(outcome) {
+    this.resolve(outcome)
+  }
+}
+
+/**
+ * Opens a call and sends it. An exception of the core (never its normal way to fail) closes the call again.
+ *
+ * @template {Call} C
+ * @param {C} call
+ * @param {(id: number) => void} send
+ * @returns {C}
+ */
+function open(call, send) {
+  do {
+    lastId = (lastId + 1) >>> 0
+  } while (calls.has(lastId))
+  const id = lastId
+  call.id = id
+  calls.set(id, call)
+  if (calls.size === 1) bridge.ref()
+  if (call.signal !== null) watch(call.signal, id)
+  try {
+    send(id)
+  } catch (thrown) {
+    close(call)
+    throw thrown
+  }
+  return call
+}
+
+/** @param {Call} call */
+function close(call) {
+  calls.delete(call.id)
+  if (calls.size === 0) bridge.unref()
+  if (call.signal !== null) unwatch(call.signal, call.id)
+}
+
+/** Asks the core to give a call up. Its completion still comes, when everything it held has been returned. @param {number} id */
+function cancel(id) {
+  if (calls.has(id)) bridge.cancel(id)
+}
+
+/** Tells the core that chunks of a stream were taken, so that it may send more. @param {number} id @param {number} count */
+function acknowledge(id, count) {
+  bridge.ack(id, count)
+}
+
+/** @param {AbortSignal} signal @param {number} id */
+function watch(signal, id) {
+  const watched = signals.get(signal)
+  if (watched !== undefined) {
+    watched.ids.add(id)
+    return
+  }
+  const ids = new Set([id])
+  const listener = () => ids.forEach(cancel)
+  signals.set(signal, { ids, listener })
+  signal.addEventListener('abort', listener, { once: true })
+}
+
+/** @param {AbortSignal} signal @param {number} id */
+function unwatch(signal, id) {
+  const watched = signals.get(signal)
+  if (watched === undefined) return
+  watched.ids.delete(id)
+  if (watched.ids.size > 0) return
+  signals.delete(signal)
+  signal.removeEventListener('abort', watched.listener)
+}
+
+/** The core calls this when completions wait that nobody has been told of. */
+function drain() {
+  const reader = new RecordReader(bridge.drain())
+  while (!reader.done) {
+    const id = reader.next()
+    const kind = reader.next()
+    if (kind === KIND.EVENT) deliver(id, reader.next(), reader.next())
+    else if (kind === KIND.CHUNK) chunk(id, reader)
+    else if (kind === KIND.OPEN) opened(id, reader.next(), reader.next())
+    else complete(id, readOutcome(kind, reader))
+  }
+}
+
+/** @param {number} kind @param {RecordReader} reader */
+function readOutcome(kind, reader) {
+  switch (kind) {
+    case KIND.RESPONSE:
+      return readResponse(reader)
+    case KIND.VALUE:
+      return JSON.parse(reader.next())
+    case KIND.ERROR: {
+      const record = JSON.parse(reader.next())
+      return new Failed((above) => errorFrom(record, above))
+    }
+    default:
+      throw new Error(`llmpool: unknown record kind ${kind} from the native addon`)
+  }
+}
+
+/** @param {number} id @param {unknown} outcome */
+function complete(id, outcome) {
+  const call = calls.get(id)
+  if (call === undefined) return
+  close(call)
+  const { signal } = call
+  // Once the caller has left, that is what the call ends with, even if an answer was already on its way.
+  call.settle(signal?.aborted ? new Failed(() => signal.reason) : outcome)
+}
+
+/** @param {number} id @param {string} provider @param {string} model */
+function opened(id, provider, model) {
+  const call = /** @type {import('./stream').StreamCall | undefined} */ (calls.get(id))
+  call?.opened(provider, model)
+}
+
+/** @param {number} id @param {RecordReader} reader */
+function chunk(id, reader) {
+  const call = /** @type {import('./stream').StreamCall | undefined} */ (calls.get(id))
+  // Read in any case: the next record stands behind it.
+  const piece = readChunk(reader, call?.provider, call?.model)
+  call?.push(piece)
+}
+
+/** @param {number} poolId @param {string} type @param {string} json */
+function deliver(poolId, type, json) {
+  pools.get(poolId)?.deref()?.[DELIVER](type, JSON.parse(json))
+}
+
+/** @param {number} poolId @param {object} pool */
+function register(poolId, pool) {
+  pools.set(poolId, new WeakRef(pool))
+  forgotten.register(pool, poolId)
+}
+
+exports.native = native
+exports.bridge = bridge
+exports.Call = Call
+exports.DELIVER = DELIVER
+exports.open = open
+exports.cancel = cancel
+exports.acknowledge = acknowledge
+exports.register = register

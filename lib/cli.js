@@ -1,0 +1,194 @@
+'use strict'
+
+// The command line. Data goes to stdout, words go to stderr, and the exit code says how it went.
+
+const { text } = require('node:stream/consumers')
+const { parseArgs } = require('node:util')
+const { version } = require('../package.json')
+
+/** 69 and 78 are those of sysexits.h; 130 is what shells give a program that was interrupted. */
+const EXIT = Object.freeze({ OK: 0, FAILURE: 1, USAGE: 2, UNAVAILABLE: 69, CONFIG: 78, INTERRUPTED: 130 })
+
+const HELP = `Usage: llmpool <command> [options]
+
+Commands:
+  chat [prompt]   ask once; the answer goes to stdout
+  demo            watch a pool survive three simulated providers; needs no key
+
+Options:
+  -h, --help      show this, or the help of a command
+      --version   show the version
+`
+
+const CHAT_HELP = `Usage: llmpool chat [prompt] --config <file> [options]
+
+Asks once. The answer goes to stdout; who gave it, how long it took and what it cost go to stderr.
+Without a prompt, or with "-", the prompt is read from stdin.
+
+Options:
+  -c, --config <file>     configuration: JSON, comments allowed
+  -m, --model <name>      only providers that serve this model or alias
+  -s, --system <text>     system message
+      --max-tokens <n>    the most tokens the answer may have
+      --json              print the whole response as JSON
+  -h, --help              show this
+
+Exit codes: 0 answered, 1 failed, 2 wrong usage, 69 no provider could answer, 78 bad configuration.
+`
+
+const DEMO_HELP = `Usage: llmpool demo
+
+Runs 40 calls through a pool over three simulated providers on this machine: one fails and recovers, one limits its
+rate, one is healthy and dearer. Needs no key and sends nothing anywhere. Takes about ten seconds.
+`
+
+/** A mistake in how the program was called. */
+class UsageError extends Error {}
+
+/** @type {Record<string, (argv: string[]) => Promise<number>>} */
+const COMMANDS = { chat, demo }
+
+/**
+ * @param {string[]} argv without node and script
+ * @returns {Promise<number>} the exit code
+ */
+async function main(argv) {
+  // A reader that had enough (`| head`) is no failure of ours.
+  process.stdout.on('error', (error) => {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EPIPE') throw error
+    process.exit(EXIT.OK)
+  })
+  const [name, ...rest] = argv
+  try {
+    if (name === '--version') return print(version)
+    if (name === '--help' || name === '-h' || name === 'help') return print(HELP)
+    if (name === undefined) throw new UsageError('a command is missing')
+    if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`there is no command "${name}"`)
+    return await COMMANDS[name](rest)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`llmpool: ${error.message}\nTry "llmpool --help".\n`)
+    return EXIT.USAGE
+  }
+}
+
+/** @param {string} words */
+function print(words) {
+  process.stdout.write(words.endsWith('\n') ? words : `${words}\n`)
+  return EXIT.OK
+}
+
+/**
+ * @template {import('node:util').ParseArgsConfig} T
+ * @param {T} config
+ */
+function parse(config) {
+  try {
+    return parseArgs(config)
+  } catch (error) {
+    throw new UsageError(/** @type {Error} */ (error).message)
+  }
+}
+
+// === chat ===
+
+/** @param {string[]} args */
+async function chat(args) {
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', short: 'c' },
+      model: { type: 'string', short: 'm' },
+      system: { type: 'string', short: 's' },
+      'max-tokens': { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) return print(CHAT_HELP)
+  if (values.config === undefined) throw new UsageError('--config <file> is missing')
+  const maxTokens = wholeNumber('--max-tokens', values['max-tokens'])
+  const prompt = await readPrompt(positionals)
+
+  const { LLMPool, createTextMessage } = require('../index.js')
+  const messages = [createTextMessage('user', prompt)]
+  if (values.system !== undefined) messages.unshift(createTextMessage('system', values.system))
+
+  const interrupt = new AbortController()
+  const onInterrupt = () => interrupt.abort()
+  process.once('SIGINT', onInterrupt)
+  const pool = new LLMPool({ configPath: values.config })
+  try {
+    const request = { messages, model: values.model, max_tokens: maxTokens }
+    const response = await pool.chat(request, { signal: interrupt.signal })
+    if (values.json) return print(JSON.stringify(response, null, 2))
+    process.stderr.write(trail(response.attempts))
+    print(response.content)
+    process.stderr.write(`${footer(response)}\n`)
+    return EXIT.OK
+  } catch (error) {
+    if (interrupt.signal.aborted) return EXIT.INTERRUPTED
+    return report(/** @type {any} */ (error), values.json)
+  } finally {
+    process.off('SIGINT', onInterrupt)
+    await pool.shutdown({ drainTimeout: 0 })
+  }
+}
+
+/** @param {string} option @param {string | undefined} value */
+function wholeNumber(option, value) {
+  if (value === undefined) return undefined
+  if (!/^\d+$/.test(value)) throw new UsageError(`${option} takes a whole number, found "${value}"`)
+  return Number(value)
+}
+
+/** @param {string[]} words */
+async function readPrompt(words) {
+  const piped = words.length === 0 && !process.stdin.isTTY
+  const prompt = piped || (words.length === 1 && words[0] === '-') ? await text(process.stdin) : words.join(' ')
+  if (prompt.trim() === '') throw new UsageError('the prompt is empty')
+  return prompt
+}
+
+/** One line for everything that did not answer. @param {any[]} attempts */
+function trail(attempts) {
+  const lines = attempts
+    .filter(({ outcome }) => outcome !== 'success')
+    .map(({ provider, outcome, errorClass, status }) => {
+      const why = errorClass ?? outcome.replaceAll('_', ' ')
+      return `${provider}: ${why}${status === undefined ? '' : ` (${status})`}\n`
+    })
+  return lines.join('')
+}
+
+/** @param {any} response */
+function footer({ provider, model, latencyMs, usage, cost }) {
+  const tokens = `${usage.estimated ? '~' : ''}${usage.prompt_tokens}+${usage.completion_tokens} tokens`
+  const price = cost === null ? 'price unknown' : `$${Number(cost.toPrecision(3))}`
+  return [provider, model, `${Math.round(latencyMs)} ms`, tokens, price].join(' · ')
+}
+
+/** Says what went wrong, and returns the exit code for it. @param {any} error @param {boolean} asJson */
+function report(error, asJson) {
+  const { LLMPoolError, ConfigurationError, NoProviderError } = require('../index.js')
+  if (!(error instanceof LLMPoolError)) throw error
+  if (asJson) {
+    process.stderr.write(`${JSON.stringify(error)}\n`)
+  } else {
+    process.stderr.write(`llmpool: ${error.message}\n${trail(error.attempts)}`)
+  }
+  if (error instanceof ConfigurationError) return EXIT.CONFIG
+  return error.retryable || error instanceof NoProviderError ? EXIT.UNAVAILABLE : EXIT.FAILURE
+}
+
+// === demo ===
+
+/** @param {string[]} args */
+async function demo(args) {
+  const { values } = parse({ args, options: { help: { type: 'boolean', short: 'h' } } })
+  if (values.help) return print(DEMO_HELP)
+  return (await require('./demo').demo()) ? EXIT.OK : EXIT.FAILURE
+}
+
+exports.main = main

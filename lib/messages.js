@@ -1,0 +1,49 @@
+'use strict'
+
+// Messages in the shape that the OpenAI chat API made common. Plain objects: writing them by hand is just as good.
+
+/** Provider types, as a config file names them. */
+const PROVIDERS = Object.freeze({
+  OPENAI: 'openai',
+  ANTHROPIC: 'anthropic',
+  GROQ: 'groq',
+  TOGETHER: 'together',
+  OPENAI_COMPATIBLE: 'openai-compatible',
+})
+
+/** Types of the parts that a message may have. */
+const MESSAGE_TYPES = Object.freeze({
+  TEXT: 'text',
+  IMAGE: 'image_url',
+  AUDIO: 'input_audio',
+  FILE: 'file',
+})
+
+/** @param {string} role @param {string} text */
+function createTextMessage(role, text) {
+  return { role, content: text }
+}
+
+/** @param {string} role @param {string} text @param {string} imageUrl @param {string} [detail] */
+function createImageMessage(role, text, imageUrl, detail) {
+  const image = detail === undefined ? { url: imageUrl } : { url: imageUrl, detail }
+  return {
+    role,
+    content: [
+      { type: MESSAGE_TYPES.TEXT, text },
+      { type: MESSAGE_TYPES.IMAGE, image_url: image },
+    ],
+  }
+}
+
+/** @param {string} role @param {(string | object)[]} parts */
+function createMixedMessage(role, parts) {
+  const content = parts.map((part) => (typeof part === 'string' ? { type: MESSAGE_TYPES.TEXT, text: part } : part))
+  return { role, content }
+}
+
+exports.PROVIDERS = PROVIDERS
+exports.MESSAGE_TYPES = MESSAGE_TYPES
+exports.createTextMessage = createTextMessage
+exports.createImageMessage = createImageMessage
+exports.createMixedMessage = createMixedMessage

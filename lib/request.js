@@ -1,0 +1,81 @@
+'use strict'
+
+// One call as the caller wrote it, made ready to cross: one JSON text, and the signal beside it. What the fields mean
+// and whether they fit is the core's business.
+
+const { InvalidRequestError } = require('./errors')
+const { Problem, findProblemIn, unreadable, writeJson } = require('./plain')
+
+/** @param {Problem} problem */
+function refusal({ path, message, cause }) {
+  return new InvalidRequestError(`invalid request: ${path === '' ? '' : `${path}: `}${message}`, path, { cause })
+}
+
+/** @param {any} value */
+function isRecord(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The signal is the one field that is no data. @param {object} fields */
+function checkFields(fields) {
+  const problem = findProblemIn(fields, 'signal')
+  if (problem !== null) throw refusal(problem)
+}
+
+/**
+ * Options go over the request, because they were said last; one that is undefined says nothing.
+ *
+ * @param {any} request
+ * @param {any} options
+ */
+function merge(request, options) {
+  // Spread, not assignment: an own `__proto__` must stay a field, for the core to refuse by name.
+  const merged = { ...request, ...options }
+  for (const key of Object.keys(options)) {
+    if (options[key] === undefined && Object.hasOwn(request, key)) merged[key] = request[key]
+  }
+  return merged
+}
+
+/** @param {any} fields @returns {AbortSignal | null} */
+function signalOf(fields) {
+  let signal
+  try {
+    signal = fields.signal
+  } catch (error) {
+    throw refusal(unreadable(error).under('signal'))
+  }
+  if (signal === undefined || signal === null) return null
+  // By shape: a signal may come from a polyfill or another realm.
+  if (typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function') return signal
+  throw refusal(new Problem('must be an AbortSignal').under('signal'))
+}
+
+/**
+ * @param {unknown} request a request, or just its messages
+ * @param {unknown} [options]
+ * @returns {{ json: string, signal: AbortSignal | null, stream: boolean }}
+ */
+function readCall(request, options) {
+  /** @type {any} */
+  let fields = Array.isArray(request) ? { messages: request } : request
+  if (!isRecord(fields)) {
+    throw refusal(new Problem('must be an object with messages, or an array of messages'))
+  }
+  checkFields(fields)
+  if (options !== undefined && options !== null) {
+    if (!isRecord(options)) throw refusal(new Problem('must be an object').under('options'))
+    checkFields(options)
+    fields = merge(fields, options)
+  }
+  const signal = signalOf(fields)
+  if ('signal' in fields) {
+    const { signal: _, ...rest } = fields
+    fields = rest
+  }
+  const json = writeJson(fields)
+  if (json instanceof Problem) throw refusal(json)
+  return { json, signal, stream: fields.stream === true }
+}
+
+exports.readCall = readCall

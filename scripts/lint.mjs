@@ -1,0 +1,41 @@
+// Everything that can be said of the code without running it. All of it is checked, then the verdict follows.
+
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { cargoTarget, ROOT, tool } from './shared.mjs'
+
+/** @type {[string, () => boolean][]} */
+const CHECKS = [
+  ['cargo fmt', () => passes('cargo', ['fmt', '--check'])],
+  ['biome', () => passes(...split(tool('@biomejs/biome/bin/biome')), ['ci', '--error-on-warnings'])],
+  ['tsc', () => passes(...split(tool('typescript/bin/tsc')), ['--project', '.'])],
+  ['package-lock.json', lockfileNamesNoRegistry],
+  ['cargo clippy', () => passes('cargo', ['clippy', '--all-targets', ...cargoTarget(), '--', '-D', 'warnings'])],
+]
+
+const failed = CHECKS.filter(([name, check]) => {
+  console.log(`\n== ${name}`)
+  return !check()
+}).map(([name]) => name)
+
+console.log(failed.length === 0 ? '\nlint: all clean' : `\nlint: ${failed.join(', ')} failed`)
+process.exitCode = failed.length === 0 ? 0 : 1
+
+/** @param {string} command @param {string[]} args @param {string[]} [more] */
+function passes(command, args, more = []) {
+  return spawnSync(command, [...args, ...more], { cwd: ROOT, stdio: 'inherit' }).status === 0
+}
+
+/** @param {string[]} command @returns {[string, string[]]} */
+function split([command, ...args]) {
+  return [command, args]
+}
+
+/** Whoever installs uses the registry of their own configuration. */
+function lockfileNamesNoRegistry() {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+  const resolved = Object.keys(packages).filter((path) => packages[path].resolved !== undefined)
+  if (resolved.length > 0) console.log(`these entries name where they were downloaded: ${resolved.join(', ')}`)
+  return resolved.length === 0
+}

@@ -1,0 +1,348 @@
+//! Writes a chat request as the messages API takes it.
+//!
+//! What it does not have is named in a warning. Content that it cannot carry at all (audio, a file that lives at
+//! OpenAI) is refused instead: without it the question would be another one.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::super::catalog::Service;
+use super::super::gate::Gate;
+use super::super::{Defaults, Encoded, tool_ids};
+use super::wire::{Block, Input, Metadata, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn};
+use crate::types::{
+    ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
+};
+
+/// Sent when neither the request nor the provider says how long an answer may be: every model takes it.
+const DEFAULT_MAX_TOKENS: u32 = 4096;
+/// The highest temperature there is; OpenAI's scale goes to 2.
+const MAX_TEMPERATURE: f64 = 1.0;
+/// Words of `output_config.effort`; OpenAI's `none` and `minimal` have no counterpart.
+const EFFORTS: &[&str] = &["low", "medium", "high", "xhigh", "max"];
+/// Words of `service_tier`; OpenAI's others mean nothing here.
+const SERVICE_TIERS: &[&str] = &["auto", "standard_only"];
+
+/// Encodes a request for `model`.
+pub(in crate::adapter) fn request(
+    request: &ChatRequest,
+    model: &str,
+    stream: bool,
+    service: &'static Service,
+    defaults: Defaults,
+) -> Result<Encoded, FieldError> {
+    let mut gate = Gate::new(service, model, request.reasoning_effort.as_deref());
+    let (system, messages) = Turns::of(&request.messages, service, &mut gate)?;
+    let (temperature, top_p) = gate.take_sampling(request.temperature.or(defaults.temperature), request.top_p);
+    let wire = Request {
+        model,
+        max_tokens: request.max_tokens.or(defaults.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        system,
+        messages,
+        temperature: temperature.map(|value| clamped(value, &mut gate)),
+        top_p,
+        stop_sequences: stop_sequences(&request.stop, &mut gate),
+        tools: request.tools.iter().map(tool).collect(),
+        tool_choice: tool_choice(request, &mut gate),
+        metadata: gate.take("user", request.user.as_deref()).map(|user_id| Metadata { user_id }),
+        output_config: output_config(request, &mut gate),
+        service_tier: passed(request, &mut gate),
+        stream,
+    };
+    gate.take("presence_penalty", request.presence_penalty);
+    gate.take("frequency_penalty", request.frequency_penalty);
+    gate.take("seed", request.seed);
+    gate.take("metadata", request.metadata.as_ref());
+    Encoded::write(&wire, request, service, gate.warnings)
+}
+
+// === fields ===
+
+fn clamped(temperature: f64, gate: &mut Gate<'_>) -> f64 {
+    if temperature > MAX_TEMPERATURE {
+        gate.warn("temperature", format_args!("{temperature} is above the highest here, {MAX_TEMPERATURE} sent"));
+    }
+    temperature.min(MAX_TEMPERATURE)
+}
+
+fn stop_sequences<'a>(stops: &'a [String], gate: &mut Gate<'_>) -> Vec<&'a str> {
+    let sent: Vec<&str> = stops.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
+    if sent.len() < stops.len() {
+        gate.warn("stop", "entries of white space are refused here, not sent");
+    }
+    sent
+}
+
+fn tool(tool: &Tool) -> OutTool<'_> {
+    let function = &tool.function;
+    let input_schema = match &function.parameters {
+        // The type is required here, and everywhere else it goes without saying.
+        Some(Value::Object(schema)) if !schema.contains_key("type") => {
+            let mut schema = schema.clone();
+            schema.insert("type".to_owned(), Value::from("object"));
+            Cow::Owned(Value::Object(schema))
+        }
+        Some(schema) => Cow::Borrowed(schema),
+        None => Cow::Owned(json!({ "type": "object", "properties": {} })),
+    };
+    OutTool {
+        name: &function.name,
+        description: function.description.as_deref(),
+        input_schema,
+        strict: function.strict,
+    }
+}
+
+fn tool_choice<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<OutToolChoice<'a>> {
+    let (choice, parallel) = gate.take_tool_fields(request);
+    let one_at_a_time = parallel == Some(false);
+    if choice.is_none() && !one_at_a_time {
+        return None;
+    }
+    let (kind, name) = match choice.unwrap_or(&ToolChoice::Auto) {
+        ToolChoice::Auto => ("auto", None),
+        ToolChoice::None => ("none", None),
+        ToolChoice::Required => ("any", None),
+        ToolChoice::Function(name) => ("tool", Some(name.as_str())),
+    };
+    // `none` has no such switch, and no calls either.
+    Some(OutToolChoice { kind, name, disable_parallel_tool_use: one_at_a_time && kind != "none" })
+}
+
+fn output_config<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<OutputConfig<'a>> {
+    let effort = gate.take("reasoning_effort", request.reasoning_effort.as_deref()).filter(|effort| {
+        let known = EFFORTS.contains(effort);
+        if !known {
+            gate.warn("reasoning_effort", format_args!("there is no \"{effort}\" here, not sent"));
+        }
+        known
+    });
+    let format = match &request.response_format {
+        None | Some(ResponseFormat::Text) => None,
+        Some(ResponseFormat::JsonObject) => {
+            gate.warn("response_format", "json_object is not supported by anthropic, not sent; json_schema is");
+            None
+        }
+        Some(ResponseFormat::JsonSchema(format)) => match format.get("schema") {
+            Some(schema) => gate.take("response_format", Some(OutputFormat { kind: "json_schema", schema })),
+            None => {
+                gate.warn("response_format", "a json_schema without a schema is not supported by anthropic, not sent");
+                None
+            }
+        },
+    };
+    if effort.is_none() && format.is_none() { None } else { Some(OutputConfig { effort, format }) }
+}
+
+/// Of OpenAI's further fields only the service tier has a counterpart, for two of its words.
+fn passed<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<&'a str> {
+    let mut service_tier = None;
+    for (name, value) in &request.openai_fields {
+        match value.as_str().filter(|word| name == "service_tier" && SERVICE_TIERS.contains(word)) {
+            Some(word) => service_tier = Some(word),
+            None if gate.knows(name) => gate.warn_unsupported(name),
+            None => {}
+        }
+    }
+    service_tier
+}
+
+// === messages ===
+
+struct Turns<'a, 'g, 'm> {
+    service: &'static Service,
+    gate: &'g mut Gate<'m>,
+    system: Option<Cow<'a, str>>,
+    turns: Vec<Turn<'a>>,
+}
+
+impl<'a> Turns<'a, '_, '_> {
+    fn of(
+        messages: &'a [Message],
+        service: &'static Service,
+        gate: &mut Gate<'_>,
+    ) -> Result<(Option<Cow<'a, str>>, Vec<Turn<'a>>), FieldError> {
+        if messages.iter().any(|message| message.name.is_some()) {
+            gate.allows("messages[].name");
+        }
+        let mut turns = Turns { service, gate, system: None, turns: Vec::with_capacity(messages.len()) };
+        for (index, message) in messages.iter().enumerate() {
+            turns.add(index, message)?;
+        }
+        turns.trim_last();
+        Ok((turns.system, turns.turns))
+    }
+
+    fn add(&mut self, index: usize, message: &'a Message) -> Result<(), FieldError> {
+        match message.role {
+            Role::System | Role::Developer => self.add_system(index, &message.content),
+            Role::User => {
+                let blocks = self.blocks(index, &message.content)?;
+                self.say("user", index, blocks);
+            }
+            Role::Assistant => {
+                let mut blocks = self.blocks(index, &message.content)?;
+                // What the model said, if only to decline.
+                if let Some(refusal) = message.refusal.as_deref().filter(|refusal| !refusal.is_empty()) {
+                    blocks.push(Block::Text { text: Cow::Borrowed(refusal) });
+                }
+                for (at, call) in message.tool_calls.iter().enumerate() {
+                    blocks.push(self.tool_use(index, at, call));
+                }
+                self.say("assistant", index, blocks);
+            }
+            Role::Tool => {
+                let id = message.tool_call_id.as_deref().unwrap_or_default();
+                let result = Block::ToolResult {
+                    tool_use_id: tool_ids::fitting(id, self.service.dialect.tool_ids),
+                    content: self.blocks(index, &message.content)?,
+                };
+                self.say("user", index, vec![result]);
+            }
+        }
+        Ok(())
+    }
+
+    /// There is one system text, before everything.
+    fn add_system(&mut self, index: usize, content: &'a Content) {
+        if !self.turns.is_empty() {
+            self.gate.warn(
+                format_args!("messages[{index}].role"),
+                "anthropic has system messages at the start only, moved there",
+            );
+        }
+        let text = match content {
+            Content::Text(text) => Cow::Borrowed(text.as_str()),
+            other => Cow::Owned(other.plain_text()),
+        };
+        self.system = match self.system.take() {
+            None if text.is_empty() => None,
+            None => Some(text),
+            Some(before) if text.is_empty() => Some(before),
+            Some(before) => Some(Cow::Owned(format!("{before}\n\n{text}"))),
+        };
+    }
+
+    /// Adds to the last turn where it has the same role: all results of one turn belong into one user turn.
+    fn say(&mut self, role: &'static str, index: usize, blocks: Vec<Block<'a>>) {
+        if blocks.is_empty() {
+            self.gate.warn(format_args!("messages[{index}].content"), "is empty, which anthropic refuses, not sent");
+            return;
+        }
+        match self.turns.last_mut().filter(|last| last.role == role) {
+            Some(last) => last.content.extend(blocks),
+            None => self.turns.push(Turn { role, content: blocks }),
+        }
+    }
+
+    fn blocks(&mut self, index: usize, content: &'a Content) -> Result<Vec<Block<'a>>, FieldError> {
+        match content {
+            Content::Empty => Ok(Vec::new()),
+            Content::Text(text) => Ok(text_block(text).into_iter().collect()),
+            Content::Parts(parts) => {
+                let mut blocks = Vec::with_capacity(parts.len());
+                for (at, part) in parts.iter().enumerate() {
+                    let field = || format!("messages[{index}].content[{at}]");
+                    match part {
+                        Part::Text { text } => blocks.extend(text_block(text)),
+                        Part::ImageUrl { image_url } => {
+                            blocks.push(image(image_url).map_err(|message| refusal(field(), message))?);
+                            if image_url.detail.as_deref().is_some_and(|detail| detail != "auto") {
+                                self.gate.warn_unsupported(format_args!("{}.image_url.detail", field()));
+                            }
+                        }
+                        Part::File { file } => {
+                            blocks.push(document(file).map_err(|message| refusal(field(), message))?);
+                        }
+                        Part::InputAudio { .. } => return Err(refusal(field(), "anthropic takes no audio")),
+                    }
+                }
+                Ok(blocks)
+            }
+        }
+    }
+
+    fn tool_use(&mut self, index: usize, at: usize, call: &'a ToolCall) -> Block<'a> {
+        let arguments = call.function.arguments.trim();
+        let object = serde_json::from_str::<&RawValue>(arguments).ok().filter(|json| json.get().starts_with('{'));
+        let input = match object {
+            Some(object) => Input::Object(object),
+            None if arguments.is_empty() => Input::Empty {},
+            None => {
+                self.gate.warn(
+                    format_args!("messages[{index}].tool_calls[{at}].function.arguments"),
+                    "no JSON object, sent as { \"arguments\": … }",
+                );
+                Input::Wrapped { arguments: &call.function.arguments }
+            }
+        };
+        let id = tool_ids::fitting(&call.id, self.service.dialect.tool_ids);
+        Block::ToolUse { id, name: &call.function.name, input }
+    }
+
+    /// A final assistant turn is a prefill, and one that ends in white space is refused.
+    fn trim_last(&mut self) {
+        if let Some(Turn { role: "assistant", content }) = self.turns.last_mut()
+            && let Some(Block::Text { text }) = content.last_mut()
+            && text.trim_end().len() < text.len()
+        {
+            let end = text.trim_end().len();
+            match text {
+                Cow::Borrowed(whole) => *whole = &whole[..end],
+                Cow::Owned(whole) => whole.truncate(end),
+            }
+            if end == 0 {
+                content.pop();
+            }
+            if content.is_empty() {
+                self.turns.pop();
+            }
+            self.gate.warn("messages[].content", "white space at the end of the last assistant message was cut off");
+        }
+    }
+}
+
+/// Empty text blocks are refused.
+fn text_block(text: &str) -> Option<Block<'_>> {
+    if text.is_empty() { None } else { Some(Block::Text { text: Cow::Borrowed(text) }) }
+}
+
+fn image(image: &ImageUrl) -> Result<Block<'_>, &'static str> {
+    let source = source(&image.url).ok_or("an image must be an http(s) URL or a data: URI in base64")?;
+    Ok(match source {
+        Source::Base64 { media_type: "application/pdf", .. } => Block::Document { source, title: None },
+        _ => Block::Image { source },
+    })
+}
+
+fn document(file: &Value) -> Result<Block<'_>, &'static str> {
+    let data = file.get("file_data").and_then(Value::as_str);
+    let data = data.ok_or("anthropic takes files only by their content, in file_data")?;
+    let source = source(data).ok_or("file_data must be a data: URI in base64")?;
+    Ok(Block::Document { source, title: file.get("filename").and_then(Value::as_str) })
+}
+
+/// `https://…` or `data:image/png;base64,…`.
+fn source(url: &str) -> Option<Source<'_>> {
+    let scheme = |name: &str| url.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    if scheme("https://") || scheme("http://") {
+        return Some(Source::Url { url });
+    }
+    if !scheme("data:") {
+        return None;
+    }
+    let (head, data) = url["data:".len()..].split_once(',')?;
+    let mut words = head.split(';');
+    let media_type = words.next().filter(|media_type| !media_type.is_empty())?;
+    words.any(|word| word.eq_ignore_ascii_case("base64")).then_some(Source::Base64 { media_type, data })
+}
+
+fn refusal(field: String, message: impl Into<String>) -> FieldError {
+    FieldError { field, message: message.into() }
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

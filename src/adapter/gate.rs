@@ -1,0 +1,108 @@
+//! Decides which fields of a request reach a provider.
+//!
+//! A field that the dialect or the model does not take is left out and named in a warning; nothing is dropped in
+//! silence. One gate serves one encoding.
+
+use std::fmt;
+
+use super::catalog::{Fields, ModelRule, Service};
+use crate::types::{ChatRequest, ToolChoice};
+
+pub(super) struct Gate<'a> {
+    service: &'static Service,
+    model: &'a str,
+    rule: Option<&'static ModelRule>,
+    /// `reasoning_effort` is anything but `none`.
+    reasoning: bool,
+    pub warnings: Vec<String>,
+}
+
+fn lists(groups: &[Fields], field: &str) -> bool {
+    groups.iter().any(|fields| fields.contains(&field))
+}
+
+impl<'a> Gate<'a> {
+    pub fn new(service: &'static Service, model: &'a str, effort: Option<&str>) -> Self {
+        let rule = service.dialect.models.iter().find(|rule| rule.models.contain(model));
+        Self { service, model, rule, reasoning: effort != Some("none"), warnings: Vec::new() }
+    }
+
+    pub fn rule(&self) -> Option<&'static ModelRule> {
+        self.rule
+    }
+
+    /// Says that a field was left out or changed.
+    pub fn warn(&mut self, field: impl fmt::Display, what: impl fmt::Display) {
+        self.warnings.push(format!("{field}: {what}"));
+    }
+
+    /// Says that this service has no such field.
+    pub fn warn_unsupported(&mut self, field: impl fmt::Display) {
+        self.warn(field, format_args!("not supported by {}, not sent", self.service.name));
+    }
+
+    /// The value, unless this service or this model does not take the field.
+    pub fn take<T>(&mut self, field: &'static str, value: Option<T>) -> Option<T> {
+        let value = value?;
+        if self.allows(field) { Some(value) } else { None }
+    }
+
+    /// Whether the field may be sent; warns when not.
+    pub fn allows(&mut self, field: &str) -> bool {
+        if !self.service.dialect.takes(field) {
+            self.warn_unsupported(field);
+            return false;
+        }
+        if self.model_refuses(field) {
+            let model = self.model;
+            self.warn(field, format_args!("not supported by model {model}, not sent"));
+            return false;
+        }
+        true
+    }
+
+    fn model_refuses(&self, field: &str) -> bool {
+        self.rule
+            .is_some_and(|rule| lists(rule.refuses, field) || self.reasoning && lists(rule.refuses_reasoning, field))
+    }
+
+    /// Whether a field that is passed on unread is one of OpenAI's API; warns when not.
+    pub fn knows(&mut self, field: &str) -> bool {
+        let known = ChatRequest::OPENAI_FIELDS.contains(&field);
+        if !known {
+            self.warn(field, "not a field of the chat API, not sent; extra_body sends anything");
+        }
+        known
+    }
+
+    /// `tool_choice` and `parallel_tool_calls`: OpenAI and Anthropic refuse them without tools.
+    pub fn take_tool_fields<'r>(&mut self, request: &'r ChatRequest) -> (Option<&'r ToolChoice>, Option<bool>) {
+        let mut choice = request.tool_choice.as_ref();
+        let mut parallel = request.parallel_tool_calls;
+        if request.tools.is_empty() {
+            for (field, given) in [("tool_choice", choice.is_some()), ("parallel_tool_calls", parallel.is_some())] {
+                if given {
+                    self.warn(field, "means nothing without tools, not sent");
+                }
+            }
+            (choice, parallel) = (None, None);
+        }
+        (self.take("tool_choice", choice), self.take("parallel_tool_calls", parallel))
+    }
+
+    /// `temperature` and `top_p`. A temperature of 1 is every model's default: where the field is refused, leaving it
+    /// out changes nothing and needs no warning.
+    pub fn take_sampling(&mut self, temperature: Option<f64>, top_p: Option<f64>) -> (Option<f64>, Option<f64>) {
+        let temperature = temperature.filter(|value| *value != 1.0 || !self.model_refuses("temperature"));
+        let temperature = self.take("temperature", temperature);
+        let mut top_p = self.take("top_p", top_p);
+        if let (Some(ModelRule { either: Some((first, second)), .. }), Some(_), Some(_)) =
+            (self.rule, temperature, top_p)
+        {
+            let model = self.model;
+            self.warn(second, format_args!("model {model} takes either this or {first}, not sent"));
+            top_p = None;
+        }
+        (temperature, top_p)
+    }
+}

@@ -1,0 +1,200 @@
+//! The whole configuration, raw → checked: sections that hold for the pool, then every provider.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::env::Environment;
+use super::nearest::nearest;
+use super::network;
+use super::provider::{self, Shared};
+use super::raw::{RawBreaker, RawConfig, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
+use super::section::{Field, Read, Reader, index, join};
+use super::values::{Seconds, Text, shown};
+use super::{Config, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::error::Problem;
+use crate::policy::{BackoffParams, Behaviour, BreakerParams, RetryBudgetParams};
+
+/// Long enough for a reasoning model at its slowest, short enough that a forgotten call does not stay for ever.
+const MAX_DEADLINE: Duration = Duration::from_secs(600);
+/// A call that could wait this long for capacity is better told so.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Each waiting call holds its prompt; ten thousand of them are the most a process of usual size carries.
+const MAX_QUEUE: u64 = 10_000;
+/// Above what any provider takes in one request but for large images.
+const MAX_PROMPT_BYTES: u64 = 16 * 1024 * 1024;
+/// A hundred times the longest answer there is; more is a provider gone wrong.
+const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
+/// Three further tries, with backoff, outlive most short outages within ten seconds.
+const MAX_RETRIES: u32 = 3;
+
+/// Checks everything, and fails with every problem there is.
+pub(super) fn config(value: &Value, environment: &Environment, settings: &Settings) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(environment, SECTIONS);
+    let config = RawConfig::read(value, "", &mut reader).map(|raw| check(raw, environment, settings, &mut reader));
+    match config {
+        Some(config) if reader.problems.is_empty() => Ok(Config { warnings: reader.warnings, ..config }),
+        _ => Err(reader.problems),
+    }
+}
+
+fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
+    let RawConfig { providers, routing, qos } = raw;
+    let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
+    let qos = check_qos(qos.or(RawQos::default()));
+    let client = network::from_environment(environment, reader);
+    let shared = Shared { breaker, enable_breaker: routing.enable_circuit_breaker, client };
+    let providers = check_providers(providers, &shared, reader);
+
+    if let Some(deadline) = settings.deadline.filter(|deadline| *deadline > qos.max_deadline) {
+        let (asked, most) = (deadline.as_millis(), qos.max_deadline.as_millis());
+        reader.warn("deadline", format_args!("{asked} ms is above qos.max_deadline_ms and was cut to {most} ms"));
+    }
+    Config {
+        providers,
+        timeout: settings.timeout,
+        deadline: settings.deadline.map_or(qos.max_deadline, |deadline| deadline.min(qos.max_deadline)),
+        routing,
+        qos,
+        warnings: Vec::new(),
+    }
+}
+
+fn check_providers(
+    providers: Field<Vec<Field<RawProvider>>>,
+    shared: &Shared,
+    reader: &mut Reader<'_>,
+) -> Vec<ProviderConfig> {
+    let path = "providers";
+    let Some(raw) = providers.required("", path, reader) else { return Vec::new() };
+    if raw.is_empty() {
+        reader.problem(path, "expected at least one provider, found an empty list");
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut checked = Vec::with_capacity(raw.len());
+    for (position, provider) in raw.into_iter().enumerate() {
+        let Some(provider) = provider.some() else { continue };
+        let at = index(path, position);
+        if let Field::Is(name) = &provider.name {
+            let first = *seen.entry(name.value.clone()).or_insert(position);
+            if first != position {
+                let message = format!("this name is taken by {}; names are unique", index(path, first));
+                reader.problem(join(&at, "name"), message);
+            }
+        }
+        checked.extend(provider::check(provider, &at, shared, reader));
+    }
+    if !checked.is_empty() && checked.iter().all(|provider| !provider.enabled) {
+        reader.warn(path, "no provider is enabled");
+    }
+    checked
+}
+
+fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) -> (RoutingConfig, BreakerParams) {
+    let at = "routing";
+    let RawRouting {
+        behaviour,
+        max_retries,
+        retry_delay_ms,
+        backoff_multiplier,
+        max_backoff_ms,
+        enable_failover,
+        enable_circuit_breaker,
+        queue_timeout_ms,
+        max_queue,
+        retry_budget,
+        breaker,
+        seed,
+    } = raw;
+    let BackoffParams { base, multiplier, max } = BackoffParams::default();
+    let backoff = BackoffParams {
+        base: settings.retry_delay.unwrap_or(retry_delay_ms.time(base)),
+        multiplier: backoff_multiplier.or(multiplier),
+        max: max_backoff_ms.time_limit(max),
+    };
+    let found = [("multiplier", "backoff_multiplier", backoff.multiplier.to_string())];
+    refuse(backoff.check(), at, &found, reader);
+    let routing = RoutingConfig {
+        behaviour: check_behaviour(behaviour, &join(at, "behaviour"), reader),
+        max_retries: settings.max_retries.unwrap_or(max_retries.or(MAX_RETRIES)),
+        backoff,
+        enable_failover: enable_failover.or(true),
+        enable_circuit_breaker: enable_circuit_breaker.or(true),
+        queue_timeout: queue_timeout_ms.time_limit(QUEUE_TIMEOUT),
+        max_queue: size(max_queue.or_limit(MAX_QUEUE, u64::MAX)),
+        retry_budget: check_retry_budget(retry_budget.or(RawRetryBudget::default()), reader),
+        seed: seed.some(),
+    };
+    (routing, check_breaker(breaker.or(RawBreaker::default()), reader))
+}
+
+fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) -> Behaviour {
+    const KNOWN: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
+    let Some(text) = behaviour.some() else { return Behaviour::default() };
+    if let Some((_, known)) = KNOWN.iter().find(|(name, _)| *name == text.value) {
+        return *known;
+    }
+    let names: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
+    let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+    reader.problem(path, format!("expected {:?}{said}{}", names.join(" or "), nearest(&text.value, &names)));
+    Behaviour::default()
+}
+
+fn check_retry_budget(raw: RawRetryBudget, reader: &mut Reader<'_>) -> RetryBudgetParams {
+    let RawRetryBudget { ratio, per_second, burst } = raw;
+    let unset = RetryBudgetParams::default();
+    let budget = RetryBudgetParams {
+        ratio: ratio.or(unset.ratio),
+        per_second: per_second.or(unset.per_second),
+        burst: burst.or(unset.burst),
+    };
+    let found =
+        [("ratio", "ratio", budget.ratio.to_string()), ("per_second", "per_second", budget.per_second.to_string())];
+    refuse(budget.check(), "routing.retry_budget", &found, reader);
+    budget
+}
+
+/// The part of a breaker that all providers share.
+fn check_breaker(raw: RawBreaker, reader: &mut Reader<'_>) -> BreakerParams {
+    let RawBreaker { failure_ratio, window_s, min_calls, max_open_ms } = raw;
+    let unset = BreakerParams::default();
+    let breaker = BreakerParams {
+        threshold: unset.threshold,
+        open_for: unset.open_for,
+        failure_ratio: failure_ratio.or(unset.failure_ratio),
+        window: window_s.or(Seconds(unset.window)).0,
+        min_calls: min_calls.or(unset.min_calls),
+        max_open: max_open_ms.time_limit(unset.max_open),
+    };
+    let found = [
+        ("failure_ratio", "failure_ratio", breaker.failure_ratio.to_string()),
+        ("window", "window_s", breaker.window.as_secs().to_string()),
+        ("min_calls", "min_calls", breaker.min_calls.to_string()),
+    ];
+    refuse(breaker.check(), "routing.breaker", &found, reader);
+    breaker
+}
+
+/// What a leaf refuses of its params, under the keys they were written in: (param, key, value found).
+fn refuse(refused: Vec<(&str, String)>, at: &str, found: &[(&str, &str, String)], reader: &mut Reader<'_>) {
+    for (param, message) in refused {
+        match found.iter().find(|(name, ..)| *name == param) {
+            Some((_, key, value)) => reader.problem(join(at, key), format!("{message}, found {value}")),
+            None => reader.problem(join(at, param), message),
+        }
+    }
+}
+
+fn check_qos(raw: RawQos) -> QosConfig {
+    let RawQos { max_deadline_ms, max_prompt_bytes, max_response_bytes } = raw;
+    QosConfig {
+        max_deadline: max_deadline_ms.time_limit(MAX_DEADLINE),
+        max_prompt_bytes: size(max_prompt_bytes.or_limit(MAX_PROMPT_BYTES, u64::MAX)),
+        max_response_bytes: size(max_response_bytes.or_limit(MAX_RESPONSE_BYTES, u64::MAX)),
+    }
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

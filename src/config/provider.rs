@@ -1,0 +1,272 @@
+//! One provider, raw → checked.
+//!
+//! Every key is checked even when another is wrong, so that all mistakes of a provider are told at once. What the wire
+//! says about a provider is the adapter's to decide: its verdict is asked for here, so that it comes at start-up.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+
+use super::ProviderConfig;
+use super::nearest::nearest;
+use super::network;
+use super::raw::RawProvider;
+use super::secret::Secret;
+use super::section::{Field, Reader, index, join};
+use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
+use crate::adapter::{Endpoint, Service, service, services};
+use crate::cost::{LOOKS_PER_MILLION, Prices};
+use crate::policy::{BreakerParams, RateParams};
+use crate::transport::{ClientParams, ProxyParams};
+use crate::types::ProviderName;
+
+/// What the pool gives to every provider.
+pub(super) struct Shared {
+    pub breaker: BreakerParams,
+    /// `false`: no provider has a breaker, whatever its threshold.
+    pub enable_breaker: bool,
+    pub client: ClientParams,
+}
+
+/// `None` when the provider cannot be built; the problems say why.
+pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Reader<'_>) -> Option<ProviderConfig> {
+    let RawProvider {
+        name,
+        kind,
+        model,
+        models,
+        api_key,
+        api_keys,
+        base_url,
+        allow_http,
+        priority,
+        enabled,
+        headers,
+        organization,
+        project,
+        max_tokens,
+        temperature,
+        timeout,
+        connect_timeout_ms,
+        connection_idle_timeout_ms,
+        requests_per_minute,
+        requests_per_day,
+        circuit_breaker_threshold,
+        circuit_breaker_timeout,
+        input_token_price,
+        output_token_price,
+        proxy,
+        ca_file,
+    } = raw;
+    let text = |field: Field<Text>| field.some().map(|text| text.value);
+
+    let name = name.required(at, "name", reader);
+    let service = kind.required(at, "type", reader).and_then(|kind| known_service(&kind, &join(at, "type"), reader));
+    let model = model.required(at, "model", reader);
+    let models = check_models(models, &join(at, "models"), reader);
+    let keys = check_keys(api_key, api_keys, service, at, reader);
+    let allow_http = allow_http.or(false);
+    let wire = reader.problems.len();
+    let address_is_bad = matches!(base_url, Field::Bad);
+    let base_url = check_base_url(base_url, service, allow_http, &keys, at, reader);
+    let headers = check_headers(headers, &join(at, "headers"), reader);
+    let wire_is_sound = reader.problems.len() == wire && !address_is_bad;
+    let (organization, project, max_tokens) = (text(organization), text(project), max_tokens.some());
+    let temperature = temperature.some();
+    let prices = check_prices(input_token_price.some(), output_token_price.some(), at, reader);
+    let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
+    let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
+
+    let provider = ProviderConfig {
+        // An empty name only lets the wire be checked for a provider that is refused anyway.
+        name: ProviderName::new(name.as_ref().map_or("", |name| name.value.as_str())),
+        service: service?,
+        model: model.as_ref().map_or_else(String::new, |model| model.value.clone()),
+        models,
+        keys,
+        priority: priority.or(1),
+        enabled: enabled.or(true),
+        base_url,
+        allow_http,
+        headers,
+        organization,
+        project,
+        max_tokens,
+        temperature,
+        timeout: match timeout {
+            Field::Null => Some(UNLIMITED),
+            timeout => timeout.some().map(|Millis(timeout)| timeout),
+        },
+        rate: RateParams { requests_per_minute: requests_per_minute.some(), requests_per_day: requests_per_day.some() },
+        breaker: BreakerParams {
+            threshold: if shared.enable_breaker { threshold } else { 0 },
+            open_for: circuit_breaker_timeout.time(shared.breaker.open_for),
+            ..shared.breaker.clone()
+        },
+        prices,
+        client: ClientParams {
+            connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
+            idle_timeout: connection_idle_timeout_ms.time_limit(shared.client.idle_timeout),
+            proxy,
+            extra_roots,
+            only_roots: shared.client.only_roots.clone(),
+        },
+    };
+    if wire_is_sound && let Err(refused) = Endpoint::new(provider.endpoint_params()) {
+        reader.problem(join(at, refused.field), refused.message);
+    }
+    name.and(model).map(|_| provider)
+}
+
+fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
+    let found = service(&kind.value);
+    if found.is_none() {
+        let names: Vec<&str> = services().iter().map(|service| service.name).collect();
+        let said = shown(&kind.shown).map_or_else(String::new, |shown| format!(" {shown:?}"));
+        let hint = nearest(&kind.value, &names);
+        reader.problem(path, format!("unknown type{said}, expected one of {}{hint}", names.join(", ")));
+    }
+    found
+}
+
+fn check_models(models: Field<Dict<Text>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let models = models.some().map_or_else(Vec::new, |Dict(models)| models);
+    if models.iter().any(|(alias, _)| alias.trim().is_empty()) {
+        reader.problem(at, "expected a name for every model, found an empty one");
+    }
+    models.into_iter().filter_map(|(alias, model)| Some((alias, model.some()?.value))).collect()
+}
+
+fn check_keys(
+    one: Field<Hidden>,
+    many: Field<Vec<Field<Hidden>>>,
+    service: Option<&'static Service>,
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> Vec<Secret> {
+    let (one_path, many_path) = (join(at, "api_key"), join(at, "api_keys"));
+    let given = (one.is_given(), many.is_given());
+    match (given, service) {
+        ((true, true), _) => reader.problem(&many_path, "api_key is set too; expected one of the two"),
+        ((false, false), Some(service)) if service.needs_key => reader.problem(
+            &one_path,
+            format!("is missing; type {:?} needs api_key or api_keys (undefined and null are no keys)", service.name),
+        ),
+        _ => {}
+    }
+    let mut keys: Vec<Secret> = Vec::new();
+    let mut add = |key: Field<Hidden>, path: &str, reader: &mut Reader<'_>| {
+        let Some(Hidden(key)) = key.some() else { return };
+        if key.expose().is_empty() {
+            reader.problem(path, "the key is empty");
+        } else if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            reader.problem(path, "expected the key alone, found a space, a line break or a letter outside ASCII in it");
+        } else if keys.contains(&key) {
+            reader.problem(path, "this key is in the list already");
+        } else {
+            keys.push(key);
+        }
+    };
+    add(one, &one_path, reader);
+    if let Some(many) = many.some() {
+        if many.is_empty() {
+            reader.problem(&many_path, "expected at least one key, found an empty list");
+        }
+        for (position, key) in many.into_iter().enumerate() {
+            add(key, &index(&many_path, position), reader);
+        }
+    }
+    keys
+}
+
+fn check_base_url(
+    url: Field<Text>,
+    service: Option<&'static Service>,
+    allow_http: bool,
+    keys: &[Secret],
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> Option<String> {
+    let path = join(at, "base_url");
+    match (url, service) {
+        (Field::Absent | Field::Null, Some(service)) if service.base_url.is_none() => {
+            reader.problem(&path, format!("is missing; type {:?} has no address of its own", service.name));
+            None
+        }
+        (url, _) => {
+            let url = url.some()?.value;
+            match network::check_base_url(&url, allow_http) {
+                Ok(parsed) => {
+                    if parsed.scheme() == "http" && !network::is_this_machine(&parsed) && !keys.is_empty() {
+                        reader.warn(&path, "the key is sent unencrypted");
+                    }
+                    Some(url)
+                }
+                Err(message) => {
+                    reader.problem(&path, message);
+                    None
+                }
+            }
+        }
+    }
+}
+
+fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    let mut checked = Vec::new();
+    for (name, value) in headers.some().map_or_else(Vec::new, |Dict(headers)| headers) {
+        let path = join(at, &name);
+        let Some(Hidden(value)) = value.some() else { continue };
+        match HeaderName::try_from(name.as_str()) {
+            Err(_) => reader.problem(&path, "no HTTP header can have this name"),
+            Ok(parsed) if names.contains(&parsed) => reader.problem(&path, "this header is set twice"),
+            Ok(parsed) => names.push(parsed),
+        }
+        if HeaderValue::from_str(value.expose()).is_err() {
+            reader.problem(&path, "no HTTP header can carry this value");
+        }
+        checked.push((name, value.expose().to_owned()));
+    }
+    checked
+}
+
+fn check_prices(input: Option<f64>, output: Option<f64>, at: &str, reader: &mut Reader<'_>) -> Option<Prices> {
+    for (key, price) in [("input_token_price", input), ("output_token_price", output)] {
+        if let Some(price) = price.filter(|price| *price > LOOKS_PER_MILLION) {
+            reader.warn(&join(at, key), format_args!("{price} USD per 1,000 tokens looks like a price per million"));
+        }
+    }
+    if input.is_some() != output.is_some() {
+        let missing = if input.is_some() { "output_token_price" } else { "input_token_price" };
+        reader.warn(&join(at, missing), "is missing while the other price is set; costs will be unknown");
+    }
+    match Prices::per_1k(input, output) {
+        Ok(prices) => prices,
+        Err((key, message)) => {
+            reader.problem(join(at, key), message);
+            None
+        }
+    }
+}
+
+/// A provider's own proxy replaces all that the environment says, exceptions included; its certificates are added.
+fn check_connection(
+    proxy: Field<Hidden>,
+    ca_file: Field<Text>,
+    shared: &ClientParams,
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> (ProxyParams, Vec<PathBuf>) {
+    let proxy = match proxy.some().map(|Hidden(proxy)| network::check_proxy(proxy.expose())) {
+        Some(Ok(proxy)) => ProxyParams { all: Some(proxy), ..ProxyParams::default() },
+        Some(Err(message)) => {
+            reader.problem(join(at, "proxy"), message);
+            ProxyParams::default()
+        }
+        None => shared.proxy.clone(),
+    };
+    let mut roots = shared.extra_roots.clone();
+    roots.extend(ca_file.some().map(|file| PathBuf::from(file.value)));
+    (proxy, roots)
+}

@@ -1,0 +1,166 @@
+//! The keys of a configuration, as they are written: every known key stands here once and nowhere else.
+//!
+//! Times end in `_ms` or `_s`; `timeout`, `circuit_breaker_timeout` and the constructor's options keep the names they
+//! always had and are milliseconds. 0 is a value everywhere. `null` means "no limit" for a limit that has a default,
+//! and the same as leaving the key out for every other key.
+//!
+//! Nothing here can be printed: it holds secrets that are not yet [`Secret`](super::Secret)s.
+
+use super::section::{Field, section};
+use super::values::{Dict, Hidden, Millis, Object, Seconds, Text};
+
+/// The sections by name, so that a key that stands in the wrong one can be sent to its own.
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("the top level", RawConfig::KEYS),
+    ("an entry of providers", RawProvider::KEYS),
+    ("routing", RawRouting::KEYS),
+    ("routing.retry_budget", RawRetryBudget::KEYS),
+    ("routing.breaker", RawBreaker::KEYS),
+    ("qos", RawQos::KEYS),
+];
+
+section! {
+    struct RawConfig {
+        providers: Vec<Field<RawProvider>>,
+        routing: RawRouting,
+        qos: RawQos,
+    }
+}
+
+section! {
+    struct RawProvider {
+        /// Unique in the pool.
+        name: Text,
+        /// A service of the catalogue.
+        kind as "type": Text,
+        /// What is asked for unless a call names another; as the service spells it.
+        model: Text,
+        /// Alias → the service's own name.
+        models: Dict<Text>,
+        /// Either this or `api_keys`; none for services that need none.
+        api_key: Hidden,
+        /// Used in turn.
+        api_keys: Vec<Field<Hidden>>,
+        /// Default: the service's.
+        base_url: Text,
+        /// Plain `http` to other hosts than this machine. Default false.
+        allow_http: bool,
+        /// Lower is asked first. Default 1.
+        priority: u32,
+        /// Default true.
+        enabled: bool,
+        /// Sent with every request to this provider.
+        headers: Dict<Hidden>,
+        organization: Text,
+        project: Text,
+        /// Sent when a call says nothing. Default: not sent.
+        max_tokens: u32,
+        /// Sent when a call says nothing. Default: not sent.
+        temperature: f64,
+        /// One attempt, ms. Default: the pool's; `null` = no limit.
+        timeout: Millis,
+        /// Default 5000; `null` = no limit.
+        connect_timeout_ms: Millis,
+        /// Default 90000; 0 keeps no connection, `null` = no limit.
+        connection_idle_timeout_ms: Millis,
+        /// Default: no limit; 0 = never used.
+        requests_per_minute: u32,
+        /// Default: no limit; 0 = never used.
+        requests_per_day: u32,
+        /// Consecutive failures that open the breaker. Default 5; 0 or `null` = no breaker.
+        circuit_breaker_threshold: u32,
+        /// First open period, ms. Default 60000.
+        circuit_breaker_timeout: Millis,
+        /// USD per 1,000 tokens.
+        input_token_price: f64,
+        /// USD per 1,000 tokens.
+        output_token_price: f64,
+        /// Goes over the proxies of the environment.
+        proxy: Hidden,
+        /// PEM file, trusted beside the platform's roots.
+        ca_file: Text,
+    }
+}
+
+section! {
+    struct RawRouting {
+        /// Default "failover".
+        behaviour: Text,
+        /// Further attempts after every provider was asked once. Default 3; 0 still fails over.
+        max_retries: u32,
+        /// Default 1000; 0 = at once.
+        retry_delay_ms: Millis,
+        /// Default 2; 1 = every wait alike.
+        backoff_multiplier: f64,
+        /// Default 30000; `null` = no limit.
+        max_backoff_ms: Millis,
+        /// Default true; false asks only the first eligible provider.
+        enable_failover: bool,
+        /// Default true; false = no provider has a breaker.
+        enable_circuit_breaker: bool,
+        /// Longest wait for capacity. Default 10000; 0 = never wait, `null` = no limit but the call's deadline.
+        queue_timeout_ms: Millis,
+        /// Calls that may wait at once. Default 10000; 0 = none, `null` = no limit.
+        max_queue: u64,
+        retry_budget: RawRetryBudget,
+        breaker: RawBreaker,
+        /// Fixes random choices. Default: not fixed.
+        seed: u64,
+    }
+}
+
+section! {
+    struct RawRetryBudget {
+        /// Retries per first visit. Default 0.2; 0 = only `per_second`.
+        ratio: f64,
+        /// Retries per second whatever the traffic. Default 1.
+        per_second: f64,
+        /// Default 10; 0 = no retries.
+        burst: u32,
+    }
+}
+
+section! {
+    struct RawBreaker {
+        /// Share of failed calls that opens. Default 0.5.
+        failure_ratio: f64,
+        /// Over which the share is taken. Default 60.
+        window_s: Seconds,
+        /// Fewer calls than this open nothing by their share. Default 10.
+        min_calls: u32,
+        /// The open period doubles up to this. Default 300000; `null` = no limit.
+        max_open_ms: Millis,
+    }
+}
+
+section! {
+    struct RawQos {
+        /// Longest any call may take. Default 600000; `null` = no limit.
+        max_deadline_ms: Millis,
+        /// Default 16777216; `null` = no limit.
+        max_prompt_bytes: u64,
+        /// After decompression. Default 33554432; `null` = no limit.
+        max_response_bytes: u64,
+    }
+}
+
+section! {
+    /// Options of the constructor, in the casing of JavaScript.
+    struct RawSettings {
+        config_path as "configPath": Text,
+        config_url as "configUrl": Text,
+        config: Object,
+        /// One attempt. Default 30000; `null` = no limit.
+        timeout: Millis,
+        /// The whole call. Default, and the most it can be: `qos.max_deadline_ms`.
+        deadline: Millis,
+        /// Goes over `routing.max_retries`.
+        max_retries as "maxRetries": u32,
+        /// Goes over `routing.retry_delay_ms`.
+        retry_delay as "retryDelay": Millis,
+        /// Default false.
+        debug: bool,
+        /// Samples kept per provider for percentiles. Default 1000; 0 = none.
+        history_limit as "historyLimit": u32,
+    }
+}

@@ -1,0 +1,582 @@
+//! The configuration as a whole: text or object in, [`Config`] or every problem out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::raw::{RawBreaker, RawConfig, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::values::UNLIMITED;
+use super::*;
+use crate::error::ErrorKind;
+
+fn settings() -> Settings {
+    Settings::new(Source::Inline(Value::Null))
+}
+
+fn environment() -> Environment {
+    Environment::from_map([("KEY", "sk-from-environment"), ("HOST", "models.example.com")])
+}
+
+fn load(value: &Value) -> Result<Config, Error> {
+    Config::load_value(value, &environment(), &settings())
+}
+
+fn checked(value: &Value) -> Config {
+    load(value).unwrap_or_else(|error| panic!("{value}\n{error}"))
+}
+
+fn problems_of(result: Result<Config, Error>) -> Vec<String> {
+    let error = result.expect_err("problems");
+    let ErrorKind::Configuration { problems } = error.kind() else { panic!("{error:?}") };
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn problems(value: &Value) -> Vec<String> {
+    problems_of(load(value))
+}
+
+/// A configuration of one good provider with `changes` in it.
+fn with(changes: Value) -> Value {
+    let mut provider = json!({ "name": "a", "type": "openai", "model": "m", "api_key": "k" });
+    merge(&mut provider, changes);
+    json!({ "providers": [provider] })
+}
+
+fn merge(into: &mut Value, changes: Value) {
+    let (Value::Object(into), Value::Object(changes)) = (into, changes) else { panic!("objects") };
+    into.extend(changes);
+}
+
+fn one(changes: Value) -> ProviderConfig {
+    checked(&with(changes)).providers.remove(0)
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+// === what is taken ===
+
+/// The quick start of the package's README.
+const QUICK_START: &str = r#"{
+  "providers": [
+    {
+      "name": "groq-primary",
+      "type": "groq",
+      "api_key": "your-groq-api-key",
+      "base_url": "https://api.groq.com/openai/v1",
+      "model": "mixtral-8x7b-32768",
+      "priority": 1,
+      "requests_per_minute": 30,
+      "requests_per_day": 1000
+    },
+    {
+      "name": "openai-fallback",
+      "type": "openai", 
+      "api_key": "your-openai-api-key",
+      "base_url": "https://api.openai.com/v1",
+      "model": "gpt-4",
+      "priority": 2,
+      "requests_per_minute": 100,
+      "requests_per_day": 5000
+    }
+  ]
+}"#;
+
+/// The commented provider of the same README.
+const COMMENTED: &str = r#"{
+  "name": "provider-name",          // Unique identifier
+  "type": "openai",                 // Provider type
+  "api_key": "your-api-key",        // API authentication
+  "base_url": "https://api.openai.com/v1",
+  "model": "gpt-4",                 // Model to use
+  "priority": 1,                    // Selection priority (lower = higher priority)
+  
+  // Rate limiting
+  "requests_per_minute": 100,       // RPM limit
+  "requests_per_day": 5000,         // Daily limit
+  
+  // Circuit breaker
+  "circuit_breaker_threshold": 5,   // Failure threshold
+  "circuit_breaker_timeout": 60000, // Recovery timeout (ms)
+  
+  // Request defaults
+  "max_tokens": 4096,               // Default max tokens
+  "temperature": 0.7,               // Default temperature
+  "timeout": 30000,                 // Request timeout (ms)
+  
+  // Cost tracking (optional)
+  "input_token_price": 0.03,        // Cost per 1K input tokens
+  "output_token_price": 0.06        // Cost per 1K output tokens
+}"#;
+
+#[test]
+fn the_quick_start_loads_as_it_stands() {
+    let config = Config::load_text(QUICK_START, &Environment::default(), &settings()).expect("documented");
+    let [groq, openai] = config.providers.as_slice() else { panic!("{config:?}") };
+    assert_eq!(
+        (groq.name.as_str(), groq.service.name, groq.model.as_str()),
+        ("groq-primary", "groq", "mixtral-8x7b-32768")
+    );
+    assert_eq!(
+        (openai.priority, openai.rate.requests_per_minute, openai.rate.requests_per_day),
+        (2, Some(100), Some(5000))
+    );
+    assert_eq!(openai.keys, [Secret::new("your-openai-api-key")]);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn the_commented_provider_loads_as_it_stands() {
+    let text = format!("{{ \"providers\": [{COMMENTED}] }}");
+    let config = Config::load_text(&text, &Environment::default(), &settings()).expect("documented");
+    let provider = &config.providers[0];
+    assert_eq!(
+        (provider.max_tokens, provider.temperature, provider.timeout),
+        (Some(4096), Some(0.7), Some(ms(30_000)))
+    );
+    assert_eq!((provider.breaker.threshold, provider.breaker.open_for), (5, ms(60_000)));
+    assert!(provider.prices.is_some() && config.warnings.is_empty());
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = checked(&with(json!({})));
+    let provider = &config.providers[0];
+    assert_eq!((provider.priority, provider.enabled, provider.allow_http), (1, true, false));
+    assert_eq!((provider.timeout, provider.max_tokens, provider.temperature), (None, None, None));
+    assert_eq!(provider.rate, RateParams::default());
+    assert_eq!(provider.breaker, BreakerParams::default());
+    assert_eq!(provider.client, ClientParams::default());
+    let RoutingConfig { max_retries, backoff, enable_failover, queue_timeout, max_queue, retry_budget, seed, .. } =
+        config.routing;
+    assert_eq!((max_retries, enable_failover, queue_timeout, max_queue, seed), (3, true, ms(10_000), 10_000, None));
+    assert_eq!((backoff, retry_budget), (BackoffParams::default(), RetryBudgetParams::default()));
+    let qos = QosConfig { max_deadline: ms(600_000), max_prompt_bytes: 16_777_216, max_response_bytes: 33_554_432 };
+    assert_eq!(config.qos, qos);
+    assert_eq!((config.timeout, config.deadline), (ms(30_000), ms(600_000)));
+}
+
+#[test]
+fn zero_is_kept() {
+    let provider = one(json!({
+        "priority": 0, "max_tokens": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
+        "connection_idle_timeout_ms": 0, "requests_per_minute": 0, "requests_per_day": 0,
+        "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0
+    }));
+    assert_eq!((provider.priority, provider.max_tokens, provider.temperature), (0, Some(0), Some(0.0)));
+    assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(ms(0)), ms(0)));
+    assert_eq!(provider.client.idle_timeout, ms(0));
+    assert_eq!((provider.rate.requests_per_minute, provider.rate.requests_per_day), (Some(0), Some(0)));
+    assert_eq!((provider.breaker.threshold, provider.breaker.open_for), (0, ms(0)));
+    assert_eq!(provider.prices, Prices::per_1k(Some(0.0), Some(0.0)).expect("prices"));
+
+    let mut value = with(json!({}));
+    merge(
+        &mut value,
+        json!({
+            "routing": { "max_retries": 0, "retry_delay_ms": 0, "max_backoff_ms": 0, "queue_timeout_ms": 0,
+                "max_queue": 0, "retry_budget": { "ratio": 0, "per_second": 0, "burst": 0 },
+                "breaker": { "max_open_ms": 0 }, "seed": 0 },
+            "qos": { "max_deadline_ms": 0, "max_prompt_bytes": 0, "max_response_bytes": 0 }
+        }),
+    );
+    let Config { routing, qos, deadline, .. } = checked(&value);
+    assert_eq!((routing.max_retries, routing.queue_timeout, routing.max_queue, routing.seed), (0, ms(0), 0, Some(0)));
+    assert_eq!((routing.backoff.base, routing.backoff.max), (ms(0), ms(0)));
+    assert_eq!(routing.retry_budget, RetryBudgetParams { ratio: 0.0, per_second: 0.0, burst: 0 });
+    assert_eq!((qos.max_deadline, qos.max_prompt_bytes, qos.max_response_bytes, deadline), (ms(0), 0, 0, ms(0)));
+}
+
+#[test]
+fn null_is_no_limit_and_otherwise_not_said() {
+    let provider = one(json!({
+        "timeout": null, "connect_timeout_ms": null, "circuit_breaker_threshold": null, "requests_per_minute": null,
+        "priority": null, "headers": null, "api_keys": null, "base_url": null, "proxy": null
+    }));
+    assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(UNLIMITED), UNLIMITED));
+    assert_eq!((provider.breaker.threshold, provider.rate.requests_per_minute, provider.priority), (0, None, 1));
+    let mut value = with(json!({}));
+    merge(&mut value, json!({ "routing": { "max_queue": null, "breaker": null }, "qos": { "max_deadline_ms": null } }));
+    let config = checked(&value);
+    assert_eq!((config.routing.max_queue, config.qos.max_deadline), (usize::MAX, UNLIMITED));
+}
+
+// === what is refused ===
+
+#[test]
+fn every_mistake_is_a_problem_with_its_path_and_place() {
+    let text = r#"{
+      "providers": [
+        { "name": "a", "type": "opnai", "model": "m", "api_key": "k" },
+        { "name": "a", "type": "openai", "api_key": "k", "timeout": "fast" },
+        { "name": "b", "type": "openai-compatible", "model": "m", "base_url": "http://10.0.0.1/v1", "prioritiy": 2 },
+      ],
+    }"#;
+    let problems = problems_of(Config::load_text(text, &environment(), &settings()));
+    let types = crate::adapter::services().iter().map(|service| service.name).collect::<Vec<_>>().join(", ");
+    assert_eq!(
+        problems,
+        [
+            &format!(
+                "providers[0].type: unknown type \"opnai\", expected one of {types}; did you mean \"openai\"? \
+                 (line 3, column 24)"
+            ),
+            "providers[1].model: is missing; expected a string (line 4, column 9)",
+            "providers[1].name: this name is taken by providers[0]; names are unique (line 4, column 11)",
+            "providers[1].timeout: expected a whole number of milliseconds, found the string \"fast\" \
+             (line 4, column 58)",
+            "providers[2].base_url: expected https, found http to another host than this machine, which would send the \
+             key and the messages unencrypted; allow_http: true permits it for a private network (line 5, column 67)",
+            "providers[2].prioritiy: unknown key; did you mean \"priority\"? (line 5, column 101)",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_finds_its_neighbour_or_its_section() {
+    let mut value = with(json!({ "apiKey": "x", "flavour": 1 }));
+    merge(&mut value, json!({ "max_retries": 1, "routing": { "max_retry": 1 }, "provider": [] }));
+    assert_eq!(
+        problems(&value),
+        [
+            "max_retries: unknown key; it belongs in routing",
+            "provider: unknown key; did you mean \"providers\"?",
+            "providers[0].apiKey: unknown key; did you mean \"api_key\"?",
+            "providers[0].flavour: unknown key",
+            "routing.max_retry: unknown key; did you mean \"max_retries\"?",
+        ]
+    );
+}
+
+#[test]
+fn a_configuration_is_an_object_with_providers() {
+    assert_eq!(problems(&json!([])), ["expected an object, found a list"]);
+    assert_eq!(problems(&json!({})), ["providers: is missing; expected a list"]);
+    assert_eq!(
+        problems(&json!({ "providers": [] })),
+        ["providers: expected at least one provider, found an empty list"]
+    );
+    assert_eq!(problems(&json!({ "providers": {} })), ["providers: expected a list, found an object"]);
+    assert_eq!(
+        problems(&json!({ "providers": ["a", null] })),
+        ["providers[0]: expected an object, found a string", "providers[1]: expected an object, found null"]
+    );
+}
+
+#[test]
+fn a_key_comes_from_exactly_one_place() {
+    let keys = |changes: Value| {
+        let mut provider = json!({ "name": "a", "type": "openai", "model": "m" });
+        merge(&mut provider, changes);
+        json!({ "providers": [provider] })
+    };
+    let config = checked(&keys(json!({ "api_keys": ["k1", "${KEY}"] })));
+    assert_eq!(config.providers[0].keys, [Secret::new("k1"), Secret::new("sk-from-environment")]);
+    for (changes, path) in [
+        (json!({}), "providers[0].api_key: is missing"),
+        (json!({ "api_key": null }), "providers[0].api_key: is missing"),
+        (json!({ "api_key": "k", "api_keys": ["l"] }), "providers[0].api_keys: api_key is set too"),
+        (json!({ "api_key": "" }), "providers[0].api_key: the key is empty"),
+        (json!({ "api_key": "Bearer k" }), "providers[0].api_key: expected the key alone"),
+        (json!({ "api_keys": [] }), "providers[0].api_keys: expected at least one"),
+        (json!({ "api_keys": ["k", "k\n", "k"] }), "providers[0].api_keys[1]: expected the key alone"),
+        (json!({ "api_keys": ["k", "l", "k"] }), "providers[0].api_keys[2]: this key is in the list"),
+    ] {
+        let problems = problems(&keys(changes));
+        assert!(problems[0].starts_with(path), "{path}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_service_without_a_key_needs_an_address() {
+    let local = |url: Value| {
+        let provider = json!({ "name": "a", "type": "openai-compatible", "model": "m", "base_url": url });
+        json!({ "providers": [provider] })
+    };
+    assert!(problems(&local(json!(null)))[0].starts_with("providers[0].base_url: is missing"));
+    assert_eq!(problems(&local(json!(5))), ["providers[0].base_url: expected a string, found the number 5"]);
+    assert!(checked(&local(json!("http://localhost:8000/v1"))).providers[0].keys.is_empty());
+}
+
+#[test]
+fn plain_http_is_for_this_machine_or_on_request() {
+    for url in ["http://127.0.0.1:1/v1", "http://localhost/v1", "http://[::1]:1"] {
+        assert_eq!(one(json!({ "base_url": url })).base_url.as_deref(), Some(url));
+    }
+    assert_eq!(problems(&with(json!({ "base_url": "http://${HOST}/v1" }))).len(), 1);
+    let config = checked(&with(json!({ "base_url": "http://${HOST}/v1", "allow_http": true })));
+    assert_eq!(config.providers[0].base_url.as_deref(), Some("http://models.example.com/v1"));
+    assert_eq!(config.warnings, ["providers[0].base_url: the key is sent unencrypted"]);
+}
+
+#[test]
+fn a_missing_variable_is_named_with_the_path_of_its_key() {
+    let value = with(json!({ "model": "${MODEL}", "headers": { "X-A": "${A}" }, "models": { "fast": "${KEY" } }));
+    assert_eq!(
+        problems(&value),
+        [
+            "providers[0].model: the environment variable MODEL is not set",
+            "providers[0].models.fast: \"${\" is never closed; write \"$${\" for the two characters themselves",
+            "providers[0].headers.X-A: the environment variable A is not set",
+        ]
+    );
+    let provider = one(json!({ "model": "${MODEL:-small}", "api_key": "${KEY}" }));
+    assert_eq!((provider.model.as_str(), provider.keys[0].expose()), ("small", "sk-from-environment"));
+}
+
+#[test]
+fn headers_are_what_http_can_carry() {
+    let provider = one(json!({ "headers": { "X-Team": "a b", "x-empty": "" } }));
+    assert_eq!(provider.headers, [("X-Team".to_owned(), "a b".to_owned()), ("x-empty".to_owned(), String::new())]);
+    let problems = problems(&with(json!({ "headers": { "X-A": "1", "x-a": "2", "b c": "3", "X-N": "\n", "X-Z": 1 } })));
+    let paths: Vec<_> = problems.iter().map(|problem| problem.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(
+        paths,
+        [
+            "providers[0].headers.X-Z",
+            "providers[0].headers.X-N",
+            "providers[0].headers[\"b c\"]",
+            "providers[0].headers.x-a"
+        ]
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_under_their_own_key() {
+    let mut value = with(json!({ "temperature": -1, "input_token_price": 5000, "output_token_price": 1 }));
+    merge(
+        &mut value,
+        json!({ "routing": { "behaviour": "adaptive", "backoff_multiplier": 0.5,
+        "retry_budget": { "ratio": 1000 }, "breaker": { "failure_ratio": 2, "window_s": 0, "min_calls": 0 } } }),
+    );
+    let problems = problems(&value);
+    for expected in [
+        "providers[0].temperature: expected a number, 0 or more, found the number -1",
+        "providers[0].input_token_price: must be USD per 1,000 tokens, from 0 to 1000",
+        "routing.behaviour: expected \"failover\", found \"adaptive\"",
+        "routing.backoff_multiplier: must be a number from 1 to 100, found 0.5",
+        "routing.retry_budget.ratio: must be a number from 0 to 100, found 1000",
+        "routing.breaker.failure_ratio: must be above 0 and at most 1, found 2",
+        "routing.breaker.window_s: must be above 0, found 0",
+        "routing.breaker.min_calls: must be at least 1, found 0",
+    ] {
+        assert!(problems.iter().any(|problem| problem == expected), "{expected}\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), 8);
+}
+
+// === what is kept quiet ===
+
+#[test]
+fn no_secret_is_shown_by_a_configuration() {
+    let config = checked(&with(json!({
+        "api_key": "sk-secret", "headers": { "Authorization": "Basic secret" }, "proxy": "http://user:secret@proxy:1",
+        "base_url": "https://a.b/v1?key=secret"
+    })));
+    for shown in [format!("{config:?}"), format!("{config:#?}")] {
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("Authorization") && shown.contains("https://a.b/v1"), "{shown}");
+    }
+    assert_eq!(config.providers[0].headers[0].1, "Basic secret");
+}
+
+#[test]
+fn no_secret_is_shown_by_a_problem_or_a_warning() {
+    let environment = Environment::from_map([("KEY", "sk-secret"), ("HTTP_PROXY", "gopher://u:secret@p")]);
+    for changes in [
+        json!({ "api_key": ["sk-secret"], "api_keys": "sk-secret" }),
+        json!({ "api_key": "sk-secret ", "headers": "sk-secret" }),
+        json!({ "api_keys": ["sk-secret", "sk-secret", 5] }),
+        json!({ "headers": { "a": "sk-secret\n", "b": ["sk-secret"] } }),
+        json!({ "base_url": "sk-secret" }),
+        json!({ "base_url": "http://u:secret@a.b?key=secret" }),
+        json!({ "base_url": "http://u:secret@a.b", "allow_http": true }),
+        json!({ "proxy": "ftp://u:secret@p" }),
+        json!({ "proxy": "http://u:secret@[" }),
+        json!({ "type": "${KEY}", "priority": "${KEY}", "enabled": ["sk-secret"] }),
+        json!({ "name": { "sk": "sk-secret" }, "models": ["sk-secret"] }),
+        json!({ "unknown": "sk-secret" }),
+    ] {
+        let text =
+            problems_of(Config::load_text(&with(changes.clone()).to_string(), &environment, &settings())).concat();
+        assert!(!text.contains("secret"), "{changes}: {text}");
+    }
+    let problems = problems(&json!({ "providers": [], "routing": { "behaviour": "${KEY}" } }));
+    assert!(!problems.concat().contains("sk-from-environment"), "{problems:?}");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let value = with(json!({ "input_token_price": 2.5, "enabled": false }));
+    assert_eq!(
+        checked(&value).warnings,
+        [
+            "providers[0].input_token_price: 2.5 USD per 1,000 tokens looks like a price per million",
+            "providers[0].output_token_price: is missing while the other price is set; costs will be unknown",
+            "providers: no provider is enabled",
+        ]
+    );
+}
+
+// === what goes over what ===
+
+#[test]
+fn an_option_goes_over_the_configuration_and_that_over_the_default() {
+    let mut value = with(json!({ "timeout": 7 }));
+    merge(
+        &mut value,
+        json!({ "routing": { "max_retries": 5, "retry_delay_ms": 50 }, "qos": { "max_deadline_ms": 5000 } }),
+    );
+    let load = |settings: &Settings| Config::load_value(&value, &environment(), settings).expect("valid");
+
+    let config = load(&settings());
+    assert_eq!((config.routing.max_retries, config.routing.backoff.base), (5, ms(50)));
+    assert_eq!((config.timeout, config.deadline), (ms(30_000), ms(5000)));
+
+    let over = Settings {
+        max_retries: Some(0),
+        retry_delay: Some(ms(0)),
+        timeout: ms(9),
+        deadline: Some(ms(60)),
+        ..settings()
+    };
+    let config = load(&over);
+    assert_eq!((config.routing.max_retries, config.routing.backoff.base), (0, ms(0)));
+    assert_eq!((config.timeout, config.deadline, config.providers[0].timeout), (ms(9), ms(60), Some(ms(7))));
+
+    let config = load(&Settings { deadline: Some(ms(6000)), ..settings() });
+    assert_eq!(config.deadline, ms(5000));
+    assert_eq!(config.warnings, ["deadline: 6000 ms is above qos.max_deadline_ms and was cut to 5000 ms"]);
+}
+
+#[test]
+fn a_providers_own_proxy_replaces_the_environments_and_its_certificates_are_added() {
+    let environment = Environment::from_map([
+        ("https_proxy", "http://corp:1"),
+        ("NO_PROXY", "localhost"),
+        ("NODE_EXTRA_CA_CERTS", "/corp.pem"),
+        ("SSL_CERT_FILE", "/all.pem"),
+    ]);
+    let client = |changes| {
+        let config = Config::load_value(&with(changes), &environment, &settings()).expect("valid");
+        config.providers.into_iter().next().expect("one").client
+    };
+    let inherited = client(json!({}));
+    assert_eq!(inherited.proxy.https.as_deref(), Some("http://corp:1"));
+    assert_eq!(inherited.only_roots, Some(PathBuf::from("/all.pem")));
+    let own = client(json!({ "proxy": "socks5://mine:2", "ca_file": "/mine.pem" }));
+    assert_eq!((own.proxy.all.as_deref(), own.proxy.https, own.proxy.no_proxy), (Some("socks5://mine:2"), None, None));
+    assert_eq!(own.extra_roots, [PathBuf::from("/corp.pem"), PathBuf::from("/mine.pem")]);
+}
+
+#[test]
+fn no_breaker_for_the_pool_is_no_breaker_for_a_provider() {
+    let mut value = with(json!({ "circuit_breaker_threshold": 7 }));
+    merge(&mut value, json!({ "routing": { "breaker": { "failure_ratio": 0.9, "window_s": 5, "min_calls": 3 } } }));
+    let breaker = checked(&value).providers.remove(0).breaker;
+    assert_eq!((breaker.threshold, breaker.failure_ratio, breaker.window, breaker.min_calls), (7, 0.9, ms(5000), 3));
+    merge(&mut value, json!({ "routing": { "enable_circuit_breaker": false } }));
+    assert_eq!(checked(&value).providers[0].breaker.threshold, 0);
+}
+
+// === nothing is accepted and inert ===
+
+/// A key set to `value` must give another configuration than without it.
+fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value) {
+    let Value::Object(samples) = samples else { panic!("an object of samples") };
+    let missing: Vec<_> = known.iter().filter(|key| !samples.contains_key(**key)).collect();
+    assert!(missing.is_empty(), "no sample for {missing:?}");
+    for (key, sample) in samples {
+        let mut value = base.clone();
+        if key == "api_keys" {
+            merge(value.pointer_mut(pointer).expect("the section"), json!({ "api_key": null }));
+        }
+        merge(value.pointer_mut(pointer).expect("the section"), json!({ &key: sample }));
+        assert_ne!(checked(&value), checked(base), "{key} changes nothing");
+    }
+}
+
+#[test]
+fn every_key_makes_a_difference() {
+    let base = json!({
+        "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
+        "routing": { "retry_budget": {}, "breaker": {} }, "qos": {}
+    });
+    assert_all_count(
+        RawProvider::KEYS,
+        &base,
+        "/providers/0",
+        json!({
+            "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "api_key": "k",
+            "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
+            "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
+            "timeout": 5,
+            "connect_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
+            "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
+            "output_token_price": 0.1, "proxy": "p:1", "ca_file": "f.pem"
+        }),
+    );
+    // `behaviour` has one value: whoever adds the second one adds its sample here.
+    let routing: Vec<_> = RawRouting::KEYS.iter().copied().filter(|key| *key != "behaviour").collect();
+    assert_all_count(
+        &routing,
+        &base,
+        "/routing",
+        json!({
+            "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
+            "enable_failover": false,
+            "enable_circuit_breaker": false, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
+            "breaker": { "min_calls": 5 }, "seed": 5
+        }),
+    );
+    assert_all_count(
+        RawRetryBudget::KEYS,
+        &base,
+        "/routing/retry_budget",
+        json!({ "ratio": 1, "per_second": 2, "burst": 3 }),
+    );
+    assert_all_count(
+        RawBreaker::KEYS,
+        &base,
+        "/routing/breaker",
+        json!({
+            "failure_ratio": 0.1, "window_s": 5, "min_calls": 5, "max_open_ms": 5
+        }),
+    );
+    assert_all_count(
+        RawQos::KEYS,
+        &base,
+        "/qos",
+        json!({
+            "max_deadline_ms": 5, "max_prompt_bytes": 5, "max_response_bytes": 5
+        }),
+    );
+    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos"]);
+}
+
+#[test]
+fn equal_texts_are_equal_configurations() {
+    let load = |text: &str| Config::load_text(text, &environment(), &settings()).expect("valid");
+    let config = load(QUICK_START);
+    assert_eq!(config, load(&format!("// moved\n{QUICK_START}")));
+    let changed = load(&QUICK_START.replace("\"priority\": 2", "\"priority\": 3"));
+    assert_eq!(config.providers[0], changed.providers[0]);
+    assert_ne!(config.providers[1], changed.providers[1]);
+}
+
+// === where it comes from ===
+
+#[tokio::test]
+async fn a_file_and_an_object_load_alike() {
+    let path = std::env::temp_dir().join(format!("llmpool-config-{}.json", std::process::id()));
+    std::fs::write(&path, QUICK_START).expect("a file");
+    let from_file = Config::load(&Source::File(path.clone()), &environment(), &settings()).await;
+    std::fs::remove_file(&path).expect("removed");
+    let object = serde_json::from_str(QUICK_START).expect("JSON");
+    let from_object = Config::load(&Source::Inline(object), &environment(), &settings()).await;
+    assert_eq!(from_file.expect("valid"), from_object.expect("valid"));
+    let gone = problems_of(Config::load(&Source::File(path.clone()), &environment(), &settings()).await);
+    assert_eq!(gone, [format!("{}: this file does not exist", path.display())]);
+}

@@ -1,0 +1,277 @@
+//! One try at one provider: encode, send, wait under the timers, read, classify.
+//!
+//! The permit is settled here, whatever happens: by the outcome, or by being dropped with the future.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::CONTENT_TYPE;
+
+use super::permit::{Outcome, Permit};
+use super::roster::CallLimits;
+use super::stream::OpenStream;
+use crate::adapter::{Encoded, StreamDecoder, transport_failure};
+use crate::cost::Prices;
+use crate::error::{Failure, FailureClass, Phase, TransportError, TransportErrorKind};
+use crate::policy::Transition;
+use crate::time::{self, Instant};
+use crate::tokens;
+use crate::transport::{Body, HttpReply, HttpRequest, read_all};
+use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
+
+/// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
+const ERROR_BODY_BYTES: usize = 1024 * 1024;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Whole,
+    Stream,
+}
+
+/// What one attempt needs to know of its call.
+pub(super) struct Order<'a> {
+    pub request: &'a ChatRequest,
+    pub options: &'a CallOptions,
+    pub model: &'a str,
+    pub mode: Mode,
+    pub limits: &'a CallLimits,
+    /// The end of the whole call.
+    pub deadline: Instant,
+}
+
+pub(super) enum Answer {
+    Whole(Whole),
+    Stream(Box<OpenStream>),
+}
+
+/// A whole reply, booked.
+pub(super) struct Whole {
+    pub reply: Reply,
+    pub usage: Usage,
+    pub cost: Option<NanoUsd>,
+    pub warnings: Vec<String>,
+    pub latency: Duration,
+    pub transition: Option<Transition>,
+}
+
+/// An attempt that did not answer.
+pub(super) enum Missed {
+    /// The request cannot be said in this provider's dialect. Nothing was sent.
+    Unsendable(FieldError),
+    /// The provider failed.
+    Failed { failure: Failure, latency: Duration, transition: Option<Transition> },
+    /// The call's deadline passed while the provider was working: nobody's failure.
+    OutOfTime { latency: Duration },
+}
+
+pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
+    let provider = permit.provider().clone();
+    let Encoded { body, warnings } = provider
+        .endpoint()
+        .encode_chat(order.request, order.model, order.mode == Mode::Stream)
+        .map_err(Missed::Unsendable)?;
+    if body.len() > order.limits.qos.max_prompt_bytes {
+        return Err(Missed::Unsendable(FieldError {
+            field: "messages".to_owned(),
+            message: format!(
+                "the request is {} bytes long, over qos.max_prompt_bytes of {}",
+                body.len(),
+                order.limits.qos.max_prompt_bytes
+            ),
+        }));
+    }
+    let request = HttpRequest {
+        url: provider.url().clone(),
+        headers: provider.headers(permit.key(), &order.options.headers),
+        body,
+    };
+    let started = time::now();
+    permit.mark_sent(started.unix_ms);
+    let timeout = order.options.timeout.or(provider.config().timeout).unwrap_or(order.limits.timeout);
+    let attempt_ends = started.mono + timeout;
+    let ends = attempt_ends.min(order.deadline);
+
+    let work = async {
+        let reply = provider.transport().send(request).await.map_err(Broken::Transport)?;
+        if !reply.status.is_success() {
+            return Err(Broken::Failure(classify(&permit, reply).await));
+        }
+        match order.mode {
+            Mode::Whole => whole(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
+            Mode::Stream => open(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Stream),
+        }
+        .map_err(Broken::Failure)
+    };
+    let arrived = time::until(Some(ends), work).await;
+    let now = time::now().mono;
+    let latency = now.duration_since(started.mono);
+    let failure = match arrived {
+        Ok(Ok(Arrived::Whole(reply))) => return Ok(Answer::Whole(book(permit, reply, order, warnings, latency, now))),
+        Ok(Ok(Arrived::Stream(opened))) => {
+            let stream = OpenStream::new(permit, opened, order, warnings, started.mono, now);
+            return Ok(Answer::Stream(Box::new(stream)));
+        }
+        Ok(Err(Broken::Failure(failure))) => failure,
+        Ok(Err(Broken::Transport(error))) => {
+            if never_reached(&error) {
+                permit.mark_unsent();
+            }
+            transport_failure(&error)
+        }
+        Err(_) if order.deadline <= attempt_ends => return Err(Missed::OutOfTime { latency }),
+        Err(_) => Failure::timeout(Phase::Attempt, format!("no answer within {} ms", timeout.as_millis())),
+    };
+    let failure = provider.mask().failure(failure);
+    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model }, now);
+    Err(Missed::Failed { failure, latency, transition })
+}
+
+enum Arrived {
+    Whole(Reply),
+    Stream(Opened),
+}
+
+enum Broken {
+    Transport(TransportError),
+    Failure(Failure),
+}
+
+/// A stream at its first content.
+pub(super) struct Opened {
+    pub body: Body,
+    pub decoder: StreamDecoder,
+    pub ready: std::collections::VecDeque<StreamEvent>,
+    /// The body came to its end already.
+    pub ended: bool,
+}
+
+/// No connection came about, so the provider cannot have counted the request.
+fn never_reached(error: &TransportError) -> bool {
+    matches!(
+        error.kind,
+        TransportErrorKind::Connect
+            | TransportErrorKind::ConnectTimeout
+            | TransportErrorKind::Tls
+            | TransportErrorKind::Request
+    )
+}
+
+async fn classify(permit: &Permit, reply: HttpReply) -> Failure {
+    // A body that breaks off changes nothing about what the status says.
+    let body = read_all(reply.body, ERROR_BODY_BYTES).await.unwrap_or_default();
+    permit.provider().endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
+}
+
+async fn whole(permit: &Permit, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
+    let body = read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))?;
+    permit.provider().endpoint().decode_chat(&body)
+}
+
+/// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
+async fn open(permit: &Permit, reply: HttpReply, limit: usize) -> Result<Opened, Failure> {
+    let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let endpoint = permit.provider().endpoint();
+    let mut opened = Opened {
+        decoder: endpoint.stream_decoder(),
+        body: reply.body,
+        ready: std::collections::VecDeque::new(),
+        ended: false,
+    };
+    if content_type.starts_with("application/json") {
+        // A server that ignores `stream`, or one that answers 200 with an error object (seen at xAI).
+        let body = read_all(opened.body, limit).await.map_err(|error| transport_failure(&error))?;
+        opened.ready = events_of(endpoint.decode_chat(&body)?);
+        opened.body = Box::pin(futures_util::stream::empty());
+        opened.ended = true;
+        return Ok(opened);
+    }
+    while !opened.ready.iter().any(StreamEvent::is_content) {
+        if opened.ended {
+            return Err(Failure::new(FailureClass::StreamTruncated, "the stream ended before its first content"));
+        }
+        opened.read().await?;
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    /// Reads one piece of the body and decodes it.
+    pub(super) async fn read(&mut self) -> Result<(), Failure> {
+        use futures_util::StreamExt;
+        match self.body.next().await {
+            Some(Ok(piece)) => {
+                self.decoder.push(&piece, &mut self.ready)?;
+                if self.decoder.is_done() {
+                    // The last bytes of the framing are usually here already; taking them gives the connection back
+                    // to the pool of idle ones instead of closing it.
+                    let _ = self.body.next().now_or_never();
+                    self.end()?;
+                }
+                Ok(())
+            }
+            Some(Err(error)) => {
+                // A cut after the finish reason took nothing from the answer.
+                self.end().map_err(|_| transport_failure(&error))
+            }
+            None => self.end(),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        self.ended = true;
+        self.decoder.finish(&mut self.ready)
+    }
+}
+
+/// A whole reply as the events that would have told it.
+fn events_of(reply: Reply) -> std::collections::VecDeque<StreamEvent> {
+    use crate::types::ToolCallDelta;
+    let Reply { id, model, created, content, tool_calls, refusal, reasoning, finish_reason, raw_finish_reason, usage } =
+        reply;
+    let calls = tool_calls.into_iter().zip(0..).map(|(call, index)| {
+        StreamEvent::ToolCall(ToolCallDelta {
+            index,
+            id: Some(call.id),
+            name: Some(call.function.name),
+            arguments: call.function.arguments,
+        })
+    });
+    std::iter::once(StreamEvent::Start { id, model, created })
+        .chain(reasoning.map(StreamEvent::Reasoning))
+        .chain(refusal.map(StreamEvent::Refusal))
+        .chain((!content.is_empty()).then_some(StreamEvent::Text(content)))
+        .chain(calls)
+        .chain(usage.map(StreamEvent::Usage))
+        .chain([StreamEvent::Finish { reason: finish_reason, raw: raw_finish_reason }])
+        .collect()
+}
+
+fn book(
+    permit: Permit,
+    reply: Reply,
+    order: &Order<'_>,
+    warnings: Vec<String>,
+    latency: Duration,
+    now: Instant,
+) -> Whole {
+    let usage = usage_of(&reply, order.request);
+    let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+    let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
+    Whole { reply, usage, cost, warnings, latency, transition }
+}
+
+/// As the provider reported it, or counted here and marked so.
+pub(super) fn usage_of(reply: &Reply, request: &ChatRequest) -> Usage {
+    reply.usage.unwrap_or_else(|| {
+        let said = reply.content.len()
+            + reply.reasoning.as_deref().map_or(0, str::len)
+            + reply.refusal.as_deref().map_or(0, str::len)
+            + reply
+                .tool_calls
+                .iter()
+                .map(|call| call.function.name.len() + call.function.arguments.len())
+                .sum::<usize>();
+        Usage { estimated: true, ..Usage::reported(tokens::estimate_prompt(request), tokens::estimate_text(said)) }
+    })
+}

@@ -1,0 +1,350 @@
+//! One provider with its live state, behind one short lock.
+//!
+//! Everything that can change is changed in two places: [`Provider::admit`] reserves a key, a request of each limit
+//! and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::lock;
+use super::mask::Mask;
+use super::permit::{Hold, Outcome, Permit};
+use crate::adapter::Endpoint;
+use crate::config::ProviderConfig;
+use crate::error::{FailureClass, Problem, Scope};
+use crate::metrics::ProviderTally;
+use crate::policy::{Breaker, BreakerOpen, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict};
+use crate::time::{Instant, Now};
+use crate::transport::Transport;
+use crate::types::{AttemptOutcome, ProviderName};
+
+/// How long a model that a provider says it does not have is not asked there again. Deployments appear within
+/// minutes; asking at every call would cost a round trip each time.
+const MODEL_REST: Duration = Duration::from_secs(5 * 60);
+
+/// A rate answer without a hint rests its key for this long, so that the calls behind it go elsewhere at once.
+const UNHINTED_REST: Duration = Duration::from_secs(1);
+
+pub struct Provider {
+    config: ProviderConfig,
+    endpoint: Endpoint,
+    url: Url,
+    /// One per key; `None` for a provider that needs none.
+    auth: Vec<Option<(HeaderName, HeaderValue)>>,
+    mask: Mask,
+    transport: Arc<dyn Transport>,
+    priority: AtomicU32,
+    state: Mutex<State>,
+}
+
+struct State {
+    breaker: Breaker,
+    rate: RateLimiter,
+    keys: KeyRing,
+    /// Why each key last rested.
+    key_rest_class: Vec<FailureClass>,
+    /// Models this provider said it does not have, until when they are believed missing.
+    missing_models: Vec<(String, Instant)>,
+    in_flight: u32,
+    tally: ProviderTally,
+}
+
+/// Why a provider cannot be asked now.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    Breaker {
+        retry_at: Option<Instant>,
+    },
+    Limit {
+        kind: LimitKind,
+        not_before: Option<Instant>,
+    },
+    /// Every key that this call has not tried rests, since an answer of this class; without a time, one of them is being
+    /// probed by another call.
+    Keys {
+        class: FailureClass,
+        not_before: Option<Instant>,
+    },
+    /// This call has tried every key.
+    KeysTried,
+    Model {
+        not_before: Instant,
+    },
+}
+
+impl Refusal {
+    /// A time worth waiting for. An open breaker and a missing model are not waited for, and neither is a key that
+    /// was refused.
+    pub fn worth_waiting(&self) -> Option<Instant> {
+        match self {
+            Self::Limit { not_before, .. } => *not_before,
+            Self::Keys { class, not_before } if class.is_rate_signal() => *not_before,
+            _ => None,
+        }
+    }
+
+    /// The soonest time at which the answer may be another one.
+    pub fn not_before(&self) -> Option<Instant> {
+        match self {
+            Self::Breaker { retry_at } => *retry_at,
+            Self::Limit { not_before, .. } | Self::Keys { not_before, .. } => *not_before,
+            Self::Model { not_before } => Some(*not_before),
+            Self::KeysTried => None,
+        }
+    }
+
+    pub fn outcome(&self) -> AttemptOutcome {
+        match self {
+            Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
+            Self::Limit { .. } => AttemptOutcome::RateLimited,
+            Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
+        }
+    }
+
+    pub fn describe(&self, now: Instant) -> String {
+        let seconds = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
+        match self {
+            Self::Breaker { retry_at: Some(at) } => {
+                format!("its circuit breaker is open; the next probe is in {:.1} s", seconds(*at))
+            }
+            Self::Breaker { retry_at: None } => "its circuit breaker is half-open and a probe is under way".to_owned(),
+            Self::Limit { kind, not_before: Some(at) } => {
+                format!("{} is reached; free in {:.1} s", kind.as_str(), seconds(*at))
+            }
+            Self::Limit { kind, not_before: None } => format!("{} is 0", kind.as_str()),
+            Self::Keys { class, not_before: Some(at) } => {
+                format!("its key rests for {:.1} s after a failure of class {class}", seconds(*at))
+            }
+            Self::Keys { class, not_before: None } => {
+                format!("its key is being probed after a failure of class {class}")
+            }
+            Self::KeysTried => "each of its keys was tried".to_owned(),
+            Self::Model { not_before } => {
+                format!("it said it does not have this model; asked again in {:.0} s", seconds(*not_before))
+            }
+        }
+    }
+}
+
+impl Provider {
+    /// Builds a provider from checked parameters. What only the adapter can check comes back as problems.
+    pub fn new(
+        config: ProviderConfig,
+        transport: Arc<dyn Transport>,
+        history_limit: usize,
+    ) -> Result<Self, Vec<Problem>> {
+        let problem = |field: &str, message: String| {
+            vec![Problem { path: format!("providers.{}.{field}", config.name), message }]
+        };
+        let endpoint = Endpoint::new(config.endpoint_params()).map_err(|error| problem(error.field, error.message))?;
+        let url = Url::parse(endpoint.chat_url()).map_err(|error| problem("base_url", error.to_string()))?;
+        let mut auth = Vec::with_capacity(config.keys.len().max(1));
+        for key in &config.keys {
+            auth.push(Some(endpoint.auth(key.expose()).map_err(|error| problem(error.field, error.message))?));
+        }
+        if auth.is_empty() {
+            auth.push(None);
+        }
+        let secrets = config.keys.iter().map(|key| key.expose());
+        let mask = Mask::new(secrets.chain(config.headers.iter().map(|(_, value)| value.as_str())));
+        let state = State {
+            breaker: Breaker::new(config.breaker.clone()),
+            rate: RateLimiter::new(config.rate.clone()),
+            keys: KeyRing::new(auth.len()),
+            key_rest_class: vec![FailureClass::RateLimit; auth.len()],
+            missing_models: Vec::new(),
+            in_flight: 0,
+            tally: ProviderTally::new(history_limit),
+        };
+        Ok(Self {
+            priority: AtomicU32::new(config.priority),
+            endpoint,
+            url,
+            auth,
+            mask,
+            transport,
+            state: Mutex::new(state),
+            config,
+        })
+    }
+
+    pub fn config(&self) -> &ProviderConfig {
+        &self.config
+    }
+
+    pub fn name(&self) -> &ProviderName {
+        &self.config.name
+    }
+
+    pub fn priority(&self) -> u32 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    pub fn set_priority(&self, priority: u32) {
+        self.priority.store(priority, Ordering::Relaxed);
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    pub(super) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// The headers of a request by that key; the caller's own never replace the adapter's.
+    pub(super) fn headers(&self, key: u32, own: &[(String, String)]) -> HeaderMap {
+        let mut headers = self.endpoint.headers().clone();
+        if let Some(Some((name, value))) = self.auth.get(key as usize) {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in own {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+                && !headers.contains_key(&name)
+            {
+                headers.insert(name, value);
+            }
+        }
+        headers
+    }
+
+    /// The provider's name for what the caller asked for; `None` when it does not serve that.
+    pub fn resolve_model(&self, asked: Option<&str>) -> Option<&str> {
+        let ProviderConfig { model, models, .. } = &self.config;
+        match asked {
+            None => Some(model),
+            Some(asked) if asked == model => Some(model),
+            Some(asked) => {
+                models.get(asked).or_else(|| models.values().find(|served| *served == asked)).map(String::as_str)
+            }
+        }
+    }
+
+    /// Reserves a key, a request and a slot, or says why not. Keys in `tried` are passed over.
+    pub fn admit(
+        self: &Arc<Self>,
+        now: Now,
+        model: &str,
+        tried: &[u32],
+    ) -> Result<(Permit, Option<Transition>), Refusal> {
+        let mut state = lock(&self.state);
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, .. } = &mut *state;
+        if !missing_models.is_empty() {
+            missing_models.retain(|(_, until)| *until > now.mono);
+            if let Some((_, until)) = missing_models.iter().find(|(missing, _)| missing == model) {
+                return Err(Refusal::Model { not_before: *until });
+            }
+        }
+        let key = keys.pick(now.mono, tried).map_err(|KeysResting { not_before }| {
+            let untried = (0..key_rest_class.len()).filter(|key| !tried.contains(&(*key as u32)));
+            match untried.min_by_key(|key| keys.resting(*key as u32, now.mono)) {
+                Some(soonest) => Refusal::Keys { class: key_rest_class[soonest], not_before },
+                None => Refusal::KeysTried,
+            }
+        })?;
+        let reservation = match rate.reserve(now) {
+            Ok(reservation) => reservation,
+            Err(Limited { kind, not_before }) => {
+                keys.cancel(key);
+                return Err(Refusal::Limit { kind, not_before });
+            }
+        };
+        // Last, because it may hand out the one probe of a half-open breaker.
+        let (pass, transition) = match breaker.admit(now.mono) {
+            Ok(admitted) => admitted,
+            Err(BreakerOpen { retry_at }) => {
+                rate.release(reservation);
+                keys.cancel(key);
+                return Err(Refusal::Breaker { retry_at });
+            }
+        };
+        *in_flight += 1;
+        drop(state);
+        let hold = Hold { key, reservation: Some(reservation), pass, sent: None };
+        Ok((Permit::new(Arc::clone(self), hold), transition))
+    }
+
+    pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
+        let Hold { key, reservation, pass, sent } = hold;
+        let mut state = lock(&self.state);
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
+        *in_flight = in_flight.saturating_sub(1);
+        match sent {
+            Some(unix_ms) => tally.sent(unix_ms),
+            None => {
+                if let Some(reservation) = reservation {
+                    rate.release(reservation);
+                }
+            }
+        }
+        let verdict = match outcome {
+            Outcome::Success { latency, first_token, usage, cost } => {
+                keys.succeed(key);
+                tally.succeeded(*latency, *first_token, usage, *cost);
+                Verdict::Success
+            }
+            Outcome::Failure { failure, model } => {
+                let class = failure.class;
+                match class.scope() {
+                    Scope::Key => {
+                        if let Some(slot) = key_rest_class.get_mut(key as usize) {
+                            *slot = class;
+                        }
+                        if class == FailureClass::RateLimit {
+                            keys.rest_until(key, now + failure.retry_after.unwrap_or(UNHINTED_REST));
+                        } else {
+                            keys.retire(key, now, failure.retry_after);
+                        }
+                    }
+                    Scope::Model if class == FailureClass::ModelNotFound => {
+                        missing_models.push(((*model).to_owned(), now + MODEL_REST));
+                        keys.cancel(key);
+                    }
+                    Scope::Caller | Scope::Model | Scope::Provider => keys.cancel(key),
+                }
+                // The caller's own fault is nobody's failure.
+                if class.scope() != Scope::Caller {
+                    tally.failed(failure.message.clone());
+                }
+                if class.counts_against_provider() { Verdict::Failure } else { Verdict::Neutral }
+            }
+            Outcome::Cancelled => {
+                keys.cancel(key);
+                Verdict::Neutral
+            }
+        };
+        breaker.settle(pass, verdict, now)
+    }
+
+    pub(super) fn reset_breaker(&self) -> bool {
+        lock(&self.state).breaker.reset()
+    }
+
+    /// Reads everything shown to the outside under one lock.
+    pub(super) fn look<T>(&self, look: impl FnOnce(Live<'_>) -> T) -> T {
+        let mut state = lock(&self.state);
+        let State { breaker, rate, keys, in_flight, tally, .. } = &mut *state;
+        look(Live { breaker, rate, keys, in_flight: *in_flight, tally })
+    }
+}
+
+/// A provider's live state, for looking at.
+pub(super) struct Live<'a> {
+    pub breaker: &'a mut Breaker,
+    pub rate: &'a mut RateLimiter,
+    pub keys: &'a KeyRing,
+    pub in_flight: u32,
+    pub tally: &'a ProviderTally,
+}

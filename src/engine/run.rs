@@ -1,0 +1,742 @@
+//! One call from start to end: who is asked next, what is waited for, when it is over.
+//!
+//! 1. **Visits.** Every eligible provider, and every usable key of it, is asked at most once, in ranked order, without
+//!    any sleep in between.
+//! 2. **Waits and retries.** When nobody is left to visit, the soonest of two things happens: a provider that a limit
+//!    kept back becomes free (costs nothing, it is still a first visit), or a provider that failed in a way that allows
+//!    it is asked again (costs one of `max_retries` and a withdrawal from the pool's retry budget).
+//! 3. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
+//!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::attempt::{Answer, Missed, Mode, Order, Whole, attempt};
+use super::provider::{Provider, Refusal};
+use super::roster::Roster;
+use super::stream::ChatStream;
+use super::{Engine, lock};
+use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
+use crate::event::{Event, EventKind, EventLog, millis};
+use crate::policy::{Candidate, Transition, rank};
+use crate::time::{self, Instant, Now};
+use crate::types::{
+    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, FieldError, ProviderName, RequestId,
+};
+
+/// What a call came to, with the events that ride along.
+pub struct Completed<T> {
+    pub result: Result<T, Error>,
+    pub events: Vec<Event>,
+}
+
+impl Engine {
+    /// Answers one request. Dropping the future cancels the call: the socket closes, what was reserved returns.
+    pub async fn chat(
+        &self,
+        request: &ChatRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        log: &mut EventLog,
+    ) -> Result<ChatResponse, Error> {
+        let roster = Arc::clone(&self.roster());
+        let mut run = Run::new(self, &roster, options, log);
+        let result = run.whole(request, options, warnings).await;
+        result.map_err(|error| run.give_context(error))
+    }
+
+    /// Opens a stream at its first content; until then every failure fails over.
+    pub async fn stream(
+        self: &Arc<Self>,
+        request: Arc<ChatRequest>,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        log: &mut EventLog,
+    ) -> Result<ChatStream, Error> {
+        let roster = Arc::clone(&self.roster());
+        let mut run = Run::new(self, &roster, options, log);
+        match run.drive(&request, options, Mode::Stream).await {
+            Ok((Answer::Stream(open), _)) => {
+                let mut all = warnings;
+                all.extend(open.warnings().iter().cloned());
+                let interest = Arc::clone(&self.interest);
+                let told = run.handover();
+                Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), told, all, EventLog::new(interest)))
+            }
+            Ok((Answer::Whole(_), _)) => Err(Error::new(ErrorKind::Internal, "a stream came back whole")),
+            Err(error) => Err(run.give_context(error)),
+        }
+    }
+}
+
+/// What a stream takes over from the run that opened it.
+pub(super) struct Handover {
+    pub request_id: RequestId,
+    pub started: Instant,
+    pub deadline: Instant,
+    pub trail: Vec<AttemptRecord>,
+    pub errors: u32,
+    pub excluded: Vec<ProviderName>,
+    pub own_time: Duration,
+}
+
+/// A provider as one call sees it.
+struct Visit {
+    provider: Arc<Provider>,
+    model: String,
+    /// Keys this call has used there.
+    tried: Vec<u32>,
+    attempts: u32,
+    /// Nothing more may be asked of it as a first visit.
+    visited: bool,
+    /// It failed in a way that allows asking again.
+    again: Option<Again>,
+    /// The latest refusal since it was last asked.
+    refusal: Option<Refusal>,
+}
+
+/// A failure after which the same provider may be asked again.
+struct Again {
+    rate_signal: bool,
+    /// When the provider said it would be ready, if it said so.
+    ready: Option<Instant>,
+}
+
+struct Run<'a> {
+    engine: &'a Engine,
+    roster: &'a Roster,
+    log: &'a mut EventLog,
+    request_id: RequestId,
+    started: Now,
+    deadline: Instant,
+    max_retries: u32,
+    failover: bool,
+    retries: u32,
+    trail: Vec<AttemptRecord>,
+    errors: u32,
+    excluded: Vec<ProviderName>,
+    last: Option<(ProviderName, String, Failure)>,
+    /// Why a provider's dialect could not say the request.
+    unsendable: Option<FieldError>,
+    /// Waited since the last line of the trail.
+    waited: Duration,
+    /// All waits and upstream time, to be taken from the latency for the pool's own overhead.
+    not_ours: Duration,
+    /// The totals know how it ended.
+    closed: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(engine: &'a Engine, roster: &'a Roster, options: &CallOptions, log: &'a mut EventLog) -> Self {
+        let started = time::now();
+        let routing = roster.routing();
+        let limits = roster.limits();
+        let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);
+        lock(&engine.tally).started();
+        Self {
+            engine,
+            roster,
+            log,
+            request_id: options.request_id.clone().unwrap_or_else(new_request_id),
+            deadline: started.mono + deadline,
+            started,
+            max_retries: options.max_retries.unwrap_or(routing.max_retries),
+            failover: options.failover.unwrap_or(routing.enable_failover),
+            retries: 0,
+            trail: Vec::new(),
+            errors: 0,
+            excluded: Vec::new(),
+            last: None,
+            unsendable: None,
+            waited: Duration::ZERO,
+            not_ours: Duration::ZERO,
+            closed: false,
+        }
+    }
+
+    async fn whole(
+        &mut self,
+        request: &ChatRequest,
+        options: &CallOptions,
+        mut warnings: Vec<String>,
+    ) -> Result<ChatResponse, Error> {
+        let (Answer::Whole(whole), name) = self.drive(request, options, Mode::Whole).await? else {
+            return Err(Error::new(ErrorKind::Internal, "a whole answer came back as a stream"));
+        };
+        let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
+        warnings.extend(own);
+        let latency = time::now().mono.duration_since(self.started.mono);
+        if reply.id.is_empty() {
+            reply.id = self.request_id.to_string();
+        }
+        if reply.model.is_empty() {
+            reply.model = self.trail.last().map(|line| line.model.clone()).unwrap_or_default();
+        }
+        if reply.created == 0 {
+            reply.created = self.started.unix_ms / 1000;
+        }
+        self.closed = true;
+        lock(&self.engine.tally).succeeded(latency, latency.saturating_sub(self.not_ours), &usage, cost);
+        let attempt = self.errors + 1;
+        self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
+            request_id: self.request_id.clone(),
+            provider: name.clone(),
+            model: reply.model.clone(),
+            attempt,
+            latency_ms: millis(latency),
+            usage,
+            cost,
+            total_errors: self.errors,
+            excluded_providers: self.excluded.clone(),
+        });
+        Ok(ChatResponse {
+            reply,
+            usage,
+            cost,
+            provider: name,
+            request_id: self.request_id.clone(),
+            latency,
+            warnings,
+            attempts: std::mem::take(&mut self.trail),
+        })
+    }
+
+    /// The loop.
+    async fn drive(
+        &mut self,
+        request: &ChatRequest,
+        options: &CallOptions,
+        mode: Mode,
+    ) -> Result<(Answer, ProviderName), Error> {
+        check_headers(options)?;
+        let mut visits = self.eligible(request, options, mode)?;
+        loop {
+            let now = time::now();
+            if now.mono >= self.deadline {
+                return Err(self.out_of_time());
+            }
+            if let Some((at, admitted)) = self.next_visit(&mut visits, now) {
+                if let Some(answer) = self.ask(&mut visits[at], admitted, request, options, mode).await? {
+                    return Ok(answer);
+                }
+                continue;
+            }
+            let Some(next) = self.soonest(&visits, now) else { return Err(self.exhausted(&visits, now)) };
+            if next.retry && !self.withdraw_retry(&visits[next.at], now) {
+                return Err(self.exhausted(&visits, now));
+            }
+            self.wait_until(next.when, next.for_capacity, &visits).await?;
+            if next.retry {
+                let now = time::now();
+                let visit = &mut visits[next.at];
+                self.retries += 1;
+                visit.tried.clear();
+                visit.again = None;
+                match visit.provider.admit(now, &visit.model, &[]) {
+                    Ok(admitted) => {
+                        visit.refusal = None;
+                        if let Some(answer) = self.ask(&mut visits[next.at], admitted, request, options, mode).await? {
+                            return Ok(answer);
+                        }
+                    }
+                    Err(refusal) => self.note_refusal(visit, refusal, now),
+                }
+            }
+        }
+    }
+
+    /// The providers that may answer, best first.
+    fn eligible(&self, request: &ChatRequest, options: &CallOptions, mode: Mode) -> Result<Vec<Visit>, Error> {
+        let providers = self.roster.providers();
+        if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
+            let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
+            return Err(FieldError {
+                field: "providers".to_owned(),
+                message: format!("there is no provider {unknown:?}; there are {known:?}"),
+            }
+            .into());
+        }
+        let mut reasons = Vec::new();
+        let mut candidates = Vec::with_capacity(providers.len());
+        let asked = request.model.as_deref();
+        for (index, provider) in providers.iter().enumerate() {
+            let name = provider.name();
+            let reason = if !options.providers.is_empty() && !options.providers.iter().any(|n| n == name.as_str()) {
+                "not among this call's providers".to_owned()
+            } else if !provider.config().enabled {
+                "disabled".to_owned()
+            } else if provider.resolve_model(asked).is_none() {
+                format!("does not serve the model {:?}", asked.unwrap_or_default())
+            } else if mode == Mode::Stream && !provider.endpoint().streams() {
+                format!("{} cannot stream through the pool", provider.endpoint().service().name)
+            } else {
+                candidates.push(Candidate { index, priority: provider.priority() });
+                continue;
+            };
+            reasons.push(Reason { provider: name.clone(), reason });
+        }
+        if candidates.is_empty() {
+            return Err(no_provider(reasons));
+        }
+        rank(self.roster.routing().behaviour, &mut candidates);
+        let visits = candidates.into_iter().filter_map(|candidate| {
+            let provider = Arc::clone(&providers[candidate.index]);
+            let model = provider.resolve_model(asked)?.to_owned();
+            Some(Visit { provider, model, tried: Vec::new(), attempts: 0, visited: false, again: None, refusal: None })
+        });
+        Ok(visits.collect())
+    }
+
+    /// The next first visit that can go out now.
+    fn next_visit(&mut self, visits: &mut [Visit], now: Now) -> Option<(usize, Admitted)> {
+        let asked = self.asked_only(visits);
+        for (at, visit) in visits.iter_mut().enumerate() {
+            if visit.visited || asked.is_some_and(|asked| asked != at) {
+                continue;
+            }
+            match visit.provider.admit(now, &visit.model, &visit.tried) {
+                Ok(admitted) => {
+                    visit.refusal = None;
+                    lock(&self.engine.budget).first_visit(now.mono);
+                    return Some((at, admitted));
+                }
+                Err(Refusal::KeysTried) => visit.visited = true,
+                Err(refusal) => self.note_refusal(visit, refusal, now),
+            }
+        }
+        None
+    }
+
+    /// Without failover a call stays with the provider it asked first.
+    fn asked_only(&self, visits: &[Visit]) -> Option<usize> {
+        if self.failover { None } else { visits.iter().position(|visit| visit.attempts > 0) }
+    }
+
+    /// Puts a refusal on the trail, once per provider and kind: a call that waits meets the same one many times.
+    fn note_refusal(&mut self, visit: &mut Visit, refusal: Refusal, now: Now) {
+        let seen = visit.refusal.as_ref().is_some_and(|before| before.outcome() == refusal.outcome());
+        if !seen {
+            self.trail.push(AttemptRecord {
+                provider: visit.provider.name().clone(),
+                model: visit.model.clone(),
+                key_index: None,
+                outcome: refusal.outcome(),
+                error_class: None,
+                status: None,
+                latency: Duration::ZERO,
+                waited: std::mem::take(&mut self.waited),
+            });
+            self.log.debug(|| format!("{}: skipped: {}", visit.provider.name(), refusal.describe(now.mono)));
+            if let Refusal::Limit { kind, not_before } = &refusal {
+                let reset_at = not_before.map(|at| unix_ms_of(at, now));
+                self.log.emit(EventKind::RateLimited, || Event::RateLimited {
+                    provider: visit.provider.name().clone(),
+                    kind: kind.as_str(),
+                    reset_at,
+                });
+            }
+        }
+        visit.refusal = Some(refusal);
+    }
+
+    /// One attempt with all that follows from it. `None`: go on.
+    async fn ask(
+        &mut self,
+        visit: &mut Visit,
+        (permit, moved): Admitted,
+        request: &ChatRequest,
+        options: &CallOptions,
+        mode: Mode,
+    ) -> Result<Option<(Answer, ProviderName)>, Error> {
+        let provider = Arc::clone(&visit.provider);
+        let key = permit.key();
+        let key_index = provider.config().keys.get(key as usize).map(|_| key);
+        if let Some(moved) = moved {
+            tell(self.log, provider.name(), moved);
+        }
+        if self.errors > 0 && visit.attempts == 0 {
+            lock(&self.engine.tally).failed_over();
+        }
+        visit.attempts += 1;
+        let order = Order {
+            request,
+            options,
+            model: &visit.model,
+            mode,
+            limits: self.roster.limits(),
+            deadline: self.deadline,
+        };
+        let mut line = AttemptRecord {
+            provider: provider.name().clone(),
+            model: visit.model.clone(),
+            key_index,
+            outcome: AttemptOutcome::Success,
+            error_class: None,
+            status: None,
+            latency: Duration::ZERO,
+            waited: std::mem::take(&mut self.waited),
+        };
+        match attempt(permit, &order).await {
+            Ok(answer) => {
+                if let Answer::Whole(whole) = &answer {
+                    line.latency = whole.latency;
+                    self.not_ours += whole.latency;
+                    if let Some(moved) = &whole.transition {
+                        tell(self.log, provider.name(), moved.clone());
+                    }
+                }
+                self.trail.push(line);
+                Ok(Some((answer, provider.name().clone())))
+            }
+            Err(Missed::Unsendable(error)) => {
+                // Another provider's dialect may be able to say it.
+                visit.visited = true;
+                self.unsendable = Some(error);
+                Ok(None)
+            }
+            Err(Missed::OutOfTime { latency }) => {
+                line.outcome = AttemptOutcome::Cancelled;
+                line.latency = latency;
+                self.not_ours += latency;
+                self.trail.push(line);
+                Err(self.out_of_time())
+            }
+            Err(Missed::Failed { failure, latency, transition }) => {
+                line.outcome = AttemptOutcome::Failure;
+                line.error_class = Some(failure.class.as_str());
+                line.status = failure.status;
+                line.latency = latency;
+                self.not_ours += latency;
+                self.trail.push(line);
+                self.note_failure(visit, key, failure, transition)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a failure means for the rest of the call.
+    fn note_failure(
+        &mut self,
+        visit: &mut Visit,
+        key: u32,
+        failure: Failure,
+        transition: Option<Transition>,
+    ) -> Result<(), Error> {
+        let name = visit.provider.name();
+        let class = failure.class;
+        self.errors += 1;
+        let attempt = self.errors;
+        if !self.excluded.contains(name) {
+            self.excluded.push(name.clone());
+        }
+        self.log.emit(EventKind::RequestError, || Event::RequestError {
+            request_id: self.request_id.clone(),
+            provider: name.clone(),
+            attempt,
+            error: failure.message.clone(),
+            error_class: class.as_str(),
+            status: failure.status,
+            retryable: failure.same_provider_again() || class.another_provider(),
+            excluded_providers: self.excluded.clone(),
+        });
+        if class.is_rate_signal() {
+            let reset_at = failure.retry_after.map(|wait| unix_ms_of(time::now().mono + wait, time::now()));
+            self.log.emit(EventKind::RateLimited, || Event::RateLimited {
+                provider: name.clone(),
+                kind: "upstream",
+                reset_at,
+            });
+        }
+        if let Some(moved) = transition {
+            tell(self.log, name, moved);
+        }
+        self.log.debug(|| format!("{name}: attempt {attempt} failed: {class}: {}", failure.message));
+        self.last = Some((name.clone(), visit.model.clone(), failure.clone()));
+        if class.scope() == Scope::Caller {
+            return Err(self.provider_error());
+        }
+        visit.tried.push(key);
+        // Another key helps where the key is to blame, and nowhere else.
+        visit.visited |= class.scope() != Scope::Key;
+        visit.again = failure.same_provider_again().then(|| Again {
+            rate_signal: class.is_rate_signal(),
+            ready: failure.retry_after.map(|wait| time::now().mono + wait),
+        });
+        Ok(())
+    }
+
+    /// What could happen next, and when: the soonest, then the least tried, then the best ranked.
+    fn soonest(&self, visits: &[Visit], now: Now) -> Option<Next> {
+        let asked = self.asked_only(visits);
+        let may_retry = self.retries < self.max_retries;
+        let base = self.roster.routing().backoff.delay(self.retries, self.engine.random());
+        visits
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
+            .filter_map(|(at, visit)| {
+                let next = match (&visit.again, &visit.refusal) {
+                    // Tried before: asked again after the backoff, or after the hint.
+                    (Some(Again { ready, .. }), _) if may_retry => {
+                        Next { at, when: ready.unwrap_or(now.mono + base), retry: true, for_capacity: ready.is_some() }
+                    }
+                    // Kept back before it was asked: as soon as it is free.
+                    (None, Some(refusal)) if !visit.visited && visit.attempts == 0 => {
+                        Next { at, when: refusal.worth_waiting()?, retry: false, for_capacity: true }
+                    }
+                    // Kept back after it was asked (its key rests): a repetition, too.
+                    (None, Some(refusal)) if may_retry && visit.attempts > 0 => {
+                        Next { at, when: refusal.worth_waiting()?, retry: true, for_capacity: true }
+                    }
+                    _ => return None,
+                };
+                let longest = self.roster.routing().queue_timeout;
+                let too_long = next.for_capacity && next.when.saturating_duration_since(now.mono) > longest;
+                (!too_long && next.when < self.deadline).then_some(next)
+            })
+            .min_by_key(|next| (next.when, visits[next.at].attempts, next.at))
+    }
+
+    /// Asks the pool's retry budget; a refusal goes on the trail.
+    fn withdraw_retry(&mut self, visit: &Visit, now: Now) -> bool {
+        if lock(&self.engine.budget).withdraw(now.mono) {
+            lock(&self.engine.tally).retried();
+            return true;
+        }
+        self.trail.push(AttemptRecord {
+            provider: visit.provider.name().clone(),
+            model: visit.model.clone(),
+            key_index: None,
+            outcome: AttemptOutcome::RetryBudget,
+            error_class: None,
+            status: None,
+            latency: Duration::ZERO,
+            waited: Duration::ZERO,
+        });
+        false
+    }
+
+    /// The one place where a call waits.
+    async fn wait_until(&mut self, when: Instant, for_capacity: bool, visits: &[Visit]) -> Result<(), Error> {
+        let now = time::now();
+        let wait = when.saturating_duration_since(now.mono);
+        let waiting = &self.engine.waiting;
+        let _place = if for_capacity {
+            let max_queue = self.roster.routing().max_queue;
+            let place = Place(waiting);
+            if waiting.fetch_add(1, Ordering::Relaxed) >= max_queue {
+                drop(place);
+                return Err(self.exhausted(visits, now));
+            }
+            Some(place)
+        } else {
+            None
+        };
+        self.log.debug(|| format!("waiting {:.0} ms", millis(wait)));
+        time::sleep_until(when).await;
+        self.waited += wait;
+        self.not_ours += wait;
+        Ok(())
+    }
+
+    /// Nothing is left that could be done in time.
+    fn exhausted(&self, visits: &[Visit], now: Now) -> Error {
+        let asked = self.asked_only(visits);
+        let considered: Vec<&Visit> = visits
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
+            .map(|(_, visit)| visit)
+            .collect();
+        let free_at = |visit: &Visit| {
+            let refused = visit.refusal.as_ref().and_then(Refusal::worth_waiting);
+            let hinted = visit.again.as_ref().filter(|again| again.rate_signal).and_then(|again| again.ready);
+            refused.max(hinted)
+        };
+        let soonest = considered.iter().filter_map(|visit| free_at(visit)).min();
+        let reset = soonest.map(|at| at.saturating_duration_since(now.mono));
+        let limited =
+            |visit: &Visit| free_at(visit).is_some() || visit.again.as_ref().is_some_and(|again| again.rate_signal);
+        let last = self.last.as_ref();
+        let last_is_rate = last.is_some_and(|(_, _, failure)| failure.class == FailureClass::RateLimit);
+        // Limited as a whole: somebody is, and nobody failed in another way.
+        let first_limited = considered.iter().find(|visit| limited(visit));
+        if last_is_rate || (last.is_none() && first_limited.is_some()) {
+            let message = match reset {
+                Some(reset) => {
+                    let seconds = reset.as_secs_f64();
+                    format!("every usable provider is rate limited; the soonest is free in {seconds:.1} s")
+                }
+                None => "every usable provider is rate limited".to_owned(),
+            };
+            let failure = last.map(|(_, _, failure)| failure.clone());
+            let reset = reset.or(failure.as_ref().and_then(|failure| failure.retry_after));
+            return Error::new(ErrorKind::RateLimited { reset, failure }, message).with_context(Context {
+                provider: last
+                    .map(|(name, ..)| name.clone())
+                    .or_else(|| first_limited.map(|visit| visit.provider.name().clone())),
+                model: last.map(|(_, model, _)| model.clone()),
+                ..Context::default()
+            });
+        }
+        match (last, &self.unsendable) {
+            (Some(_), _) => self.provider_error(),
+            (None, Some(error)) => error.clone().into(),
+            (None, None) => no_provider(
+                considered
+                    .iter()
+                    .map(|visit| Reason {
+                        provider: visit.provider.name().clone(),
+                        reason: visit
+                            .refusal
+                            .as_ref()
+                            .map_or_else(|| "not asked".to_owned(), |refusal| refusal.describe(now.mono)),
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The last failure, as the caller sees it.
+    fn provider_error(&self) -> Error {
+        let Some((name, model, failure)) = self.last.clone() else {
+            return Error::new(ErrorKind::Internal, "a failure without an attempt");
+        };
+        let message = match failure.status {
+            Some(status) => format!("{name} answered {status}: {failure}"),
+            None => format!("{name}: {failure}"),
+        };
+        let kind = match failure.phase {
+            Some(phase) => ErrorKind::Timeout { phase, failure: Some(failure) },
+            None => ErrorKind::Provider { failure },
+        };
+        Error::new(kind, message).with_context(Context {
+            provider: Some(name),
+            model: Some(model),
+            ..Context::default()
+        })
+    }
+
+    fn out_of_time(&self) -> Error {
+        let allowed = self.deadline.duration_since(self.started.mono);
+        let failure = self.last.as_ref().map(|(_, _, failure)| failure.clone());
+        let message = format!("the call's deadline of {} ms has passed", allowed.as_millis());
+        Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure }, message).with_context(Context {
+            provider: self.trail.last().map(|line| line.provider.clone()),
+            model: self.trail.last().map(|line| line.model.clone()),
+            ..Context::default()
+        })
+    }
+
+    fn fail(&mut self) {
+        self.closed = true;
+        lock(&self.engine.tally).failed(time::now().mono.duration_since(self.started.mono));
+    }
+
+    fn give_context(&mut self, error: Error) -> Error {
+        self.fail();
+        let context = error.context().clone();
+        error.with_context(Context {
+            request_id: Some(self.request_id.clone()),
+            attempts: std::mem::take(&mut self.trail),
+            ..context
+        })
+    }
+
+    fn handover(&mut self) -> Handover {
+        self.closed = true;
+        Handover {
+            request_id: self.request_id.clone(),
+            started: self.started.mono,
+            deadline: self.deadline,
+            trail: std::mem::take(&mut self.trail),
+            errors: self.errors,
+            excluded: std::mem::take(&mut self.excluded),
+            own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    /// A run that is dropped on its way was cancelled.
+    fn drop(&mut self) {
+        if !self.closed {
+            lock(&self.engine.tally).cancelled();
+        }
+    }
+}
+
+type Admitted = (super::permit::Permit, Option<Transition>);
+
+/// One thing that could be done next.
+struct Next {
+    at: usize,
+    when: Instant,
+    /// It was asked before.
+    retry: bool,
+    /// The wait is for somebody's limit, not our own backoff.
+    for_capacity: bool,
+}
+
+/// A place in the line of waiting calls.
+struct Place<'a>(&'a std::sync::atomic::AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn no_provider(reasons: Vec<Reason>) -> Error {
+    let mut message = "no provider can take this call".to_owned();
+    for (at, Reason { provider, reason }) in reasons.iter().enumerate() {
+        message.push_str(if at == 0 { ": " } else { "; " });
+        message.push_str(&format!("{provider}: {reason}"));
+    }
+    if reasons.is_empty() {
+        message.push_str(": none is configured");
+    }
+    Error::new(ErrorKind::NoProvider { reasons }, message)
+}
+
+/// A header that HTTP cannot carry is the caller's mistake, found before anyone is asked.
+fn check_headers(options: &CallOptions) -> Result<(), FieldError> {
+    for (name, value) in &options.headers {
+        if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+            return Err(FieldError {
+                field: format!("headers.{name}"),
+                message: "is not a valid HTTP header".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {
+    let provider = provider.clone();
+    match moved {
+        Transition::Opened { reason, retry_at } => {
+            let retry_at = unix_ms_of(retry_at, time::now());
+            log.emit(EventKind::CircuitOpen, || Event::CircuitOpen { provider, reason, retry_at });
+        }
+        Transition::HalfOpened => log.emit(EventKind::CircuitHalfOpen, || Event::CircuitHalfOpen { provider }),
+        Transition::Closed => log.emit(EventKind::CircuitClose, || Event::CircuitClose { provider }),
+    }
+}
+
+/// A point of the monotonic clock on the wall's.
+pub(super) fn unix_ms_of(at: Instant, now: Now) -> u64 {
+    let ahead = at.saturating_duration_since(now.mono).as_millis();
+    now.unix_ms.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
+}
+
+fn new_request_id() -> RequestId {
+    const LETTERS: usize = 22; // 131 bits of base 62: no two calls share one
+    let mut id = String::with_capacity(4 + LETTERS);
+    id.push_str("req_");
+    id.extend(std::iter::repeat_with(fastrand::alphanumeric).take(LETTERS));
+    RequestId::new(id)
+}

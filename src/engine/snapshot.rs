@@ -1,0 +1,284 @@
+//! What the pool shows of itself: plain values, read under each provider's lock for a moment. Nothing here can hold a
+//! key: names, numbers and masked messages only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Engine;
+use super::provider::{Live, Provider};
+use super::run::unix_ms_of;
+use crate::metrics::PoolTally;
+use crate::policy::{CircuitState, Remaining};
+use crate::time::{self, Now};
+use crate::types::{NanoUsd, ProviderName};
+
+/// A provider in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProviderListing {
+    pub name: ProviderName,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub model: String,
+    pub priority: u32,
+    pub enabled: bool,
+}
+
+/// Is the pool able to answer, and who is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolHealth {
+    /// At least one provider is available.
+    pub healthy: bool,
+    pub total_providers: usize,
+    pub available_providers: usize,
+    /// Who would be asked first now.
+    pub best_provider: Option<ProviderName>,
+    pub providers: BTreeMap<String, ProviderHealth>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderHealth {
+    pub name: ProviderName,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Enabled, its breaker lets calls through, no limit is reached and a key is usable.
+    pub available: bool,
+    pub circuit_breaker_open: bool,
+    pub circuit_state: &'static str,
+    /// Unix milliseconds of the soonest time it may be asked again; `None` when it may be asked now.
+    pub retry_at: Option<u64>,
+    /// `None`: no limit.
+    pub requests_remaining: Option<u32>,
+    pub daily_requests_remaining: Option<u32>,
+    pub tokens_remaining: Option<u64>,
+    pub success_rate: f64,
+    pub reliability_score: f64,
+    pub average_response_time: f64,
+    pub total_requests: u64,
+    pub errors: u64,
+    pub last_used: Option<u64>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderStats {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub model: String,
+    pub priority: u32,
+    pub enabled: bool,
+    pub health: ProviderHealth,
+    pub usage: ProviderUsage,
+    pub performance: Performance,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderUsage {
+    pub total_requests: u64,
+    pub successful_requests: u64,
+    pub errors: u64,
+    pub total_tokens_used: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    /// The known part; answers without a price are counted in `unpriced_requests`.
+    pub total_cost: NanoUsd,
+    pub unpriced_requests: u64,
+    pub requests_remaining: Option<u32>,
+    pub daily_requests_remaining: Option<u32>,
+    pub in_flight: u32,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Performance {
+    pub success_rate: f64,
+    pub reliability_score: f64,
+    /// Milliseconds; 0 before the first answer.
+    pub average_response_time: f64,
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    /// Median milliseconds to a stream's first content.
+    pub time_to_first_token: Option<f64>,
+    pub circuit_breaker_open: bool,
+}
+
+/// Totals of the pool.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStats {
+    pub total_requests: u64,
+    pub successful_requests: u64,
+    pub failed_requests: u64,
+    pub cancelled_requests: u64,
+    pub success_rate: f64,
+    pub active_connections: u64,
+    pub circuit_breaker_trips: u64,
+    pub failover_count: u64,
+    pub retry_count: u64,
+    pub avg_request_duration_ms: f64,
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    /// Microseconds a call spent in the pool itself: its latency less upstream time and waits.
+    pub overhead_p50_us: Option<f64>,
+    pub overhead_p99_us: Option<f64>,
+    pub total_tokens: u64,
+    pub total_cost: NanoUsd,
+    pub unpriced_requests: u64,
+}
+
+impl Engine {
+    pub fn listing(&self) -> Vec<ProviderListing> {
+        self.roster().providers().iter().map(|provider| ProviderListing::of(provider)).collect()
+    }
+
+    pub fn provider_stats(&self) -> BTreeMap<String, ProviderStats> {
+        let now = time::now();
+        self.roster()
+            .providers()
+            .iter()
+            .map(|provider| (provider.name().to_string(), ProviderStats::of(provider, now)))
+            .collect()
+    }
+}
+
+impl ProviderListing {
+    fn of(provider: &Provider) -> Self {
+        let config = provider.config();
+        Self {
+            name: config.name.clone(),
+            kind: config.service.name,
+            model: config.model.clone(),
+            priority: provider.priority(),
+            enabled: config.enabled,
+        }
+    }
+}
+
+impl PoolHealth {
+    pub(super) fn of(providers: &[Arc<Provider>], now: Now) -> Self {
+        let healths: Vec<_> =
+            providers.iter().map(|p| (p.priority(), p.look(|live| ProviderHealth::of(p, live, now)))).collect();
+        let available = || healths.iter().filter(|(_, health)| health.available);
+        Self {
+            healthy: available().next().is_some(),
+            total_providers: providers.len(),
+            available_providers: available().count(),
+            // The first of the best priority, as selection has it.
+            best_provider: available().min_by_key(|(priority, _)| *priority).map(|(_, health)| health.name.clone()),
+            providers: healths.into_iter().map(|(_, health)| (health.name.to_string(), health)).collect(),
+        }
+    }
+}
+
+impl ProviderHealth {
+    fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
+        let config = provider.config();
+        let Live { breaker, rate, keys, tally, .. } = live;
+        let state = breaker.state(now.mono);
+        let Remaining { minute, day } = rate.remaining(now);
+        let rests_until = keys.soonest(now.mono);
+        let available = config.enabled
+            && state != CircuitState::Open
+            && minute != Some(0)
+            && day != Some(0)
+            && rests_until.is_none();
+        let breaker_retry = (state == CircuitState::Open).then(|| breaker.retry_at()).flatten();
+        let retry_at = breaker_retry.max(rests_until).map(|at| unix_ms_of(at, now));
+        Self {
+            name: config.name.clone(),
+            kind: config.service.name,
+            available,
+            circuit_breaker_open: state == CircuitState::Open,
+            circuit_state: state.as_str(),
+            retry_at,
+            requests_remaining: minute,
+            daily_requests_remaining: day,
+            tokens_remaining: None,
+            success_rate: tally.success_rate(),
+            reliability_score: tally.reliability_score(),
+            average_response_time: tally.latency.mean().unwrap_or_default(),
+            total_requests: tally.total_requests,
+            errors: tally.errors,
+            last_used: tally.last_used_unix_ms,
+            last_error: tally.last_error.clone(),
+        }
+    }
+}
+
+impl ProviderStats {
+    fn of(provider: &Provider, now: Now) -> Self {
+        let config = provider.config();
+        provider.look(|live| {
+            let tally = live.tally;
+            let in_flight = live.in_flight;
+            let health = ProviderHealth::of(provider, live, now);
+            let usage = ProviderUsage {
+                total_requests: tally.total_requests,
+                successful_requests: tally.successful_requests,
+                errors: tally.errors,
+                total_tokens_used: tally.total_tokens,
+                prompt_tokens: tally.prompt_tokens,
+                completion_tokens: tally.completion_tokens,
+                total_cost: tally.total_cost,
+                unpriced_requests: tally.unpriced_requests,
+                requests_remaining: health.requests_remaining,
+                daily_requests_remaining: health.daily_requests_remaining,
+                in_flight,
+            };
+            let performance = Performance {
+                success_rate: health.success_rate,
+                reliability_score: health.reliability_score,
+                average_response_time: health.average_response_time,
+                p50: tally.latency.percentile(0.50),
+                p95: tally.latency.percentile(0.95),
+                p99: tally.latency.percentile(0.99),
+                time_to_first_token: tally.first_token.percentile(0.50),
+                circuit_breaker_open: health.circuit_breaker_open,
+            };
+            Self {
+                kind: config.service.name,
+                model: config.model.clone(),
+                priority: provider.priority(),
+                enabled: config.enabled,
+                health,
+                usage,
+                performance,
+            }
+        })
+    }
+}
+
+impl PoolStats {
+    pub(super) fn of(tally: &PoolTally, providers: &[Arc<Provider>]) -> Self {
+        let sum = |read: fn(&Live<'_>) -> u64| providers.iter().map(|provider| provider.look(|live| read(&live))).sum();
+        let ended = tally.successful_requests + tally.failed_requests;
+        let micros = |percentile: f64| tally.overhead.percentile(percentile).map(|ms| ms * 1e3);
+        Self {
+            total_requests: tally.total_requests,
+            successful_requests: tally.successful_requests,
+            failed_requests: tally.failed_requests,
+            cancelled_requests: tally.cancelled_requests,
+            success_rate: if ended == 0 { 100.0 } else { tally.successful_requests as f64 * 100.0 / ended as f64 },
+            active_connections: sum(|live| u64::from(live.in_flight)),
+            circuit_breaker_trips: sum(|live| live.breaker.trips()),
+            failover_count: tally.failovers,
+            retry_count: tally.retries,
+            avg_request_duration_ms: tally.duration.mean().unwrap_or_default(),
+            p50: tally.duration.percentile(0.50),
+            p95: tally.duration.percentile(0.95),
+            p99: tally.duration.percentile(0.99),
+            overhead_p50_us: micros(0.50),
+            overhead_p99_us: micros(0.99),
+            total_tokens: tally.total_tokens,
+            total_cost: tally.total_cost,
+            unpriced_requests: tally.unpriced_requests,
+        }
+    }
+}

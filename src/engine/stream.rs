@@ -1,0 +1,282 @@
+//! A stream after its first content: it belongs to one provider now and never switches.
+//!
+//! Events flow as they arrive; nothing is read while nobody asks, so a consumer that pauses stops the socket. A stream
+//! is complete with a finish reason or the dialect's terminal event; everything else is an interruption, and what had
+//! come by then is in the error. Dropping the stream closes the socket and cancels the attempt.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Opened, Order, usage_of};
+use super::permit::{Outcome, Permit};
+use super::run::{Handover, tell};
+use super::{Engine, lock};
+use crate::cost::Prices;
+use crate::error::{Context, Error, ErrorKind, Failure, Phase};
+use crate::event::{Event, EventKind, EventLog, millis};
+use crate::time::{self, Instant};
+use crate::types::{Accumulator, AttemptOutcome, ChatRequest, ChatResponse, NanoUsd, ProviderName, StreamEvent, Usage};
+
+/// Longest pause between two contents before a stream counts as stalled. Models pause for seconds, not for half a
+/// minute; comments and pings do not count, because servers send them while nothing comes.
+const CONTENT_IDLE: Duration = Duration::from_secs(30);
+
+/// A stream at its first content, with its permit.
+pub(super) struct OpenStream {
+    permit: Permit,
+    opened: Opened,
+    model: String,
+    warnings: Vec<String>,
+    sent: Instant,
+    first_content: Instant,
+}
+
+impl OpenStream {
+    pub(super) fn new(
+        permit: Permit,
+        opened: Opened,
+        order: &Order<'_>,
+        warnings: Vec<String>,
+        sent: Instant,
+        first_content: Instant,
+    ) -> Self {
+        Self { permit, opened, model: order.model.to_owned(), warnings, sent, first_content }
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// A streamed answer.
+///
+/// Call [`ChatStream::next`] until it gives `None`; then [`ChatStream::response`] holds the whole answer.
+pub struct ChatStream {
+    /// `None` when the stream is over, one way or the other.
+    open: Option<OpenStream>,
+    ready: VecDeque<StreamEvent>,
+    engine: Arc<Engine>,
+    request: Arc<ChatRequest>,
+    told: Handover,
+    warnings: Vec<String>,
+    accumulator: Accumulator,
+    provider: ProviderName,
+    model: String,
+    response: Option<ChatResponse>,
+    /// The stream has failed; told once everything decoded before it was taken.
+    pending: Option<Failure>,
+    log: EventLog,
+}
+
+impl ChatStream {
+    pub(super) fn new(
+        mut open: OpenStream,
+        engine: Arc<Engine>,
+        request: Arc<ChatRequest>,
+        told: Handover,
+        warnings: Vec<String>,
+        log: EventLog,
+    ) -> Self {
+        let provider = open.permit.provider().name().clone();
+        let model = open.model.clone();
+        let ready = std::mem::take(&mut open.opened.ready);
+        Self {
+            open: Some(open),
+            ready,
+            engine,
+            request,
+            told,
+            warnings,
+            accumulator: Accumulator::default(),
+            provider,
+            model,
+            response: None,
+            pending: None,
+            log,
+        }
+    }
+
+    pub fn provider(&self) -> &ProviderName {
+        &self.provider
+    }
+
+    /// The model that was asked for, as the provider names it.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The whole answer, once the stream has ended well.
+    pub fn response(&self) -> Option<&ChatResponse> {
+        self.response.as_ref()
+    }
+
+    pub fn into_response(mut self) -> Option<ChatResponse> {
+        self.response.take()
+    }
+
+    /// Events that were told since the last time.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.log.take()
+    }
+
+    /// An event that is here already, without waiting for the provider.
+    pub fn next_ready(&mut self) -> Option<StreamEvent> {
+        let event = self.ready.pop_front()?;
+        self.accumulator.push(&event);
+        Some(event)
+    }
+
+    /// The next event; `None` at the end of a complete stream. After an error there is nothing more.
+    pub async fn next(&mut self) -> Option<Result<StreamEvent, Error>> {
+        // The idle clock runs only while somebody asks: a pause of the consumer is not a stall of the provider.
+        let mut idle_ends = None;
+        loop {
+            if let Some(event) = self.next_ready() {
+                return Some(Ok(event));
+            }
+            if let Some(failure) = self.pending.take() {
+                return Some(Err(self.interrupt(failure)));
+            }
+            let open = self.open.as_mut()?;
+            if open.opened.ended {
+                self.complete();
+                return None;
+            }
+            let idle = *idle_ends.get_or_insert_with(|| time::now().mono + CONTENT_IDLE);
+            let ends = idle.min(self.told.deadline);
+            let read = time::until(Some(ends), open.opened.read()).await;
+            self.ready.append(&mut open.opened.ready);
+            let failure = match read {
+                Ok(Ok(())) => continue,
+                Ok(Err(failure)) => failure,
+                // A server that keeps the line open after the finish reason took nothing from the answer.
+                Err(_) if self.accumulator.is_finished() => {
+                    open.opened.ended = true;
+                    continue;
+                }
+                Err(_) if self.told.deadline <= idle => {
+                    Failure::timeout(Phase::Deadline, "the call's deadline passed in the middle of the stream")
+                }
+                Err(_) => Failure::timeout(
+                    Phase::ContentIdle,
+                    format!("no content for {} s in the middle of the stream", CONTENT_IDLE.as_secs()),
+                ),
+            };
+            // What was decoded before the failure is still the consumer's; the failure comes after it.
+            self.pending = Some(failure);
+        }
+    }
+
+    /// Books a complete stream and builds its answer.
+    fn complete(&mut self) {
+        let Some(OpenStream { permit, sent, first_content, .. }) = self.open.take() else { return };
+        let now = time::now();
+        let mut reply = std::mem::take(&mut self.accumulator).into_reply();
+        let usage = usage_of(&reply, &self.request);
+        let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+        let spent = now.mono.duration_since(sent);
+        let first_token = Some(first_content.duration_since(sent));
+        let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now.mono);
+        if let Some(moved) = moved {
+            tell(&mut self.log, &self.provider, moved);
+        }
+        if let Some(line) = self.told.trail.last_mut() {
+            line.latency = spent;
+        }
+        let latency = now.mono.duration_since(self.told.started);
+        lock(&self.engine.tally).succeeded(latency, self.told.own_time, &usage, cost);
+        if reply.id.is_empty() {
+            reply.id = self.told.request_id.to_string();
+        }
+        if reply.model.is_empty() {
+            reply.model.clone_from(&self.model);
+        }
+        if reply.created == 0 {
+            reply.created = now.unix_ms / 1000;
+        }
+        self.tell_success(&reply.model, latency, usage, cost);
+        self.response = Some(ChatResponse {
+            reply,
+            usage,
+            cost,
+            provider: self.provider.clone(),
+            request_id: self.told.request_id.clone(),
+            latency,
+            warnings: std::mem::take(&mut self.warnings),
+            attempts: std::mem::take(&mut self.told.trail),
+        });
+    }
+
+    fn tell_success(&mut self, model: &str, latency: Duration, usage: Usage, cost: Option<NanoUsd>) {
+        let Handover { request_id, errors, excluded, .. } = &self.told;
+        let provider = &self.provider;
+        self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
+            request_id: request_id.clone(),
+            provider: provider.clone(),
+            model: model.to_owned(),
+            attempt: errors + 1,
+            latency_ms: millis(latency),
+            usage,
+            cost,
+            total_errors: *errors,
+            excluded_providers: excluded.clone(),
+        });
+    }
+
+    /// Books a cut stream and builds its error, with what had come.
+    fn interrupt(&mut self, failure: Failure) -> Error {
+        let now = time::now();
+        let Some(OpenStream { permit, sent, .. }) = self.open.take() else {
+            return Error::new(ErrorKind::Internal, "a stream that was over failed");
+        };
+        let failure = permit.provider().mask().failure(failure);
+        // The caller's deadline is not the provider's failure.
+        let outcome = match failure.phase {
+            Some(Phase::Deadline) => Outcome::Cancelled,
+            _ => Outcome::Failure { failure: &failure, model: &self.model },
+        };
+        let class = outcome.class();
+        let moved = permit.settle(&outcome, now.mono);
+        if let Some(moved) = moved {
+            tell(&mut self.log, &self.provider, moved);
+        }
+        lock(&self.engine.tally).failed(now.mono.duration_since(self.told.started));
+        if let Some(line) = self.told.trail.last_mut() {
+            line.outcome = if class.is_some() { AttemptOutcome::Failure } else { AttemptOutcome::Cancelled };
+            line.error_class = class.map(|class| class.as_str());
+            line.latency = now.mono.duration_since(sent);
+        }
+        let Handover { request_id, errors, excluded, trail, .. } = &mut self.told;
+        if class.is_some() {
+            let provider = &self.provider;
+            self.log.emit(EventKind::RequestError, || Event::RequestError {
+                request_id: request_id.clone(),
+                provider: provider.clone(),
+                attempt: *errors + 1,
+                error: failure.message.clone(),
+                error_class: failure.class.as_str(),
+                status: failure.status,
+                retryable: true,
+                excluded_providers: excluded.clone(),
+            });
+        }
+        let message = format!("{} stopped in the middle of the stream: {failure}", self.provider);
+        let partial = Box::new(std::mem::take(&mut self.accumulator).into_reply());
+        Error::new(ErrorKind::StreamInterrupted { partial, failure }, message).with_context(Context {
+            provider: Some(self.provider.clone()),
+            model: Some(self.model.clone()),
+            request_id: Some(request_id.clone()),
+            attempts: std::mem::take(trail),
+        })
+    }
+}
+
+impl Drop for ChatStream {
+    /// A stream that is left early was cancelled; the permit inside says so to the provider.
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            lock(&self.engine.tally).cancelled();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Stories of whole calls: scripted upstreams, a paused clock, nothing else replaced.
+
+mod attempts;
+mod cancel;
+mod failover;
+mod limits;
+mod outage;
+mod streams;
+mod support;

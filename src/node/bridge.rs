@@ -1,0 +1,159 @@
+//! Completions on their way to one JavaScript environment.
+//!
+//! Every environment (the main thread, each worker) makes one [`Bridge`]. Tasks on the I/O thread push records into its
+//! queue; the one that finds it empty rings, and JavaScript drains everything that has come by then in one call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use napi::bindgen_prelude::{Env, Null, ToNapiValue};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Status, sys};
+use napi_derive::napi;
+use tokio::sync::oneshot;
+
+use super::stream::Credit;
+
+/// Rings in JavaScript. Weak: waiting for nothing keeps no process alive.
+type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// One plain value of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    Word(&'static str),
+    Shared(Arc<str>),
+}
+
+impl ToNapiValue for Cell {
+    unsafe fn to_napi_value(env: sys::napi_env, cell: Self) -> napi::Result<sys::napi_value> {
+        // SAFETY: the caller's promise about `env` is handed on unchanged.
+        unsafe {
+            match cell {
+                Self::Null => Null::to_napi_value(env, Null),
+                Self::Bool(value) => bool::to_napi_value(env, value),
+                Self::Number(value) => f64::to_napi_value(env, value),
+                Self::Text(value) => String::to_napi_value(env, value),
+                Self::Word(value) => <&str>::to_napi_value(env, value),
+                Self::Shared(value) => <&str>::to_napi_value(env, &value),
+            }
+        }
+    }
+}
+
+/// The queue and the bell of one environment, as tasks see it.
+pub struct Channel {
+    records: Mutex<Vec<Cell>>,
+    wake: Wake,
+    calls: Mutex<HashMap<u64, Call>>,
+}
+
+/// What JavaScript can still do to a call under way.
+struct Call {
+    cancel: Option<oneshot::Sender<()>>,
+    credit: Option<Arc<Credit>>,
+}
+
+impl Channel {
+    /// Adds one record, whole: records of different tasks never mix.
+    pub fn push(&self, record: impl IntoIterator<Item = Cell>) {
+        let was_empty = {
+            let mut records = held(&self.records);
+            let was_empty = records.is_empty();
+            records.extend(record);
+            was_empty
+        };
+        if was_empty {
+            // A closing environment takes no more calls; then nobody waits for the record either.
+            let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    /// Enters a call; the receiver resolves when JavaScript cancels it.
+    pub fn open(&self, id: u64, credit: Option<Arc<Credit>>) -> oneshot::Receiver<()> {
+        let (cancel, cancelled) = oneshot::channel();
+        held(&self.calls).insert(id, Call { cancel: Some(cancel), credit });
+        cancelled
+    }
+
+    /// Forgets a call that is over.
+    pub fn close(&self, id: u64) {
+        held(&self.calls).remove(&id);
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The JavaScript end. One per environment.
+#[napi]
+pub struct Bridge {
+    channel: Arc<Channel>,
+}
+
+#[napi]
+impl Bridge {
+    /// `wake` is called on the JavaScript thread when records wait for `drain()`.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(#[napi(ts_arg_type = "() => void")] wake: Wake) -> Self {
+        Self { channel: Arc::new(Channel { records: Mutex::default(), wake, calls: Mutex::default() }) }
+    }
+
+    /// Takes all waiting records, one behind another in one array.
+    #[napi(catch_unwind, ts_return_type = "unknown[]")]
+    pub fn drain(&self) -> Vec<Cell> {
+        std::mem::take(&mut *held(&self.channel.records))
+    }
+
+    /// From now on the process stays alive: calls are open.
+    #[napi(js_name = "ref", catch_unwind)]
+    pub fn hold(&self, env: Env) {
+        // SAFETY: the environment is the one the function was made in (a Bridge never leaves it), this is its thread,
+        // and the handle lives as long as `self`.
+        unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.channel.wake.raw()) };
+    }
+
+    /// No call is open: the process may end.
+    #[napi(js_name = "unref", catch_unwind)]
+    pub fn release(&self, env: Env) {
+        // SAFETY: as in `hold`.
+        unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.channel.wake.raw()) };
+    }
+
+    /// Cancels a call. Its completion still comes, so that everything is settled when the caller hears of it.
+    #[napi(catch_unwind)]
+    pub fn cancel(&self, id: f64) {
+        if let Some(cancel) = held(&self.channel.calls).get_mut(&(id as u64)).and_then(|call| call.cancel.take()) {
+            let _ = cancel.send(()); // a call that ended in this moment has nobody listening
+        }
+    }
+
+    /// The consumer took `count` chunks of a stream.
+    #[napi(catch_unwind)]
+    pub fn ack(&self, id: f64, count: u32) {
+        if let Some(credit) = held(&self.channel.calls).get(&(id as u64)).and_then(|call| call.credit.as_ref()) {
+            credit.give_back(count as usize);
+        }
+    }
+}
+
+impl Bridge {
+    pub(super) fn channel(&self) -> Arc<Channel> {
+        Arc::clone(&self.channel)
+    }
+}
+
+impl Drop for Bridge {
+    /// The environment is gone (a worker was terminated): its calls have nobody to answer to.
+    fn drop(&mut self) {
+        for (_, call) in held(&self.channel.calls).drain() {
+            if let Some(cancel) = call.cancel {
+                let _ = cancel.send(());
+            }
+        }
+    }
+}

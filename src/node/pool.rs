@@ -1,0 +1,235 @@
+//! One pool as JavaScript holds it. Every call is handed to the I/O thread at once; nothing here waits.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use napi_derive::napi;
+use serde::Serialize;
+
+use super::bridge::{Bridge, Channel};
+use super::stream::{Credit, pump};
+use super::{io, record};
+use crate::config::{Config, Environment, Settings};
+use crate::engine::ProviderListing;
+use crate::error::{Error, ErrorKind};
+use crate::event::{EventKind, Interest};
+use crate::pool::Pool;
+use crate::types::parse_call;
+
+/// Pools of this process, numbered: events say which one they belong to.
+static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
+
+#[napi]
+pub struct NativePool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: u32,
+    channel: Arc<Channel>,
+    settings: Settings,
+    interest: Arc<Interest>,
+    /// Set by the first `initialize` that succeeds.
+    pool: OnceLock<Pool>,
+}
+
+#[napi]
+impl NativePool {
+    /// Checks the options; reads and sends nothing.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(bridge: &Bridge, options_json: String) -> napi::Result<Self> {
+        let settings = Settings::parse(&options_json).map_err(|problems| {
+            // Recognised by its prefix and thrown as an instance of its class.
+            napi::Error::from_reason(format!("llmpool:{}", record::error_json(&Error::configuration(problems))))
+        })?;
+        let inner = Inner {
+            id: NEXT_POOL.fetch_add(1, Ordering::Relaxed),
+            channel: bridge.channel(),
+            settings,
+            interest: Arc::default(),
+            pool: OnceLock::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The number events of this pool carry.
+    #[napi(catch_unwind)]
+    pub fn id(&self) -> u32 {
+        self.inner.id
+    }
+
+    /// Loads the configuration. `env_json` is the environment as JavaScript sees it: a worker has its own copy.
+    #[napi(catch_unwind)]
+    pub fn initialize(&self, id: f64, env_json: String) -> napi::Result<()> {
+        self.task(id, |inner, id| async move {
+            let result = inner.start(&env_json).await;
+            inner.channel.push(match result {
+                Ok(providers) => record::value(id, &Initialized { providers }),
+                Err(error) => record::error(id, error),
+            });
+        })
+    }
+
+    /// Answers one call; request fields and options stand in one object.
+    #[napi(catch_unwind)]
+    pub fn chat(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, |inner, id| async move {
+            let call = match inner.read(&call_json) {
+                Ok(call) => call,
+                Err(error) => return inner.channel.push(record::error(id, error)),
+            };
+            drop(call_json);
+            let (pool, call) = call;
+            let completed = pool.chat_until(&call.request, &call.options, call.warnings, cancelled).await;
+            record::events(&inner.channel, inner.id, completed.events);
+            match completed.result {
+                Ok(response) => inner.channel.push(record::response(id, response)),
+                Err(error) => inner.channel.push(record::error(id, error)),
+            }
+        })
+    }
+
+    /// Opens a stream and pushes it as far as the consumer has room.
+    #[napi(catch_unwind)]
+    pub fn stream(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let credit = Arc::new(Credit::default());
+        let mut cancelled = self.inner.channel.open(id as u64, Some(Arc::clone(&credit))).map(drop);
+        self.task(id, |inner, id| async move {
+            let call = match inner.read(&call_json) {
+                Ok(call) => call,
+                Err(error) => return inner.channel.push(record::error(id, error)),
+            };
+            drop(call_json);
+            let (pool, call) = call;
+            let request = Arc::new(call.request);
+            let completed = pool.stream_until(request, &call.options, call.warnings, &mut cancelled).await;
+            record::events(&inner.channel, inner.id, completed.events);
+            match completed.result {
+                Ok(stream) => pump(stream, id, inner.id, &inner.channel, &credit, &mut cancelled).await,
+                Err(error) => inner.channel.push(record::error(id, error)),
+            }
+        })
+    }
+
+    /// Says whether anybody listens to an event. Names that are not the core's are JavaScript's own business.
+    #[napi(catch_unwind)]
+    pub fn listen(&self, event: String, wanted: bool) {
+        if let Some(kind) = EventKind::ALL.into_iter().find(|kind| kind.name() == event) {
+            let wanted = wanted && (kind != EventKind::Debug || self.inner.settings.debug);
+            self.inner.interest.set(kind, wanted);
+        }
+    }
+
+    /// JSON; `null` before the pool is initialized.
+    #[napi(catch_unwind)]
+    pub fn pool_health(&self) -> String {
+        record::json(&self.inner.pool.get().map(|pool| pool.engine().health()))
+    }
+
+    /// JSON; `null` before the pool is initialized.
+    #[napi(catch_unwind)]
+    pub fn provider_stats(&self) -> String {
+        record::json(&self.inner.pool.get().map(|pool| pool.engine().provider_stats()))
+    }
+
+    /// JSON; `null` before the pool is initialized.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> String {
+        record::json(&self.inner.pool.get().map(|pool| pool.engine().stats()))
+    }
+
+    /// JSON; `null` before the pool is initialized.
+    #[napi(catch_unwind)]
+    pub fn providers(&self) -> String {
+        record::json(&self.inner.pool.get().map(|pool| pool.engine().listing()))
+    }
+
+    /// `false`: there is no provider of that name.
+    #[napi(catch_unwind)]
+    pub fn set_provider_priority(&self, name: String, priority: u32) -> bool {
+        self.inner.pool.get().is_some_and(|pool| pool.engine().set_priority(&name, priority))
+    }
+
+    /// Names of the providers whose breaker was not closed and is now.
+    #[napi(catch_unwind)]
+    pub fn reset_circuit_breakers(&self, name: Option<String>) -> Vec<String> {
+        self.inner.pool.get().map(|pool| pool.engine().reset_circuit_breakers(name.as_deref())).unwrap_or_default()
+    }
+
+    /// Refuses new calls, lets those under way finish for so long, then ends them.
+    #[napi(catch_unwind)]
+    pub fn shutdown(&self, id: f64, drain_timeout_ms: f64) -> napi::Result<()> {
+        self.task(id, move |inner, id| async move {
+            if let Some(pool) = inner.pool.get() {
+                // A number that is no duration is the longest or the shortest one.
+                let drain = Duration::try_from_secs_f64(drain_timeout_ms / 1e3).unwrap_or(if drain_timeout_ms > 0.0 {
+                    crate::error::MAX_HINT
+                } else {
+                    Duration::ZERO
+                });
+                pool.shutdown(drain.min(crate::error::MAX_HINT)).await;
+            }
+            inner.channel.push(record::value(id, &()));
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Initialized {
+    providers: Vec<ProviderListing>,
+}
+
+impl NativePool {
+    /// Runs a call on the I/O thread. A panic in it rejects the call and nothing else.
+    fn task<F, Fut>(&self, id: f64, make: F) -> napi::Result<()>
+    where
+        F: FnOnce(Arc<Inner>, u64) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let id = id as u64;
+        io::submit(move || {
+            let channel = Arc::clone(&inner.channel);
+            let work = make(inner, id);
+            io::spawn(async move {
+                if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                    channel
+                        .push(record::error(id, Error::new(ErrorKind::Internal, "a defect in llmpool: it panicked")));
+                }
+                channel.close(id);
+            });
+        })
+    }
+}
+
+impl Inner {
+    async fn start(self: &Arc<Self>, env_json: &str) -> Result<Vec<ProviderListing>, Error> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool.engine().listing());
+        }
+        let environment = environment(env_json)?;
+        let config = Config::load(&self.settings.source, &environment, &self.settings).await?;
+        let inner = Arc::clone(self);
+        // Certificates are read and parsed here, which takes tens of milliseconds.
+        let started =
+            tokio::task::spawn_blocking(move || Pool::start(config, &inner.settings, Arc::clone(&inner.interest)));
+        let pool = started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+        Ok(self.pool.get_or_init(|| pool).engine().listing())
+    }
+
+    /// The pool in force and the call as it was asked.
+    fn read(&self, json: &str) -> Result<(&Pool, crate::types::ParsedCall), Error> {
+        let pool = self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))?;
+        Ok((pool, parse_call(json)?))
+    }
+}
+
+fn environment(json: &str) -> Result<Environment, Error> {
+    let variables: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("the environment is not readable: {error}")))?;
+    Ok(Environment::from_map(variables))
+}
