@@ -3,9 +3,9 @@
 // The face of the pool: events, signals, iteration and error classes, as Node people expect them. Whatever decides
 // something (who answers, when to retry, what a number means) is in the Rust core behind `lib/bridge.js`.
 
-const { EventEmitter } = require('node:events')
 const { inspect } = require('node:util')
 const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
+const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
 const { ConfigurationError, Failed, PoolClosedError, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
@@ -49,12 +49,7 @@ const NOTHING_YET = {
   }),
 }
 
-/** Node before 22 knows the name only where something defined it; the well-known key is the same everywhere. */
-const asyncDispose = /** @type {typeof Symbol.asyncDispose} */ (
-  Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')
-)
-
-class LLMPool extends EventEmitter {
+class LLMPool extends PoolEmitter {
   #native
   #ready = false
   #closed = false
@@ -62,17 +57,15 @@ class LLMPool extends EventEmitter {
   #loading
   /** @type {Promise<void> | undefined} */
   #closing
-  /** Core events that the core has been told to build. @type {Set<string>} */
-  #wanted = new Set()
 
   /** @param {unknown} options */
   constructor(options) {
-    super()
+    super(CORE_EVENTS, (name, wanted) => this.#native.listen(name, wanted))
     this.#native = createNative(options)
     register(this.#native.id(), this)
   }
 
-  /** @param {unknown} options */
+  /** @param {unknown} options @returns {Promise<any>} */
   static async create(options) {
     const pool = new this(options)
     await pool.initialize()
@@ -101,8 +94,8 @@ class LLMPool extends EventEmitter {
     }
     this.#ready = true
     const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
-    this.#tell('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
-    this.#tell('ready')
+    this[TELL]('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
+    this[TELL]('ready')
     return outcome
   }
 
@@ -120,10 +113,10 @@ class LLMPool extends EventEmitter {
     // The core counts in 32 bits: 49 days stand for "as long as it takes".
     const millis = Math.min(Math.ceil(drainTimeout), 0xffff_ffff)
     unwrap(await open(new Call(), (id) => this.#native.shutdown(id, millis)).outcome)
-    this.#tell('shutdown')
+    this[TELL]('shutdown')
   }
 
-  [asyncDispose]() {
+  [Symbol.asyncDispose]() {
     return this.shutdown()
   }
 
@@ -206,6 +199,7 @@ class LLMPool extends EventEmitter {
     return JSON.parse(this.#native.stats()) ?? NOTHING_YET.stats()
   }
 
+  /** @returns {ReturnType<import('./index').LLMPool['toJSON']>} */
   toJSON() {
     const state = this.#closed ? 'closed' : this.#ready ? 'ready' : 'new'
     const { providers: healths } = this.getPoolHealth()
@@ -216,7 +210,7 @@ class LLMPool extends EventEmitter {
     return { state, providers }
   }
 
-  /** @returns {{ name: string }[]} */
+  /** @returns {import('./index').ProviderListing[]} */
   #listing() {
     return JSON.parse(this.#native.providers()) ?? []
   }
@@ -235,7 +229,7 @@ class LLMPool extends EventEmitter {
       throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
     }
     if (!this.#native.setProviderPriority(String(name), priority)) throw this.#noSuchProvider(name)
-    this.#tell('providerPriorityChanged', { provider: name, priority })
+    this[TELL]('providerPriorityChanged', { provider: name, priority })
   }
 
   /** @param {string} [name] */
@@ -244,7 +238,7 @@ class LLMPool extends EventEmitter {
       throw this.#noSuchProvider(name)
     }
     const providers = this.#native.resetCircuitBreakers(name)
-    this.#tell('circuitBreakersReset', { providers })
+    this[TELL]('circuitBreakersReset', { providers })
     return providers
   }
 
@@ -254,89 +248,10 @@ class LLMPool extends EventEmitter {
     return new ConfigurationError(`no provider is named ${inspect(name)}${hint}`)
   }
 
-  // === events ===
-  // Every way to add or remove a listener is overridden: the emitter's own `newListener` event would be lost to
-  // `removeAllListeners()`.
-
-  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
-  on(name, listener) {
-    return this.addListener(name, listener)
-  }
-
-  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
-  addListener(name, listener) {
-    super.addListener(name, listener)
-    return this.#listen(name)
-  }
-
-  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
-  prependListener(name, listener) {
-    super.prependListener(name, listener)
-    return this.#listen(name)
-  }
-
-  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
-  off(name, listener) {
-    return this.removeListener(name, listener)
-  }
-
-  /** @param {string | symbol} name @param {(...args: any[]) => void} listener */
-  removeListener(name, listener) {
-    super.removeListener(name, listener)
-    return this.#listen(name)
-  }
-
-  /** @param {string | symbol} [name] */
-  removeAllListeners(name) {
-    if (name === undefined) super.removeAllListeners()
-    else super.removeAllListeners(name)
-    for (const wanted of [...this.#wanted]) this.#listen(wanted)
-    return this
-  }
-
-  /** Tells the core whether anybody listens, when that has changed. @param {string | symbol} name */
-  #listen(name) {
-    if (typeof name !== 'string' || !CORE_EVENTS.has(name)) return this
-    const wanted = this.listenerCount(name) > 0
-    if (wanted !== this.#wanted.has(name)) {
-      if (wanted) this.#wanted.add(name)
-      else this.#wanted.delete(name)
-      this.#native.listen(name, wanted)
-    }
-    return this
-  }
-
-  /** @param {string | symbol} name @param {any[]} args */
-  emit(name, ...args) {
-    if (name !== 'error' || this.listenerCount('error') > 0) return super.emit(name, ...args)
-    // What fails in the background must not end a process that did not ask to hear of it.
-    process.emitWarning(args[0] instanceof Error ? args[0] : String(args[0]))
-    return false
-  }
-
-  /** @param {string} type @param {any} payload */
+  /** An event of the core. @param {string} type @param {any} payload */
   [DELIVER](type, payload) {
     const { type: _, ...event } = payload
-    this.#tell(type, type === 'debug' ? event.message : event)
-  }
-
-  /**
-   * Emits so that a listener that throws reaches neither the call it was told of nor the next listener. Its exception
-   * is thrown where nothing of ours is on the stack, like that of any emitter.
-   *
-   * @param {string} name
-   * @param {any[]} args
-   */
-  #tell(name, ...args) {
-    for (const listener of this.rawListeners(name)) {
-      try {
-        Reflect.apply(listener, this, args)
-      } catch (error) {
-        process.nextTick(() => {
-          throw error
-        })
-      }
-    }
+    this[TELL](type, type === 'debug' ? event.message : event)
   }
 }
 
@@ -361,18 +276,23 @@ function configurationError({ path, message, cause }) {
   return error
 }
 
-exports.LLMPool = LLMPool
-exports.LLMPoolError = errors.LLMPoolError
-exports.ConfigurationError = ConfigurationError
-exports.InvalidRequestError = errors.InvalidRequestError
-exports.ProviderError = errors.ProviderError
-exports.RateLimitError = errors.RateLimitError
-exports.NoProviderError = errors.NoProviderError
-exports.TimeoutError = errors.TimeoutError
-exports.StreamInterruptedError = errors.StreamInterruptedError
-exports.PoolClosedError = PoolClosedError
-exports.PROVIDERS = messages.PROVIDERS
-exports.MESSAGE_TYPES = messages.MESSAGE_TYPES
-exports.createTextMessage = messages.createTextMessage
-exports.createImageMessage = messages.createImageMessage
-exports.createMixedMessage = messages.createMixedMessage
+/** What is exported is what `index.d.ts` promises. @type {typeof import('./index')} */
+const face = {
+  LLMPool,
+  LLMPoolError: errors.LLMPoolError,
+  ConfigurationError,
+  InvalidRequestError: errors.InvalidRequestError,
+  ProviderError: errors.ProviderError,
+  RateLimitError: errors.RateLimitError,
+  NoProviderError: errors.NoProviderError,
+  TimeoutError: errors.TimeoutError,
+  StreamInterruptedError: errors.StreamInterruptedError,
+  PoolClosedError,
+  PROVIDERS: messages.PROVIDERS,
+  MESSAGE_TYPES: messages.MESSAGE_TYPES,
+  createTextMessage: messages.createTextMessage,
+  createImageMessage: messages.createImageMessage,
+  createMixedMessage: messages.createMixedMessage,
+}
+
+module.exports = face

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url'
 
 const BENCH = path.dirname(fileURLToPath(import.meta.url))
 const ROOT = path.dirname(BENCH)
-/** Everything the addon is made from. */
-const SOURCES = ['src', 'build.rs', 'Cargo.toml', 'Cargo.lock']
+/** What the build script notes about the addon it made. */
+const STAMP = path.join(ROOT, 'target', 'addon.json')
 
 /** Installs the peers when they are missing or when the lock file has changed since. */
 export function installPeers() {
@@ -19,60 +19,33 @@ export function installPeers() {
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], BENCH)
 }
 
-/** Builds the addon unless a release build of the present sources is in place. */
+/** A release build of the present sources. Takes minutes, or a moment when it is already there. */
 export function buildAddon() {
-  const addon = findAddon()
-  const reason =
-    addon === null
-      ? 'there is no addon'
-      : addon.profile !== 'release'
-        ? 'the addon is not a release build'
-        : addon.modified < newest(SOURCES.map((name) => path.join(ROOT, name)))
-          ? 'the addon is older than its sources'
-          : null
-  if (reason === null) return
-  say(`${reason}: npm run build (a release build takes minutes)`)
-  run('npm', ['run', 'build'], ROOT)
+  say('npm run build (a release build takes minutes when there is none of these sources)')
+  run('npm', ['run', '--silent', 'build'], ROOT)
 }
 
 /**
- * The addon of this checkout: `profile` is `release`, `debug` or `unknown` (built elsewhere). Its `fingerprint` shows whether another
+ * The addon of this checkout: `profile` is `release`, `debug` or `unknown` (not built by `npm run build`). Its `fingerprint` shows whether another
  * build has replaced it while the bench was running.
  */
 export function findAddon() {
   const name = readdirSync(ROOT).find((file) => file.startsWith('llmpool.') && file.endsWith('.node'))
   if (!name) return null
   const bytes = readFileSync(path.join(ROOT, name))
-  const fingerprint = createHash('sha256').update(bytes).digest('hex')
   return {
     name,
     megabytes: Number((bytes.length / 1e6).toFixed(1)),
-    modified: modified(path.join(ROOT, name)),
-    profile: profileOf(fingerprint),
-    fingerprint,
+    profile: profileOf(name),
+    fingerprint: createHash('sha256').update(bytes).digest('hex'),
   }
 }
 
-/** napi copies what cargo linked, so the two can be compared byte for byte. */
-function profileOf(fingerprint) {
-  for (const profile of ['release', 'debug']) {
-    const built = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), profile)
-    for (const library of ['libllmpool.so', 'libllmpool.dylib', 'llmpool.dll']) {
-      const file = path.join(built, library)
-      if (existsSync(file) && createHash('sha256').update(readFileSync(file)).digest('hex') === fingerprint)
-        return profile
-    }
-  }
-  return 'unknown'
-}
-
-function newest(paths) {
-  let latest = 0
-  for (const each of paths) {
-    const inside = existsSync(each) && statSync(each).isDirectory() ? readdirSync(each) : []
-    latest = Math.max(latest, inside.length > 0 ? newest(inside.map((name) => path.join(each, name))) : modified(each))
-  }
-  return latest
+/** The note is about this very file only when the time fits: somebody may have built over it by hand. */
+function profileOf(name) {
+  if (!existsSync(STAMP)) return 'unknown'
+  const { profile, addon } = JSON.parse(readFileSync(STAMP, 'utf8'))
+  return addon?.includes(`${name} ${modified(path.join(ROOT, name))}`) ? profile : 'unknown'
 }
 
 /** When a file was last written; 0 for one that is not there. */

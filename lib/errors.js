@@ -34,7 +34,7 @@ class LLMPoolError extends Error {
   constructor(message, options) {
     super(message, options)
     this.code = /** @type {typeof LLMPoolError} */ (new.target).code
-    /** @type {string | null} */
+    /** @type {import('../index').ErrorClass | null} */
     this.errorClass = null
     /** @type {string | null} */
     this.provider = null
@@ -47,11 +47,11 @@ class LLMPoolError extends Error {
     this.retryAfterMs = null
     /** @type {string | null} */
     this.requestId = null
-    /** @type {any[]} */
+    /** @type {import('../index').Attempt[]} */
     this.attempts = []
   }
 
-  /** @param {unknown} value */
+  /** @param {unknown} value @returns {value is any} */
   static isInstance(value) {
     const names = /** @type {any} */ (value)?.[BRAND]
     return Array.isArray(names) && names.includes(brandOf(this))
@@ -61,8 +61,10 @@ class LLMPoolError extends Error {
     return this.status
   }
 
+  /** @returns {{ name: string, message: string, code: string, [field: string]: unknown }} */
   toJSON() {
-    return Object.assign({ name: this.name, message: this.message }, this)
+    const { name, message, code } = this
+    return { name, message, code, ...Object.fromEntries(Object.entries(this)) }
   }
 }
 
@@ -122,7 +124,7 @@ class RateLimitError extends ProviderError {
 class TimeoutError extends ProviderError {
   static code = 'ERR_LLMPOOL_TIMEOUT'
 
-  /** @param {string} message @param {string | null} [provider] @param {string | null} [phase] */
+  /** @param {string} message @param {string | null} [provider] @param {import('../index').TimeoutError['phase']} [phase] */
   constructor(message, provider = null, phase = null) {
     super(message, provider, null, true)
     this.phase = phase
@@ -132,7 +134,7 @@ class TimeoutError extends ProviderError {
 class StreamInterruptedError extends ProviderError {
   static code = 'ERR_LLMPOOL_STREAM_INTERRUPTED'
 
-  /** @param {string} message @param {string | null} [provider] @param {unknown} [partial] */
+  /** @param {string} message @param {string | null} [provider] @param {import('../index').StreamInterruptedError['partial']} [partial] */
   constructor(message, provider = null, partial = undefined) {
     super(message, provider, null, true)
     // Kept out of logs and of JSON: it may be a whole answer.

@@ -2,6 +2,8 @@
 
 // Messages in the shape that the OpenAI chat API made common. Plain objects: writing them by hand is just as good.
 
+/** @import { ChatMessage, ChatRole, ContentPart } from '../index' */
+
 /** Provider types, as a config file names them. */
 const PROVIDERS = Object.freeze({
   OPENAI: 'openai',
@@ -19,12 +21,18 @@ const MESSAGE_TYPES = Object.freeze({
   FILE: 'file',
 })
 
-/** @param {string} role @param {string} text */
+/** @param {ChatRole} role @param {string} text @returns {ChatMessage} */
 function createTextMessage(role, text) {
   return { role, content: text }
 }
 
-/** @param {string} role @param {string} text @param {string} imageUrl @param {string} [detail] */
+/**
+ * @param {ChatRole} role
+ * @param {string} text
+ * @param {string} imageUrl
+ * @param {'auto' | 'low' | 'high'} [detail]
+ * @returns {ChatMessage}
+ */
 function createImageMessage(role, text, imageUrl, detail) {
   const image = detail === undefined ? { url: imageUrl } : { url: imageUrl, detail }
   return {
@@ -36,7 +44,7 @@ function createImageMessage(role, text, imageUrl, detail) {
   }
 }
 
-/** @param {string} role @param {(string | object)[]} parts */
+/** @param {ChatRole} role @param {(string | ContentPart)[]} parts @returns {ChatMessage} */
 function createMixedMessage(role, parts) {
   const content = parts.map((part) => (typeof part === 'string' ? { type: MESSAGE_TYPES.TEXT, text: part } : part))
   return { role, content }

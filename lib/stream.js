@@ -204,7 +204,7 @@ class Chunks {
     return { done: true, value }
   }
 
-  /** @param {unknown} error */
+  /** @param {unknown} error @returns {Promise<any>} */
   async throw(error) {
     await this.return()
     throw error

@@ -40,6 +40,7 @@ pub(super) struct Order<'a> {
     pub deadline: Instant,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one; a box would cost each call")]
 pub(super) enum Answer {
     Whole(Whole),
     Stream(Box<OpenStream>),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Story, answer, fails, fails_with, host, provider, trail};
+use super::support::{Answer, Story, answer, fails, fails_with, host, provider, trail};
 use crate::error::{ErrorKind, FailureClass, TransportError, TransportErrorKind};
 use crate::event::Event;
 use crate::time;
@@ -26,8 +26,9 @@ async fn the_next_provider_answers_at_once_when_the_first_fails() {
 async fn every_kind_of_failure_that_is_the_providers_fails_over() {
     let reset = || fake::broken(TransportError::new(TransportErrorKind::Reset, "reset"));
     let connect = || fake::broken(TransportError::new(TransportErrorKind::Connect, "refused"));
-    type Fails = fn() -> super::support::Answer;
-    let cases: [(&str, Box<dyn Fn() -> super::support::Answer + Send>); 10] = [
+    type Fails = fn() -> Answer;
+    type Broken = Box<dyn Fn() -> Answer + Send>;
+    let cases: [(&str, Broken); 10] = [
         ("auth", Box::new((|| fails(401)) as Fails)),
         ("permission", Box::new((|| fails(403)) as Fails)),
         ("rate_limit", Box::new((|| fails(429)) as Fails)),
