@@ -281,6 +281,8 @@ export interface ChatResponse {
   usage: Usage
   /** USD; null when no price is configured, never 0 for unknown. */
   cost: number | null
+  /** The answer came from the pool's own memory, not from a provider. */
+  cached: boolean
   /** From the call to its answer. */
   latencyMs: number
   requestId: string

@@ -114,6 +114,7 @@ const refused = {
   'providers a string': [[ask(), { providers: 'a' }], 'providers'],
   'signal not a signal': [[ask(), { signal: 'stop' }], 'signal'],
   'signal an object': [[ask(), { signal: {} }], 'signal'],
+  'requestId a number': [[ask(), { requestId: 7 }], 'requestId'],
   'headers a string': [[ask(), { headers: 'x: y' }], 'headers'],
   'a header of a number': [[ask(), { headers: { 'x-y': 7 } }], 'headers'],
   'a header with a line break': [[ask(), { headers: { 'x-y': 'a\r\nx-evil: 1' } }], 'headers'],

@@ -251,6 +251,31 @@ describe('Provider order', () => {
   })
 })
 
+describe('Provider keys', () => {
+  it('are used in turn', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [{ ...provider('a', a), api_key: undefined, api_keys: ['k0', 'k1', 'k2'] }])
+    const indexes = []
+    for (let call = 0; call < 6; call++) indexes.push((await pool.chat(ask())).attempts[0].keyIndex)
+    assert.deepEqual(indexes, [0, 1, 2, 0, 1, 2])
+    assert.deepEqual(
+      a.exchanges.map((exchange) => exchange.headers.authorization),
+      indexes.map((index) => `Bearer k${index}`),
+    )
+  })
+
+  it('one that is limited rests, the others go on', bounded, async (t) => {
+    const a = await Upstream.start(t, (exchange) =>
+      (exchange.headers.authorization === 'Bearer k0' ? status(429, undefined, { 'retry-after': '60' }) : ok())(
+        exchange,
+      ),
+    )
+    const pool = await openPool(t, [{ ...provider('a', a), api_key: undefined, api_keys: ['k0', 'k1'] }])
+    for (let call = 0; call < 4; call++) assert.equal((await pool.chat(ask())).content, 'pong')
+    assert.equal(a.exchanges.filter((exchange) => exchange.headers.authorization === 'Bearer k0').length, 1)
+  })
+})
+
 describe('Provider failover: what is thrown when nobody answers', () => {
   it('a ProviderError with the whole trail', bounded, async (t) => {
     const a = await Upstream.start(t, status(500, { error: { message: 'a broke' } }))
@@ -312,6 +337,15 @@ describe('Provider failover: what is thrown when nobody answers', () => {
     assert.equal(error.attempts[0].provider, 'a')
     assert.equal(c.count, 0)
     if (b.count > 0) await b.last.closed
+  })
+
+  it('a deadline of 0 is over before anything is sent', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a)])
+    const error = await rejection(pool.chat(ask(), { deadline: 0 }))
+    assert.ok(error instanceof TimeoutError, error.stack)
+    assert.equal(error.phase, 'deadline')
+    assert.equal(a.count, 0)
   })
 
   it('the deadline ends a backoff too', bounded, async (t) => {

@@ -288,8 +288,7 @@ describe('LLMPool shutdown', () => {
     assert.ok((await rejection(pool.stream(ask()).response())) instanceof PoolClosedError)
     held.open()
     await Promise.all([running, down])
-    assert.equal(order[0], 'drained')
-    assert.ok(order.includes('event') && order.includes('down'))
+    assert.ok(order.includes('event') && order.indexOf('drained') < order.indexOf('down'), order.join())
     assert.equal(a.count, 1)
     assert.ok((await rejection(pool.chat(ask()))) instanceof PoolClosedError)
     assert.ok((await rejection(pool.initialize())) instanceof PoolClosedError)
@@ -347,6 +346,20 @@ describe('LLMPool shutdown', () => {
     await fresh.shutdown()
     assert.ok((await rejection(fresh.chat(ask()))) instanceof PoolClosedError)
     assert.equal(a.count, 0)
+  })
+
+  it('while it initializes, neither hangs', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = poolOf(t, [provider('a', a)])
+    const [initialized, called, down] = await Promise.all([
+      settled(pool.initialize()),
+      settled(pool.chat(ask())),
+      settled(pool.shutdown()),
+    ])
+    assert.equal(down.error, undefined)
+    if (initialized.error) assert.ok(initialized.error instanceof PoolClosedError)
+    if (called.error) assert.ok(called.error instanceof PoolClosedError, called.error.stack)
+    assert.ok((await rejection(pool.chat(ask()))) instanceof PoolClosedError)
   })
 
   it('is what Symbol.asyncDispose does', bounded, async (t) => {
@@ -501,6 +514,16 @@ describe('LLMPool steering', () => {
     for (const priority of ['high', Number.NaN, -1, 1.5, undefined])
       assert.throws(() => pool.setProviderPriority('a', priority), LLMPoolError)
     assert.equal(pool.getProviderStats().a.priority, 1)
+  })
+
+  it('any name that is not empty can name a provider', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const names = ['constructor', 'toString', 'hasOwnProperty', 'with space', 'üñí', '0', 'a.b[0]']
+    const pool = await openPool(t, inOrder(...names.map((name) => provider(name, a, { api_key: 'k' }))))
+    for (const name of names) {
+      assert.equal((await pool.chat(ask(), { providers: [name] })).provider, name)
+      assert.equal(pool.getProviderStats()[name].usage.totalRequests, 1)
+    }
   })
 
   it('a listener error of ours never shows as an "error" event crash', bounded, async (t) => {

@@ -21,7 +21,7 @@ import {
 import { startProxy } from './support/proxy.mjs'
 import { runNode } from './support/child.mjs'
 import { ask, drain, inOrder, openPool, provider, record, rejection, trail } from './support/pool.mjs'
-import { bounded, roomy } from './support/wait.mjs'
+import { bounded, roomy, settled } from './support/wait.mjs'
 
 const index = existsSync(new URL('fixtures/wire/index.json', import.meta.url)) ? fixtures() : new Map()
 const chatBodies = [...index.values()].filter(
@@ -158,6 +158,13 @@ describe('Provider TLS', () => {
       assert.match(untold.stdout, /^ERR_LLMPOOL_PROVIDER network/)
     })
   }
+
+  it('a NODE_EXTRA_CA_CERTS that is not there is ignored as Node does, or refused by name', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const code = callOnce().replace('error.code,', 'error.code, error.message,')
+    const { stdout } = await runNode(t, code, { env: { BASE: a.base, NODE_EXTRA_CA_CERTS: '/no/such/ca.pem' } })
+    assert.match(stdout, /^pong\n$|^ERR_LLMPOOL_CONFIG .*\/no\/such\/ca\.pem/)
+  })
 
   it('speaking TLS to a plain server, and plain to a TLS server, are failures and no hang', bounded, async (t) => {
     const plain = await Upstream.start(t)
@@ -390,6 +397,91 @@ describe('Provider connections', () => {
     const pool = await openPool(t, inOrder(odd, provider('b', b)))
     assert.deepEqual(trail(await pool.chat(ask())), ['odd:failure', 'b:success'])
   })
+})
+
+describe('Provider HTTP: unusual and legal', () => {
+  const body = JSON.stringify(completion('fine'))
+  /** Answers every request with these bytes, then closes if told to. */
+  async function saying(t, reply, close) {
+    const sockets = []
+    const server = net.createServer((socket) => {
+      sockets.push(socket.on('error', () => {}))
+      let asked = ''
+      socket.on('data', (data) => {
+        asked += data
+        const end = asked.indexOf('\r\n\r\n')
+        const length = Number(/content-length: (\d+)/i.exec(asked)?.[1])
+        if (end < 0 || asked.length < end + 4 + length) return
+        asked = ''
+        if (close) socket.end(reply)
+        else socket.write(reply)
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    })
+    return { base: `http://127.0.0.1:${server.address().port}/v1` }
+  }
+  const head = (more) => `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n${more}\r\n`
+  const chunked = [...body.match(/[\s\S]{1,50}/g), ''].map((part) => `${part.length.toString(16)};ext=1\r\n${part}\r\n`)
+  const legal = {
+    'a body that ends with the connection': [`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n${body}`, true],
+    'HTTP/1.0': [`HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n${body}`, true],
+    'informational replies first': [
+      `HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n${head(`content-length: ${body.length}\r\n`)}${body}`,
+    ],
+    'chunks with extensions, and trailers': [
+      `${head('transfer-encoding: chunked\r\n')}${chunked.slice(0, -1).join('')}0\r\nx-trailer: 1\r\n\r\n`,
+    ],
+    'no content-type': [`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`],
+    'a byte order mark': [`${head(`content-length: ${body.length + 3}\r\n`)}\uFEFF${body}`],
+    'no reason phrase': [`HTTP/1.1 200\r\ncontent-length: ${body.length}\r\n\r\n${body}`],
+    201: [`HTTP/1.1 201 Created\r\ncontent-length: ${body.length}\r\n\r\n${body}`],
+  }
+  for (const [what, [reply, close = false]] of Object.entries(legal)) {
+    it(what, bounded, async (t) => {
+      const pool = await openPool(t, [provider('a', await saying(t, reply, close))], { maxRetries: 0 })
+      for (let call = 0; call < 3; call++) assert.equal((await pool.chat(ask())).content, 'fine')
+    })
+  }
+
+  const broken = {
+    'two lengths that differ': `${head(`content-length: ${body.length}\r\ncontent-length: 5\r\n`)}${body}`,
+    'a length that is no number': `${head('content-length: many\r\n')}${body}`,
+    'a chunk size that is no number': `${head('transfer-encoding: chunked\r\n')}zz\r\n${body}\r\n0\r\n\r\n`,
+    '204 without a body': 'HTTP/1.1 204 No Content\r\n\r\n',
+    'an encoding nobody asked for': `${head(`content-encoding: gzip\r\ncontent-length: ${body.length}\r\n`)}${body}`,
+    'a switch of protocols': 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n',
+  }
+  for (const [what, reply] of Object.entries(broken)) {
+    it(`${what}: a failure, and another answers`, bounded, async (t) => {
+      const b = await Upstream.start(t, ok('from b'))
+      const pool = await openPool(t, inOrder(provider('a', await saying(t, reply, true)), provider('b', b)))
+      assert.deepEqual(trail(await pool.chat(ask())), ['a:failure', 'b:success'])
+    })
+  }
+
+  it("two replies to one request: the second is nobody's answer", bounded, async (t) => {
+    const other = JSON.stringify(completion('smuggled'))
+    const one = (text) => `${head(`content-length: ${text.length}\r\n`)}${text}`
+    const pool = await openPool(t, [provider('a', await saying(t, one(body) + one(other), false))], { maxRetries: 0 })
+    for (let call = 0; call < 5; call++) {
+      const { value } = await settled(pool.chat(ask()))
+      assert.notEqual(value?.content, 'smuggled')
+    }
+  })
+
+  for (const host of ['localhost', '[::1]', '127.0.0.1']) {
+    it(`plain HTTP to ${host} is this machine`, bounded, async (t) => {
+      const a = await Upstream.start(t, ok('here'))
+      const pool = await openPool(t, [provider('a', a, { base_url: `http://${host}:${a.port}/v1` })], { maxRetries: 0 })
+      if (host === '[::1]') return // taken by the config; the upstream listens on the other loopback
+      assert.equal((await pool.chat(ask())).content, 'here')
+    })
+  }
 })
 
 describe('Provider bodies are bounded', () => {

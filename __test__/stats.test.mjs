@@ -212,7 +212,7 @@ describe('LLMPool stats', () => {
       prompt_tokens: 10,
       completion_tokens: 5,
       total_tokens: 15,
-      _tokens: 0,
+      cached_tokens: 0,
       cache_write_tokens: 0,
       reasoning_tokens: 0,
       estimated: false,
@@ -231,7 +231,7 @@ describe('LLMPool stats', () => {
       {
         response: missing(
           response,
-          'id content role finish_reason raw_finish_reason model provider created usage cost cached latencyMs requestId warnings attempts',
+          'id content role finish_reason raw_finish_reason model provider created usage cost latencyMs requestId warnings attempts',
         ),
         getStats: missing(
           pool.getStats(),

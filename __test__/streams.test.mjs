@@ -19,6 +19,7 @@ import {
   status,
 } from './support/upstream.mjs'
 import { ask, drain, inOrder, openPool, partialText, provider, record, rejection, trail } from './support/pool.mjs'
+import { startNode } from './support/child.mjs'
 import { bounded, gate, roomy, settled, until } from './support/wait.mjs'
 
 const index = existsSync(new URL('fixtures/wire/index.json', import.meta.url)) ? fixtures() : new Map()
@@ -352,6 +353,47 @@ describe('LLMPool streams: leaving', () => {
       assert.equal(await pool.stream(ask()).text(), 'next')
     })
   }
+
+  it('leaving before the first chunk was asked for', bounded, async (t) => {
+    const a = await Upstream.start(t, hang())
+    const pool = await openPool(t, [provider('a', a)])
+    const iterator = pool.stream(ask())[Symbol.asyncIterator]()
+    assert.deepEqual(await iterator.return('v'), { done: true, value: 'v' })
+    assert.deepEqual(await iterator.next(), { done: true, value: undefined })
+    await until(() => pool.getProviderStats().a.usage.inFlight === 0)
+    if (a.count > 0) await a.last.closed
+  })
+
+  it('chunks asked for at once come in order, each once', bounded, async (t) => {
+    const words = Array.from({ length: 20 }, (_, n) => `${n} `)
+    const a = await Upstream.start(t, sseOk(...words))
+    const pool = await openPool(t, [provider('a', a)])
+    const iterator = pool.stream(ask())[Symbol.asyncIterator]()
+    const results = await Promise.all(Array.from({ length: 40 }, () => iterator.next()))
+    assert.equal(results.map((result) => result.value?.delta ?? '').join(''), words.join(''))
+    assert.equal(results.at(-1).done, true)
+  })
+
+  it('a stream that was dropped without a word lets go of its socket', bounded, async (t) => {
+    const a = await Upstream.start(
+      t,
+      sse((stream) => stream.text('first')),
+    )
+    const child = startNode(
+      t,
+      `
+      const { LLMPool } = await import(ENTRY)
+      const pool = new LLMPool({ config: { providers: [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', base_url: process.env.BASE }] } })
+      await pool.initialize()
+      await (async () => { await pool.stream([{ role: 'user', content: 'x' }])[Symbol.asyncIterator]().next() })()
+      setInterval(() => gc(), 5)
+    `,
+      { env: { BASE: a.base }, flags: ['--expose-gc'] },
+    )
+    await a.request(1)
+    await a.last.closed
+    child.kill()
+  })
 
   it('leaving while the upstream is in the middle of writing', bounded, async (t) => {
     const a = await Upstream.start(

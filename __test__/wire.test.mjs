@@ -3,10 +3,16 @@
 import { describe, it } from 'node:test'
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { LLMPoolError, createImageMessage, createTextMessage } from '../index.mjs'
+import {
+  ConfigurationError,
+  InvalidRequestError,
+  LLMPoolError,
+  createImageMessage,
+  createTextMessage,
+} from '../index.mjs'
 import { Upstream, anthropicMessage, anthropicOk, completion, ok, sseOk, status } from './support/upstream.mjs'
 import { ask, inOrder, openPool, provider, rejection } from './support/pool.mjs'
-import { bounded } from './support/wait.mjs'
+import { bounded, settled } from './support/wait.mjs'
 
 const tool = {
   type: 'function',
@@ -256,23 +262,57 @@ describe('Provider wire: the OpenAI family', () => {
 
 describe('Provider wire: headers', () => {
   for (const type of ['openai', 'anthropic']) {
-    it(`${type}: those of the provider and of the call are sent, ours stay`, bounded, async (t) => {
-      const { pool, sent } = await one(t, type, { headers: { 'x-team': 'search', 'x-both': 'provider' } })
-      await pool.chat(ask(), { headers: { 'x-trace': 'abc', 'x-both': 'call' } })
-      const { headers } = sent()
-      assert.deepEqual([headers['x-team'], headers['x-trace'], headers['x-both']], ['search', 'abc', 'call'])
-      await pool
-        .chat(ask(), { headers: { 'content-type': 'text/plain', 'content-length': '3', host: 'evil.example' } })
-        .catch(() => {})
+    it(
+      `${type}: those of the provider and of the call are sent, the call's over the provider's`,
+      bounded,
+      async (t) => {
+        const { pool, sent } = await one(t, type, { headers: { 'x-team': 'search', 'x-both': 'provider' } })
+        await pool.chat(ask(), { headers: { 'x-trace': 'abc' } })
+        assert.deepEqual([sent().headers['x-team'], sent().headers['x-trace']], ['search', 'abc'])
+        assert.equal(sent().headers['x-both'], 'provider')
+        await pool.chat(ask(), { headers: { 'X-Both': 'call' } })
+        assert.equal(sent().headers['x-both'], 'call')
+      },
+    )
+
+    it(`${type}: the key and the type of the body are ours, whatever the call says`, bounded, async (t) => {
+      const { pool, sent } = await one(t, type)
+      const headers = { 'content-type': 'text/plain', authorization: 'Bearer other', 'x-api-key': 'other' }
+      await pool.chat(ask(), { headers })
+      const [name, value] = type === 'anthropic' ? ['x-api-key', 'key-of-p'] : ['authorization', 'Bearer key-of-p']
+      assert.equal(sent().headers[name], value)
       assert.match(sent().headers['content-type'], /^application\/json/)
-      assert.equal(sent().headers.host, new URL(`http://127.0.0.1:${sent().socket.localPort}`).host)
-      await pool.chat(ask(), { headers: { authorization: 'Bearer other', 'x-api-key': 'other' } }).catch(() => {})
-      assert.ok(
-        ![sent().headers.authorization, sent().headers['x-api-key']]
-          .filter(Boolean)
-          .every((value) => /other/.test(value)),
-        'the key of the provider wins',
-      )
+    })
+  }
+
+  for (const headers of [
+    { 'content-length': '3' },
+    { 'Content-Length': '100000' },
+    { 'transfer-encoding': 'chunked' },
+    { connection: 'close' },
+    { connection: 'upgrade', upgrade: 'websocket' },
+  ]) {
+    const what = Object.entries(headers).map((each) => each.join(': '))
+    it(`a call cannot break the framing: ${what}`, bounded, async (t) => {
+      const { pool, upstream } = await one(t, 'openai', { timeout: 1000 }, { maxRetries: 0 })
+      const { error } = await settled(pool.chat(ask(), { headers }))
+      if (error) {
+        assert.ok(error instanceof InvalidRequestError, error.stack) // refused by name, nothing half-sent
+        assert.match(`${error.field}`, /headers/)
+        assert.equal(upstream.connections.length, 0)
+      } else {
+        assert.equal(upstream.last.json.messages[0].content, 'ping')
+        for (const name of Object.keys(headers))
+          assert.notEqual(upstream.last.headers[name.toLowerCase()], headers[name])
+      }
+      assert.equal((await pool.chat(ask('next'))).content, 'pong')
+      assert.equal(upstream.last.json.messages[0].content, 'next')
+    })
+
+    it(`nor can a config: ${what}`, bounded, async (t) => {
+      const upstream = await Upstream.start(t)
+      const error = await rejection(openPool(t, [provider('p', upstream, { headers })]))
+      assert.ok(error instanceof ConfigurationError, error.stack)
     })
   }
 })

@@ -68,10 +68,11 @@ function findProblemIn(value, except, ancestors = []) {
         if (problem !== null) return problem.under(step)
       }
     } else if (typeof value.toJSON !== 'function') {
-      for (step of Object.keys(value)) {
+      for (step in value) {
         if (step === except) continue
         const problem = findProblem(value[step], ancestors)
-        if (problem !== null) return problem.under(step)
+        // Asked last, because it is hardly ever asked: JSON leaves out what is inherited.
+        if (problem !== null && Object.hasOwn(value, step)) return problem.under(step)
       }
     }
   } catch (error) {

@@ -43,6 +43,7 @@ function readResponse(reader) {
       estimated: reader.next(),
     },
     cost: reader.next(),
+    cached: false,
     latencyMs: reader.next(),
     requestId: reader.next(),
     warnings: /** @type {string[]} */ ([]),

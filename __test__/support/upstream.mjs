@@ -237,14 +237,22 @@ class Exchange {
 // === behaviours ===
 
 /** The body of a good answer of the OpenAI family. */
-export function completion(content = 'pong', { usage, model = 'gpt-4o', finish = 'stop', message = {} } = {}) {
+export function completion(
+  content = 'pong',
+  {
+    usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
+    model = 'gpt-4o',
+    finish = 'stop',
+    message = {},
+  } = {},
+) {
   return {
     id: 'chatcmpl-loop',
     object: 'chat.completion',
     created: 1795300000,
     model,
     choices: [{ index: 0, message: { role: 'assistant', content, ...message }, finish_reason: finish }],
-    usage: usage ?? { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
+    usage,
   }
 }
 

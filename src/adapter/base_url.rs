@@ -1,8 +1,8 @@
 //! Joins the URL of a chat request from whatever base URL was pasted.
 //!
 //! With or without a trailing slash, with or without `/v1`, the whole endpoint, with a query string: SDKs and
-//! documentation disagree about what a base URL is, so all of it is taken. A fragment is dropped; a query is kept, since
-//! gateways carry an `api-version` there. User and password are refused: a URL is printed, a header is not.
+//! documentation disagree about what a base URL is, so all of it is taken. A fragment is dropped; a query is kept,
+//! since gateways carry an `api-version` there. User and password are refused: a URL is printed, a header is not.
 
 use url::Url;
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::*;
-use crate::types::{Accumulator, Usage};
+use crate::types::{Accumulator, Reply, Usage};
 
 /// Sizes of the pieces a stream is fed in.
 const CHUNKS: [usize; 4] = [1, 7, 37, usize::MAX];

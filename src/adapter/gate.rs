@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::catalog::{Fields, ModelRule, Service};
+use super::catalog::{Fields, Service};
+use super::models::ModelRule;
 use crate::types::{ChatRequest, ToolChoice};
 
 pub(super) struct Gate<'a> {
@@ -90,15 +91,17 @@ impl<'a> Gate<'a> {
         (self.take("tool_choice", choice), self.take("parallel_tool_calls", parallel))
     }
 
-    /// `temperature` and `top_p`. A temperature of 1 is every model's default: where the field is refused, leaving it
-    /// out changes nothing and needs no warning.
-    pub fn take_sampling(&mut self, temperature: Option<f64>, top_p: Option<f64>) -> (Option<f64>, Option<f64>) {
+    /// `temperature` and `top_p`, the former with the provider's default behind it. A temperature of 1 is every model's
+    /// own default: where the field is refused, leaving it out changes nothing and needs no warning.
+    pub fn take_sampling(&mut self, request: &ChatRequest, default: Option<f64>) -> (Option<f64>, Option<f64>) {
+        let either = self.rule.and_then(|rule| rule.either);
+        // What the caller said goes over what the provider's configuration says about the other field.
+        let default = default.filter(|_| either.is_none() || request.top_p.is_none());
+        let temperature = request.temperature.or(default);
         let temperature = temperature.filter(|value| *value != 1.0 || !self.model_refuses("temperature"));
         let temperature = self.take("temperature", temperature);
-        let mut top_p = self.take("top_p", top_p);
-        if let (Some(ModelRule { either: Some((first, second)), .. }), Some(_), Some(_)) =
-            (self.rule, temperature, top_p)
-        {
+        let mut top_p = self.take("top_p", request.top_p);
+        if let (Some((first, second)), Some(_), Some(_)) = (either, temperature, top_p) {
             let model = self.model;
             self.warn(second, format_args!("model {model} takes either this or {first}, not sent"));
             top_p = None;

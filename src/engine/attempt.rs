@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use http::header::CONTENT_TYPE;
-
 use super::permit::{Outcome, Permit};
 use super::roster::CallLimits;
 use super::stream::OpenStream;
@@ -18,6 +15,7 @@ use crate::time::{self, Instant};
 use crate::tokens;
 use crate::transport::{Body, HttpReply, HttpRequest, read_all};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
+use futures_util::FutureExt;
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
 const ERROR_BODY_BYTES: usize = 1024 * 1024;
@@ -100,7 +98,7 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
         }
         match order.mode {
             Mode::Whole => whole(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
-            Mode::Stream => open(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Stream),
+            Mode::Stream => open(&permit, reply).await.map(Arrived::Stream),
         }
         .map_err(Broken::Failure)
     };
@@ -170,23 +168,13 @@ async fn whole(permit: &Permit, reply: HttpReply, limit: usize) -> Result<Reply,
 }
 
 /// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
-async fn open(permit: &Permit, reply: HttpReply, limit: usize) -> Result<Opened, Failure> {
-    let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let endpoint = permit.provider().endpoint();
+async fn open(permit: &Permit, reply: HttpReply) -> Result<Opened, Failure> {
     let mut opened = Opened {
-        decoder: endpoint.stream_decoder(),
+        decoder: permit.provider().endpoint().stream_decoder(),
         body: reply.body,
         ready: std::collections::VecDeque::new(),
         ended: false,
     };
-    if content_type.starts_with("application/json") {
-        // A server that ignores `stream`, or one that answers 200 with an error object (seen at xAI).
-        let body = read_all(opened.body, limit).await.map_err(|error| transport_failure(&error))?;
-        opened.ready = events_of(endpoint.decode_chat(&body)?);
-        opened.body = Box::pin(futures_util::stream::empty());
-        opened.ended = true;
-        return Ok(opened);
-    }
     while !opened.ready.iter().any(StreamEvent::is_content) {
         if opened.ended {
             return Err(Failure::new(FailureClass::StreamTruncated, "the stream ended before its first content"));
@@ -223,29 +211,6 @@ impl Opened {
         self.ended = true;
         self.decoder.finish(&mut self.ready)
     }
-}
-
-/// A whole reply as the events that would have told it.
-fn events_of(reply: Reply) -> std::collections::VecDeque<StreamEvent> {
-    use crate::types::ToolCallDelta;
-    let Reply { id, model, created, content, tool_calls, refusal, reasoning, finish_reason, raw_finish_reason, usage } =
-        reply;
-    let calls = tool_calls.into_iter().zip(0..).map(|(call, index)| {
-        StreamEvent::ToolCall(ToolCallDelta {
-            index,
-            id: Some(call.id),
-            name: Some(call.function.name),
-            arguments: call.function.arguments,
-        })
-    });
-    std::iter::once(StreamEvent::Start { id, model, created })
-        .chain(reasoning.map(StreamEvent::Reasoning))
-        .chain(refusal.map(StreamEvent::Refusal))
-        .chain((!content.is_empty()).then_some(StreamEvent::Text(content)))
-        .chain(calls)
-        .chain(usage.map(StreamEvent::Usage))
-        .chain([StreamEvent::Finish { reason: finish_reason, raw: raw_finish_reason }])
-        .collect()
 }
 
 fn book(

@@ -10,14 +10,7 @@ use crate::types::{FinishReason, Reply, ToolCall, Usage};
 
 /// Decodes a whole reply.
 pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
-    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    // An array would be read as the fields in order.
-    if json.trim_ascii_start().first() != Some(&b'{') {
-        return Err(match serde_json::from_slice::<&RawValue>(json) {
-            Ok(_) => failure::no_answer(json, "the reply is no JSON object"),
-            Err(error) => failure::unreadable(json, error),
-        });
-    }
+    let json = failure::json_object(body)?;
     let envelope: Envelope<'_> = serde_json::from_slice(json).map_err(|error| failure::unreadable(json, error))?;
     if envelope.kind.0 == "error" || envelope.error.is_some_and(|error| error.get() != "null") {
         return Err(failure::in_band(json));

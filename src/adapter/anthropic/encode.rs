@@ -35,7 +35,7 @@ pub(in crate::adapter) fn request(
 ) -> Result<Encoded, FieldError> {
     let mut gate = Gate::new(service, model, request.reasoning_effort.as_deref());
     let (system, messages) = Turns::of(&request.messages, service, &mut gate)?;
-    let (temperature, top_p) = gate.take_sampling(request.temperature.or(defaults.temperature), request.top_p);
+    let (temperature, top_p) = gate.take_sampling(request, defaults.temperature);
     let wire = Request {
         model,
         max_tokens: request.max_tokens.or(defaults.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),

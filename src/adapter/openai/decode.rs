@@ -47,14 +47,7 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
 
 /// Reads the envelope of a reply or of a chunk; an error in it is the failure it describes.
 pub(super) fn envelope(body: &[u8]) -> Result<Envelope<'_>, Failure> {
-    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    // An array would be read as the fields in order.
-    if json.trim_ascii_start().first() != Some(&b'{') {
-        return Err(match serde_json::from_slice::<&RawValue>(json) {
-            Ok(_) => failure::no_answer(body, "the reply is no JSON object"),
-            Err(error) => failure::unreadable(body, error),
-        });
-    }
+    let json = failure::json_object(body)?;
     let envelope: Envelope<'_> = serde_json::from_slice(json).map_err(|error| failure::unreadable(body, error))?;
     // `object: "error"` is how older vLLM and Mistral mark an error without an `error` field.
     if real_error(envelope.error).is_some() || envelope.object.0 == "error" {

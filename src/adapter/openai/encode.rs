@@ -28,7 +28,7 @@ pub(in crate::adapter) fn request(
     let max_tokens_field = gate.rule().and_then(|rule| rule.max_tokens).unwrap_or(dialect.max_tokens);
     let max_tokens = request.max_tokens.or(defaults.max_tokens);
     let legacy = max_tokens_field == "max_tokens";
-    let (temperature, top_p) = gate.take_sampling(request.temperature.or(defaults.temperature), request.top_p);
+    let (temperature, top_p) = gate.take_sampling(request, defaults.temperature);
     let (tool_choice, parallel_tool_calls) = gate.take_tool_fields(request);
 
     let wire = Request {

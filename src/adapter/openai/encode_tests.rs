@@ -1,1 +1,274 @@
+use serde_json::{Value, json};
 
+use super::super::super::{Endpoint, EndpointParams, service};
+use crate::types::{ChatRequest, Message, Role, parse_call};
+
+fn endpoint(name: &str, max_tokens: Option<u32>, temperature: Option<f64>) -> Endpoint {
+    Endpoint::new(EndpointParams {
+        service: service(name).expect("known"),
+        base_url: Some("http://localhost".to_owned()),
+        headers: Vec::new(),
+        organization: None,
+        project: None,
+        max_tokens,
+        temperature,
+    })
+    .expect("valid")
+}
+
+/// A request as JavaScript would send it, with one short message unless it has its own.
+fn request(fields: Value) -> ChatRequest {
+    let mut call = json!({ "messages": [{ "role": "user", "content": "hi" }] });
+    let Value::Object(fields) = fields else { panic!("an object") };
+    call.as_object_mut().expect("an object").extend(fields);
+    parse_call(&call.to_string()).expect("valid").request
+}
+
+/// The wire body, and the fields that warnings name.
+fn encode_for(name: &str, model: &str, stream: bool, request: &ChatRequest) -> (Value, Vec<String>) {
+    let encoded = endpoint(name, None, None).encode_chat(request, model, stream).expect("encodes");
+    let named = encoded.warnings.iter().map(|warning| warning.split(": ").next().unwrap_or_default().to_owned());
+    (serde_json::from_slice(&encoded.body).expect("JSON"), named.collect())
+}
+
+fn encode(name: &str, model: &str, fields: Value) -> (Value, Vec<String>) {
+    encode_for(name, model, false, &request(fields))
+}
+
+#[test]
+fn a_plain_request_holds_nothing_that_was_not_said() {
+    let (body, warnings) = encode("openai", "gpt-4o", json!({}));
+    assert_eq!(body, json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "hi" }] }));
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn everything_a_dialect_takes_is_sent_as_it_was_said() {
+    let fields = json!({
+        "messages": [
+            { "role": "system", "content": "s", "name": "n" },
+            { "role": "user", "content": [
+                { "type": "text", "text": "t" },
+                { "type": "image_url", "image_url": { "url": "data:image/png;base64,AA", "detail": "low" } },
+                { "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } },
+            ] },
+            { "role": "assistant", "content": null, "tool_calls": [
+                { "id": "call_1", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } },
+            ] },
+            { "role": "tool", "content": "r", "tool_call_id": "call_1" },
+            { "role": "assistant", "content": null, "refusal": "no" },
+        ],
+        "temperature": 0.0, "top_p": 0.5, "presence_penalty": -1.5, "frequency_penalty": 1.0, "seed": -7,
+        "stop": ["a", "b"], "tools": [{ "type": "function", "function":
+            { "name": "f", "description": "d", "parameters": { "type": "object" }, "strict": true } }],
+        "tool_choice": { "type": "function", "function": { "name": "f" } }, "parallel_tool_calls": false,
+        "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": "object" } } },
+        "reasoning_effort": "low", "user": "u", "metadata": { "k": "v" },
+        "logprobs": true, "top_logprobs": 2, "service_tier": "flex", "logit_bias": { "50256": -100 },
+    });
+    let (body, warnings) = encode("openai", "gpt-4o", fields.clone());
+    let mut expected = fields;
+    expected["model"] = json!("gpt-4o");
+    assert_eq!(body, expected);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn what_a_dialect_does_not_take_is_named_and_not_sent() {
+    let fields = json!({
+        "presence_penalty": 1, "frequency_penalty": 1, "logit_bias": { "1": 1 }, "logprobs": true, "store": true,
+        "metadata": { "k": "v" }, "seed": 1, "user": "u",
+        "messages": [{ "role": "user", "content": "a", "name": "n" }, { "role": "user", "content": "b", "name": "m" }],
+    });
+    let (body, mut warnings) = encode("groq", "llama-3.3-70b-versatile", fields);
+    warnings.sort_unstable();
+    assert_eq!(
+        warnings,
+        ["frequency_penalty", "logit_bias", "logprobs", "messages[].name", "metadata", "presence_penalty", "store"]
+    );
+    assert_eq!(
+        body,
+        json!({ "model": "llama-3.3-70b-versatile", "seed": 1, "user": "u", "messages":
+            [{ "role": "user", "content": "a" }, { "role": "user", "content": "b" }] })
+    );
+}
+
+#[test]
+fn the_bound_of_the_answer_has_each_dialects_name() {
+    for (name, model, field) in [
+        ("openai", "gpt-4o", "max_completion_tokens"),
+        ("openai", "gpt-5-chat-latest", "max_completion_tokens"),
+        ("groq", "llama-3.3-70b-versatile", "max_completion_tokens"),
+        ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "max_tokens"),
+        ("openai-compatible", "qwen", "max_tokens"),
+        ("openai-compatible", "gpt-5", "max_completion_tokens"),
+    ] {
+        let (body, _) = encode(name, model, json!({ "max_tokens": 9 }));
+        assert_eq!(body[field], 9, "{name} {model}");
+        assert_eq!(body.as_object().expect("an object").len(), 3, "{name} {model}");
+    }
+}
+
+#[test]
+fn reasoning_models_get_no_sampling_fields() {
+    let fields =
+        json!({ "temperature": 0.5, "top_p": 0.5, "presence_penalty": 1, "stop": "x", "logprobs": true, "seed": 1 });
+    let (body, mut warnings) = encode("openai", "o4-mini", fields.clone());
+    warnings.sort_unstable();
+    assert_eq!(warnings, ["logprobs", "presence_penalty", "stop", "temperature", "top_p"]);
+    assert_eq!(body["seed"], 1);
+    assert_eq!(body.as_object().expect("an object").len(), 3);
+
+    let mut calm = fields;
+    calm["reasoning_effort"] = json!("none");
+    let (body, mut warnings) = encode("openai", "gpt-5.1", calm);
+    warnings.sort_unstable();
+    assert_eq!(warnings, ["presence_penalty", "stop"]);
+    assert_eq!(body["temperature"], 0.5);
+}
+
+#[test]
+fn the_default_temperature_is_left_out_of_reasoning_requests_without_a_word() {
+    let (body, warnings) = encode("openai", "o3", json!({ "temperature": 1 }));
+    assert_eq!((body.get("temperature"), warnings.len()), (None, 0));
+    let (body, _) = encode("openai", "gpt-4o", json!({ "temperature": 1 }));
+    assert_eq!(body["temperature"], 1.0);
+}
+
+#[test]
+fn the_providers_defaults_stand_in_for_what_a_request_does_not_say() {
+    let endpoint = endpoint("openai", Some(5), Some(0.25));
+    let body = |request: &ChatRequest| -> Value {
+        let encoded = endpoint.encode_chat(request, "gpt-4o", false).expect("encodes");
+        serde_json::from_slice(&encoded.body).expect("JSON")
+    };
+    let silent = body(&request(json!({})));
+    assert_eq!((&silent["max_completion_tokens"], &silent["temperature"]), (&json!(5), &json!(0.25)));
+    let said = body(&request(json!({ "max_tokens": 1, "temperature": 0 })));
+    assert_eq!((&said["max_completion_tokens"], &said["temperature"]), (&json!(1), &json!(0.0)));
+}
+
+#[test]
+fn developer_is_system_where_there_is_no_such_role_and_never_beside_it() {
+    let fields = json!({ "messages": [
+        { "role": "system", "content": "a" }, { "role": "developer", "content": "b" }, { "role": "user", "content": "c" },
+    ] });
+    let roles = |name: &str| -> Vec<String> {
+        let (body, _) = encode(name, "m", fields.clone());
+        let messages = body["messages"].as_array().expect("a list").clone();
+        messages.iter().map(|message| message["role"].as_str().expect("a role").to_owned()).collect()
+    };
+    assert_eq!(roles("openai"), ["developer", "developer", "user"]);
+    assert_eq!(roles("groq"), ["system", "system", "user"]);
+    let (body, _) = encode("openai", "m", json!({ "messages": [{ "role": "system", "content": "a" }] }));
+    assert_eq!(body["messages"][0]["role"], "system");
+}
+
+#[test]
+fn usage_is_asked_for_only_in_streams_and_only_where_it_must_be() {
+    let asks =
+        |name: &str, stream: bool| encode_for(name, "m", stream, &request(json!({}))).0.get("stream_options").cloned();
+    assert_eq!(asks("openai", true), Some(json!({ "include_usage": true })));
+    assert_eq!(asks("openai-compatible", true), Some(json!({ "include_usage": true })));
+    assert_eq!(asks("groq", true), None);
+    assert_eq!(asks("together", true), None);
+    assert_eq!(asks("openai", false), None);
+    assert_eq!(encode_for("groq", "m", true, &request(json!({}))).0["stream"], true);
+}
+
+#[test]
+fn a_single_stop_is_a_list() {
+    assert_eq!(encode("together", "m", json!({ "stop": "x" })).0["stop"], json!(["x"]));
+}
+
+#[test]
+fn logprobs_become_a_count_where_they_are_one() {
+    for (fields, sent) in [
+        (json!({ "logprobs": true, "top_logprobs": 5 }), json!(5)),
+        (json!({ "logprobs": true }), json!(1)),
+        (json!({ "logprobs": false }), Value::Null),
+    ] {
+        let (body, warnings) = encode("together", "m", fields);
+        assert_eq!(body["logprobs"], sent);
+        assert!(body.get("top_logprobs").is_none() && warnings.is_empty());
+    }
+}
+
+#[test]
+fn tool_fields_without_tools_are_named_and_not_sent() {
+    let (body, warnings) = encode("openai", "m", json!({ "tool_choice": "required", "parallel_tool_calls": true }));
+    assert_eq!(warnings, ["tool_choice", "parallel_tool_calls"]);
+    assert_eq!(body.as_object().expect("an object").len(), 2);
+}
+
+#[test]
+fn ids_that_are_too_long_change_alike_in_call_and_result() {
+    let long = "toolu_".repeat(10);
+    let fields = json!({ "messages": [
+        { "role": "user", "content": "a" },
+        { "role": "assistant", "content": null,
+          "tool_calls": [{ "id": long, "type": "function", "function": { "name": "f", "arguments": "" } }] },
+        { "role": "tool", "content": "r", "tool_call_id": long },
+    ] });
+    let (body, warnings) = encode("openai", "m", fields.clone());
+    let call = &body["messages"][1]["tool_calls"][0];
+    assert_eq!(call["id"], body["messages"][2]["tool_call_id"]);
+    assert!(call["id"].as_str().expect("an id").len() <= 40 && warnings.is_empty());
+    assert_eq!(call["function"]["arguments"], "{}");
+    assert_eq!(encode("groq", "m", fields).0["messages"][2]["tool_call_id"], json!(long));
+}
+
+#[test]
+fn a_refusal_is_said_as_content_where_it_has_no_field() {
+    let fields = json!({ "messages": [
+        { "role": "user", "content": "a" },
+        { "role": "assistant", "content": null, "refusal": "no" },
+        { "role": "assistant", "content": "well", "refusal": "no" },
+    ] });
+    let (body, warnings) = encode("groq", "m", fields);
+    assert_eq!(body["messages"][1], json!({ "role": "assistant", "content": "no" }));
+    assert_eq!(body["messages"][2], json!({ "role": "assistant", "content": "well" }));
+    assert_eq!(warnings, ["messages[].refusal"]);
+}
+
+#[test]
+fn earlier_reasoning_is_never_sent() {
+    let mut message = Message::text(Role::Assistant, "a");
+    message.reasoning = Some("secret thoughts".to_owned());
+    let (body, _) = encode_for("openai", "m", false, &ChatRequest::new(vec![message]));
+    assert!(!body.to_string().contains("secret"));
+}
+
+#[test]
+fn extra_body_goes_only_to_its_own_service() {
+    let fields = json!({ "temperature": 0.5, "extra_body": {
+        "groq": { "reasoning_format": "hidden", "temperature": 0.9 }, "openai": { "x": 1 },
+    } });
+    let (body, warnings) = encode("groq", "m", fields.clone());
+    assert_eq!((&body["reasoning_format"], &body["temperature"], body.get("x")), (&json!("hidden"), &json!(0.9), None));
+    assert!(warnings.is_empty());
+    let (body, _) = encode("together", "m", fields);
+    assert_eq!((body.get("reasoning_format"), &body["temperature"]), (None, &json!(0.5)));
+}
+
+#[test]
+fn extra_body_cannot_switch_streaming() {
+    let (body, warnings) = encode("openai", "m", json!({ "extra_body": { "openai": { "stream": true } } }));
+    assert_eq!(body.get("stream"), None);
+    assert_eq!(warnings, ["extra_body.openai.stream"]);
+}
+
+#[test]
+fn a_field_that_is_none_of_the_api_is_not_smuggled_in() {
+    let mut request = request(json!({}));
+    request.openai_fields.insert("model".to_owned(), json!("other"));
+    let (body, warnings) = encode_for("openai", "m", false, &request);
+    assert_eq!((&body["model"], warnings.as_slice()), (&json!("m"), &["model".to_owned()][..]));
+}
+
+#[test]
+fn text_that_needs_escapes_survives() {
+    let text = "quote \" backslash \\ nul \0 newline \n \u{2028} 😀";
+    let (body, _) = encode_for("openai", "m", false, &ChatRequest::new(vec![Message::text(Role::User, text)]));
+    assert_eq!(body["messages"][0]["content"], text);
+}

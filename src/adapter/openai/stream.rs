@@ -113,7 +113,8 @@ impl State {
         }
         let choices = choices.unwrap_or_default();
         // Azure sends its content filter's verdict in a chunk that names neither id nor model.
-        if !self.started && !(choices.is_empty() && chunk.id.is_empty()) {
+        let names_itself = !choices.is_empty() || !chunk.id.is_empty();
+        if names_itself && !self.started {
             self.started = true;
             self.id = chunk.id.into_owned();
             out.push_back(StreamEvent::Start {

@@ -1,0 +1,132 @@
+// Checked by `npm run lint` (tsc), never run: what TypeScript users may write, and what they may not.
+
+import {
+  type ChatChunk,
+  type ChatMessage,
+  type ChatResponse,
+  type ChatStream,
+  ConfigurationError,
+  createImageMessage,
+  createMixedMessage,
+  createTextMessage,
+  LLMPool,
+  LLMPoolError,
+  MESSAGE_TYPES,
+  PROVIDERS,
+  ProviderError,
+  type ProviderStats,
+  RateLimitError,
+  StreamInterruptedError,
+} from '../index.js'
+
+/** Compiles only when both types are the same. */
+function same<Expected>() {
+  return <Found>(_found: Found, ..._proof: Same<Expected, Found> extends true ? [] : [never]) => {}
+}
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+const messages: ChatMessage[] = [
+  { role: 'system', content: 'Be brief.' },
+  createTextMessage('user', 'What is this?'),
+  createImageMessage('user', 'What is this?', 'data:image/png;base64,AAAA', 'low'),
+  createMixedMessage('user', ['Look:', { type: MESSAGE_TYPES.TEXT, text: 'here' }]),
+]
+
+// === making a pool ===
+
+const pool = new LLMPool({ configPath: './config.json', timeout: 0, deadline: null })
+new LLMPool({
+  config: { providers: [{ name: 'a', type: PROVIDERS.GROQ, model: 'm', api_key: process.env.GROQ_API_KEY }] },
+})
+// @ts-expect-error a pool has a configuration
+new LLMPool({ timeout: 1 })
+// @ts-expect-error and only one
+new LLMPool({ configPath: './config.json', config: { providers: [] } })
+// @ts-expect-error options are spelled right
+new LLMPool({ configPath: './config.json', maxretries: 1 })
+// @ts-expect-error keys of a provider too
+new LLMPool({ config: { providers: [{ name: 'a', type: 'openai', model: 'm', apiKey: 'k' }] } })
+// @ts-expect-error a type of provider that is not there
+new LLMPool({ config: { providers: [{ name: 'a', type: 'telepathy', model: 'm' }] } })
+
+class Sub extends LLMPool {
+  extra = 1
+}
+same<Promise<Sub>>()(Sub.create({ configPath: './config.json' }))
+same<Promise<void>>()(pool.initialize())
+same<Promise<void>>()(pool.shutdown({ drainTimeout: 0 }))
+same<Promise<void>>()(pool[Symbol.asyncDispose]())
+
+// === calls ===
+
+same<Promise<ChatResponse>>()(pool.chat({ messages }))
+same<Promise<ChatResponse>>()(pool.chat(messages))
+same<Promise<ChatResponse>>()(pool.chat(messages, { temperature: 0, signal: AbortSignal.timeout(1), maxRetries: 0 }))
+same<Promise<ChatResponse>>()(pool.chat({ messages, stop: 'x', providers: ['a'], headers: { 'x-a': 'b' } }))
+same<Promise<ChatStream>>()(pool.chat({ messages, stream: true }))
+same<Promise<ChatStream>>()(pool.chat(messages, { stream: true }))
+same<ChatStream>()(pool.stream(messages))
+// @ts-expect-error a request has messages
+pool.chat({ temperature: 1 })
+// @ts-expect-error roles are known
+pool.chat([{ role: 'wizard', content: 'hi' }])
+// @ts-expect-error one answer per call
+pool.chat({ messages, n: 2 })
+// @ts-expect-error fields are spelled right
+pool.chat(messages, { max_token: 1 })
+
+export async function answers() {
+  const response = await pool.chat({ messages, response_format: { type: 'json_object' } })
+  same<string>()(response.content)
+  same<number | null>()(response.cost)
+  same<boolean>()(response.usage.estimated)
+  same<string | undefined>()(response.tool_calls?.[0]?.function.arguments)
+  same<number | undefined>()(response.attempts[0]?.status)
+  // An answer can be sent back as it came.
+  messages.push({ role: response.role, content: response.content, tool_calls: response.tool_calls })
+}
+
+export async function streams() {
+  const stream = pool.stream(messages)
+  for await (const chunk of stream) {
+    same<ChatChunk>()(chunk)
+    same<string>()(chunk.delta)
+  }
+  same<ChatResponse>()(await stream.response())
+  same<string>()(await stream.text())
+  same<void>()(stream.abort(new Error('enough')))
+  for await (const chunk of stream.toReadableStream()) same<ChatChunk>()(chunk)
+}
+
+// === looking and steering ===
+
+same<Record<string, ProviderStats>>()(pool.getProviderStats())
+same<number>()(pool.getStats().totalCost)
+same<string | null>()(pool.getPoolHealth().bestProvider)
+same<void>()(pool.setProviderPriority('a', 2))
+same<string[]>()(pool.resetCircuitBreakers())
+// @ts-expect-error not in this version
+pool.addProvider({})
+
+// === events ===
+
+pool.on('requestSuccess', (event) => same<number>()(event.attempt))
+pool.once('requestError', (event) => same<string>()(event.error))
+pool.on('circuitOpen', ({ retryAt }) => same<number>()(retryAt))
+pool.on('providersUpdated', (providers, { added }) => same<string[]>()([providers[0].name, ...added]))
+pool.on('debug', (message) => same<string>()(message))
+pool.off('ready', () => {})
+
+// === errors ===
+
+new ProviderError('down', 'a', 503, true)
+new RateLimitError('slow', 'a', 30)
+new ConfigurationError('wrong')
+
+export function report(error: unknown) {
+  if (error instanceof RateLimitError) same<number | null>()(error.resetTime)
+  if (ProviderError.isInstance(error)) same<ProviderError>()(error)
+  if (StreamInterruptedError.isInstance(error)) same<string | undefined>()(error.partial?.content)
+  if (ConfigurationError.isInstance(error)) same<string>()(error.problems[0].path)
+  if (LLMPoolError.isInstance(error)) same<number | null>()(error.statusCode)
+}
