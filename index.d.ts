@@ -127,10 +127,6 @@ export interface PoolSettings {
   maxRetries?: number
   /** ms before the first of them; it doubles. A provider's own hint wins. @default 1000 */
   retryDelay?: number
-  /** Accepted from configurations by URL, which this version cannot read. */
-  checkInterval?: number
-  /** Count tokens where a provider reports none; false estimates them from the length. @default true */
-  useTokenCounting?: boolean
   /** Emit `debug` events. @default false */
   debug?: boolean
   /** Samples kept per provider for percentiles. @default 1000 */
@@ -360,7 +356,10 @@ export interface ChatStream extends AsyncIterable<ChatChunk> {
   [Symbol.asyncIterator](): AsyncIterableIterator<ChatChunk>
   /** Ends the call, down to the socket. Whoever reads is told `reason`. @default an `AbortError` */
   abort(reason?: unknown): void
-  /** The whole answer, when it is there. Works beside an iteration and without one. */
+  /**
+   * The whole answer, when it is there; works beside an iteration and without one. From the first time it is asked for,
+   * the upstream is read to its end at full speed, whatever the pace of the iteration.
+   */
   response(): Promise<ChatResponse>
   /** The text of the whole answer. */
   text(): Promise<string>
@@ -675,9 +674,16 @@ export declare function createMixedMessage(role: ChatRole, parts: (string | Cont
 /** Types of providers, as a config file names them. */
 export declare const PROVIDERS: {
   readonly OPENAI: 'openai'
+  readonly AZURE: 'azure'
   readonly ANTHROPIC: 'anthropic'
   readonly GROQ: 'groq'
   readonly TOGETHER: 'together'
+  readonly MISTRAL: 'mistral'
+  readonly DEEPSEEK: 'deepseek'
+  readonly OPENROUTER: 'openrouter'
+  readonly XAI: 'xai'
+  readonly FIREWORKS: 'fireworks'
+  readonly PERPLEXITY: 'perplexity'
   readonly OPENAI_COMPATIBLE: 'openai-compatible'
 }
 
@@ -718,7 +724,7 @@ export interface ProviderConfig {
   api_key?: string
   /** Used in turn. */
   api_keys?: string[]
-  /** @default the service's own; needed for `openai-compatible` */
+  /** @default the service's own; needed for `openai-compatible` and `azure` */
   base_url?: string
   /** Plain `http` to other hosts than this machine. @default false */
   allow_http?: boolean
@@ -730,6 +736,12 @@ export interface ProviderConfig {
   headers?: Record<string, string>
   organization?: string
   project?: string
+  /** `azure`: the classic address, which names the deployment in its path. Without it the model is the deployment. */
+  deployment?: string
+  /** `azure`: needed beside `deployment`, for example `2024-10-21`. */
+  api_version?: string
+  /** What becomes of a field that the provider does not take: named in `warnings`, or an error. @default 'warn' */
+  unsupported_params?: 'warn' | 'error'
   /** Sent when a call says nothing. */
   max_tokens?: number
   /** Sent when a call says nothing. */

@@ -93,6 +93,7 @@ class LLMPool extends PoolEmitter {
       return outcome
     }
     this.#ready = true
+    for (const warning of outcome.warnings) process.emitWarning(warning, 'LLMPoolWarning')
     const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
     this[TELL]('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
     this[TELL]('ready')

@@ -18,4 +18,3 @@ export const {
   createImageMessage,
   createMixedMessage,
 } = llmpool
-export default llmpool

@@ -334,7 +334,7 @@ describe('ConfigManager: what a setting does', () => {
 describe('LLMPool constants', () => {
   it('name the provider types and message types', () => {
     const types = Object.values(PROVIDERS)
-    for (const type of ['openai', 'anthropic', 'groq', 'together'])
+    for (const type of ['openai', 'anthropic', 'groq', 'together', 'azure', 'mistral', 'deepseek', 'perplexity'])
       assert.ok(types.includes(type), `${type} in ${types}`)
     const kinds = Object.values(MESSAGE_TYPES)
     for (const kind of ['text', 'image_url'])

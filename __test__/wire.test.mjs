@@ -183,6 +183,34 @@ describe('Provider wire: the OpenAI family', () => {
     )
   })
 
+  it('azure: a deployment is in the path, its version in the query, the key in a header', bounded, async (t) => {
+    const { pool, sent } = await one(t, 'azure', { path: '', deployment: 'd', api_version: '2024-10-21' })
+    await pool.chat({ messages: ask() })
+    assert.equal(sent().path, '/openai/deployments/d/chat/completions?api-version=2024-10-21')
+    assert.equal('authorization' in sent().headers, false)
+    assert.ok(sent().headers['api-key'])
+  })
+
+  it('unsupported_params: "error" refuses what would be left out, by name', bounded, async (t) => {
+    const { pool, upstream } = await one(t, 'deepseek', { unsupported_params: 'error' })
+    const error = await rejection(pool.chat({ messages: ask(), seed: 7 }))
+    assert.match(error.message, /seed/)
+    assert.equal(upstream.count, 0)
+  })
+
+  it('a parameter that the provider refuses is left out once, and the answer says so', bounded, async (t) => {
+    const { pool, upstream, sent } = await one(t, 'openai-compatible')
+    const refusal = { message: "Unsupported parameter: 'seed'", param: 'seed', code: 'unsupported_parameter' }
+    upstream.next(status(400, { error: refusal }))
+    const response = await pool.chat({ messages: ask(), seed: 7 })
+    assert.equal('seed' in sent().json, false)
+    assert.deepEqual(response.warnings, ['seed: refused by the provider, left out'])
+    assert.deepEqual(
+      response.attempts.map((line) => line.outcome),
+      ['failure', 'success'],
+    )
+  })
+
   it('openai: fields of its own go through, extra_body goes over everything', bounded, async (t) => {
     const { pool, sent } = await one(t, 'openai')
     await pool.chat({

@@ -1,7 +1,7 @@
 // The rounds: which peer runs when, and what is watched around it while it does.
 
 import { createRequire } from 'node:module'
-import { busyMillis } from './machine.mjs'
+import { busyMillis, stolenMillis } from './machine.mjs'
 import { Child } from './processes.mjs'
 
 /** All rounds: the samples, and by peer what it is and what it asked for first. */
@@ -51,9 +51,9 @@ async function runSlice({ peer, row, settings, core, upstream, port }) {
   const client = new Child('client.mjs', [JSON.stringify(job)], core)
   try {
     await client.next('measuring', (warm + 30) * 1000)
-    const before = { ...(await upstream.ask({ type: 'look' })), busy: busyMillis() }
+    const before = await look(upstream)
     await client.next('measured', (seconds + 30) * 1000)
-    const after = { ...(await upstream.ask({ type: 'look' })), busy: busyMillis() }
+    const after = await look(upstream)
     const { sample, calls, errors, version, entry } = await client.next('result')
     await client.ended()
     const { seen } = await upstream.ask({ type: 'look' })
@@ -65,6 +65,7 @@ async function runSlice({ peer, row, settings, core, upstream, port }) {
         0,
         (after.busy - before.busy - upstreamMillis - (sample.cpuMicros * sample.calls) / 1000) / elapsed,
       )
+      sample.stolenShare = (after.stolen - before.stolen) / elapsed
       sample.requestsPerCall = seen.requests / calls
       sample.connections = seen.connections
       sample.unreadable = seen.unreadable
@@ -73,6 +74,11 @@ async function runSlice({ peer, row, settings, core, upstream, port }) {
   } finally {
     client.stop()
   }
+}
+
+/** The upstream and the machine at one edge of a window. */
+async function look(upstream) {
+  return { ...(await upstream.ask({ type: 'look' })), busy: busyMillis(), stolen: stolenMillis() }
 }
 
 /** How long it takes to load each peer's package, in milliseconds. */

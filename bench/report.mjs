@@ -122,11 +122,15 @@ export function doubts(samples) {
   const found = []
   const busiest = Math.max(0, ...samples.map((sample) => sample.upstreamShare))
   if (busiest > 0.8) found.push(`the upstream used ${percent(busiest)} of a core: it may have held somebody back`)
-  const disturbed = samples.filter((sample) => sample.othersShare > 0.1)
-  if (disturbed.length > 0) {
-    const most = Math.max(...disturbed.map((sample) => sample.othersShare))
+  for (const [key, what] of [
+    ['othersShare', 'other processes were busy'],
+    ['stolenShare', 'the host of this virtual machine kept its CPU back'],
+  ]) {
+    const disturbed = samples.map((sample) => sample[key]).filter((share) => share > 0.1)
+    if (disturbed.length === 0) continue
+    const most = percent(Math.max(...disturbed))
     found.push(
-      `other processes were busy in ${disturbed.length} of ${samples.length} slices (up to ${percent(most)} of a core): repeat on a quiet machine`,
+      `${what} in ${disturbed.length} of ${samples.length} slices (up to ${most} of a core): repeat when it is quiet`,
     )
   }
   for (const { peer, case: row, round, requestsPerCall, unreadable } of samples) {

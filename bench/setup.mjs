@@ -26,8 +26,8 @@ export function buildAddon() {
 }
 
 /**
- * The addon of this checkout: `profile` is `release`, `debug` or `unknown` (not built by `npm run build`). Its `fingerprint` shows whether another
- * build has replaced it while the bench was running.
+ * The addon of this checkout: `profile` is `release`, `debug` or `unknown` (not built by `npm run build`). Its `fingerprint`
+ * shows whether another build has replaced it while the bench was running.
  */
 export function findAddon() {
   const name = readdirSync(ROOT).find((file) => file.startsWith('llmpool.') && file.endsWith('.node'))

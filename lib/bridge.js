@@ -5,7 +5,7 @@
 // alive while a call is open and not a moment longer.
 
 const native = require('./native')
-const { Failed, errorFrom } = require('./errors')
+const { Failed, errorFrom, errorFromThrown } = require('./errors')
 const { KIND, RecordReader, readResponse, readChunk } = require('./record')
 
 /** The method of a pool that takes its events. */
@@ -70,7 +70,7 @@ function open(call, send) {
     send(id)
   } catch (thrown) {
     close(call)
-    throw thrown
+    throw errorFromThrown(thrown)
   }
   return call
 }

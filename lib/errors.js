@@ -209,13 +209,13 @@ function errorFrom(record, above = errorFrom) {
 const RECORD_PREFIX = 'llmpool:'
 
 /**
- * What the core threw synchronously, as one of our classes where it says so.
+ * What the core threw synchronously, as one of our classes. Anything but a record is a defect of ours.
  *
  * @param {any} thrown
  */
 function errorFromThrown(thrown) {
-  const message = thrown?.message
-  if (typeof message !== 'string' || !message.startsWith(RECORD_PREFIX)) return thrown
+  const message = String(thrown?.message ?? thrown)
+  if (!message.startsWith(RECORD_PREFIX)) return new LLMPoolError(message, { cause: thrown })
   return errorFrom(JSON.parse(message.slice(RECORD_PREFIX.length)), errorFromThrown)
 }
 

@@ -7,9 +7,16 @@
 /** Provider types, as a config file names them. */
 const PROVIDERS = Object.freeze({
   OPENAI: 'openai',
+  AZURE: 'azure',
   ANTHROPIC: 'anthropic',
   GROQ: 'groq',
   TOGETHER: 'together',
+  MISTRAL: 'mistral',
+  DEEPSEEK: 'deepseek',
+  OPENROUTER: 'openrouter',
+  XAI: 'xai',
+  FIREWORKS: 'fireworks',
+  PERPLEXITY: 'perplexity',
   OPENAI_COMPATIBLE: 'openai-compatible',
 })
 

@@ -63,7 +63,7 @@ function sources() {
   const single = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json'].map((name) => join(ROOT, name))
   const tree = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
   for (const path of [...single, ...tree.sort()])
     hash.update(relative(ROOT, path)).update('\0').update(readFileSync(path))
   return hash.digest('hex')

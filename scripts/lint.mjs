@@ -7,11 +7,11 @@ import { cargoTarget, ROOT, tool } from './shared.mjs'
 
 /** @type {[string, () => boolean][]} */
 const CHECKS = [
-  ['cargo fmt', () => passes('cargo', ['fmt', '--check'])],
-  ['biome', () => passes(...split(tool('@biomejs/biome/bin/biome')), ['ci', '--error-on-warnings'])],
-  ['tsc', () => passes(...split(tool('typescript/bin/tsc')), ['--project', '.'])],
+  ['cargo fmt', () => passes(['cargo', 'fmt', '--check'])],
+  ['biome', () => passes([...tool('@biomejs/biome/bin/biome'), 'ci', '--error-on-warnings'])],
+  ['tsc', () => passes([...tool('typescript/bin/tsc'), '--project', '.'])],
   ['package-lock.json', lockfileNamesNoRegistry],
-  ['cargo clippy', () => passes('cargo', ['clippy', '--all-targets', ...cargoTarget(), '--', '-D', 'warnings'])],
+  ['cargo clippy', () => passes(['cargo', 'clippy', '--all-targets', ...cargoTarget(), '--', '-D', 'warnings'])],
 ]
 
 const failed = CHECKS.filter(([name, check]) => {
@@ -22,14 +22,9 @@ const failed = CHECKS.filter(([name, check]) => {
 console.log(failed.length === 0 ? '\nlint: all clean' : `\nlint: ${failed.join(', ')} failed`)
 process.exitCode = failed.length === 0 ? 0 : 1
 
-/** @param {string} command @param {string[]} args @param {string[]} [more] */
-function passes(command, args, more = []) {
-  return spawnSync(command, [...args, ...more], { cwd: ROOT, stdio: 'inherit' }).status === 0
-}
-
-/** @param {string[]} command @returns {[string, string[]]} */
-function split([command, ...args]) {
-  return [command, args]
+/** @param {string[]} command */
+function passes([command, ...args]) {
+  return spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' }).status === 0
 }
 
 /** Whoever installs uses the registry of their own configuration. */

@@ -110,6 +110,9 @@ async function commandLine() {
   assert.equal(stdout, 'a provider says hello\n')
   assert.match(stderr, /groq-primary/)
   step('llmpool chat answered')
+  const demo = await node([llmpool, 'demo'])
+  assert.equal(demo.code, 0, demo.stdout + demo.stderr)
+  step(`llmpool demo: ${demo.stdout.trim().split('\n').at(-1)}`)
   groq.close()
   openai.close()
 }

@@ -37,7 +37,8 @@ events.on('test:fail', (event) => {
   note(event)
   if (event.todo === undefined || event.todo === false) process.exitCode = 1
 })
-events.on('end', () => {
+const report = events.compose(new spec())
+report.on('end', () => {
   const silent = files.filter((file) => !ran.has(file))
   if (pattern !== undefined) {
     if (ran.size === 0) fail(`no test matches ${pattern}`)
@@ -45,7 +46,7 @@ events.on('end', () => {
     fail(`no test ran in ${silent.map((file) => relative(ROOT, file)).join(', ')}`)
   }
 })
-events.compose(new spec()).pipe(process.stdout)
+report.pipe(process.stdout)
 
 function testFiles() {
   return readdirSync(folder)
@@ -54,11 +55,11 @@ function testFiles() {
     .map((name) => join(folder, name))
 }
 
-/** @param {{ name: string, file?: string, skip?: string | boolean }} event */
-function note({ name, file, skip }) {
-  // A file without tests is reported as one test of its own name.
-  const isFile = file !== undefined && resolve(name) === file
-  if (file !== undefined && !isFile && (skip === undefined || skip === false)) ran.add(file)
+/** @param {any} event */
+function note({ name, file, skip, details }) {
+  // A suite is no test, and a file without tests is reported as one test of its own name.
+  const isTest = file !== undefined && details.type !== 'suite' && resolve(name) !== file
+  if (isTest && (skip === undefined || skip === false)) ran.add(file)
 }
 
 /** @param {string} message */

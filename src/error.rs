@@ -171,6 +171,10 @@ impl fmt::Display for FailureClass {
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Connect,
+    /// From sending to the first byte of the reply.
+    FirstByte,
+    /// From sending to the first content of a stream.
+    FirstContent,
     /// The whole attempt; in a stream, until its first content.
     Attempt,
     /// Between two contents of a stream.
@@ -183,6 +187,8 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::FirstByte => "first_byte",
+            Self::FirstContent => "first_content",
             Self::Attempt => "attempt",
             Self::ContentIdle => "content_idle",
             Self::Deadline => "deadline",
@@ -206,6 +212,8 @@ pub struct Failure {
     pub should_retry: Option<bool>,
     /// The timer that fired, for [`FailureClass::Timeout`] of our own making.
     pub phase: Option<Phase>,
+    /// The parameter of the request that the provider does not take, as it spells it, when it named one.
+    pub unsupported_param: Option<String>,
 }
 
 impl Failure {
@@ -218,6 +226,7 @@ impl Failure {
             retry_after: None,
             should_retry: None,
             phase: None,
+            unsupported_param: None,
         }
     }
 

@@ -129,6 +129,7 @@ impl Pool {
             self.ending.cancel();
             self.calls.wait().await;
         }
+        self.engine.disconnect();
     }
 }
 

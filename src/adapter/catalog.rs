@@ -3,7 +3,7 @@
 //! A service is a row: which adapter speaks to it, where it lives, and where its dialect differs from its family's.
 //! A quirk of a vendor is a field of its row, never an `if` on its name.
 
-use super::models::{CLAUDE_MODELS, ModelRule, OPENAI_MODELS};
+use super::models::{CLAUDE_MODELS, COHERE_MODELS, GEMINI_MODELS, GROK_MODELS, ModelRule, OPENAI_MODELS};
 
 /// Which wire dialect family a service speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +12,12 @@ pub enum AdapterKind {
     OpenAi,
     /// Anthropic messages.
     Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+    /// Cohere's chat, version 2.
+    Cohere,
+    /// Ollama's `/api/chat`.
+    Ollama,
 }
 
 /// One known service.
@@ -36,6 +42,30 @@ pub(super) enum Root {
     IfBare(&'static str),
     /// Always ends in this: the official SDK takes the base without it, others with it.
     Always(&'static str),
+    /// The path of its own or nothing: there is no version in it.
+    AsIs,
+    /// A bare origin gets this one. With a deployment, the path goes by its parent and the deployment instead, and
+    /// the query names the version of the API.
+    Deployments(&'static str),
+}
+
+/// Which header carries the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// The key alone, in a header of its own.
+    Header(&'static str),
+}
+
+/// Which orders of messages a service accepts. What it does not is mended where that loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turns {
+    Any,
+    /// The result of a tool is followed by an assistant message, and none of those is empty.
+    Replies,
+    /// User and assistant take turns.
+    Alternate,
 }
 
 /// Names of request fields. `messages[].x` is a field of every message.
@@ -53,12 +83,26 @@ pub(super) struct Dialect {
     pub include_usage: bool,
     /// Whether `logprobs` is the number of alternatives instead of a switch beside `top_logprobs`.
     pub logprobs_is_count: bool,
+    /// Fields that have another name here: ours, then its own.
+    pub renames: &'static [(&'static str, &'static str)],
+    /// Its word for `tool_choice: "required"`.
+    pub required: &'static str,
+    /// Whether `response_format` takes a schema; otherwise its plain JSON mode is asked for.
+    pub json_schema: bool,
+    /// Whether `reasoning_effort` is a field of an object `reasoning`.
+    pub reasoning_object: bool,
+    /// Keywords at the root of a tool's schema that it does not take; they describe the document, not the value.
+    pub schema_without: Fields,
+    pub turns: Turns,
+    /// The `object` of the last chunk of a stream that has no `[DONE]`.
+    pub end_object: Option<&'static str>,
     /// Request fields it does not take.
     pub refuses: &'static [Fields],
     /// What single models do not take; the first row that matches counts.
     pub models: &'static [ModelRule],
     /// Which ids of tool calls it accepts.
     pub tool_ids: IdRule,
+    pub auth: Auth,
     /// Headers that carry the `organization` and the `project` of a provider.
     pub organization_header: Option<&'static str>,
     pub project_header: Option<&'static str>,
@@ -70,6 +114,8 @@ pub(super) struct IdRule {
     pub max_len: usize,
     /// Only letters, digits, `_` and `-`.
     pub word: bool,
+    /// Exactly so many letters and digits.
+    pub exactly: Option<usize>,
 }
 
 /// The service with this name.
@@ -89,23 +135,29 @@ pub fn services() -> &'static [Service] {
 // === the services ===
 
 /// Fields of OpenAI's own platform that the model hosts below do not have: absent from the request types of groq-sdk
-/// 1.6.0 and together-ai 0.52.0, or described there as not supported. Groq answers 400 to an unknown field.
+/// 1.6.0 and together-ai 0.52.0, or described there as not supported. Groq answers 400 to an unknown field, Mistral 422.
 const PLATFORM: Fields = &[
     "audio",
     "metadata",
     "modalities",
     "moderation",
-    "prediction",
-    "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
     "safety_identifier",
     "store",
     "verbosity",
-    "web_search_options",
 ];
+/// Fields of the same platform that some hosts took over.
+const PREDICTION: Fields = &["prediction"];
+const CACHE_KEY: Fields = &["prompt_cache_key"];
+const WEB_SEARCH: Fields = &["web_search_options"];
+/// What came before `tools`.
+const FUNCTIONS: Fields = &["functions", "function_call"];
+const PENALTIES: Fields = &["presence_penalty", "frequency_penalty"];
+const LOGPROBS: Fields = &["logprobs", "top_logprobs"];
+const TOOLS: Fields = &["tools", "tool_choice", "parallel_tool_calls"];
 
-const ANY_ID: IdRule = IdRule { max_len: usize::MAX, word: false };
+const ANY_ID: IdRule = IdRule { max_len: usize::MAX, word: false, exactly: None };
 
 const OPENAI: Dialect = Dialect {
     // `max_tokens` is deprecated and a 400 on reasoning models; every chat model takes this one (OpenAPI 2.3.0).
@@ -113,9 +165,17 @@ const OPENAI: Dialect = Dialect {
     developer_role: true,
     include_usage: true,
     logprobs_is_count: false,
+    renames: &[],
+    required: "required",
+    json_schema: true,
+    reasoning_object: false,
+    schema_without: &[],
+    turns: Turns::Any,
+    end_object: None,
     refuses: &[],
     models: OPENAI_MODELS,
-    tool_ids: IdRule { max_len: 40, word: false },
+    tool_ids: IdRule { max_len: 40, ..ANY_ID },
+    auth: Auth::Bearer,
     organization_header: Some("openai-organization"),
     project_header: Some("openai-project"),
 };
@@ -140,7 +200,12 @@ const SERVICES: &[Service] = &[
             include_usage: false, // comes in `x_groq.usage` by itself
             refuses: &[
                 PLATFORM,
-                &["presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"],
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                PENALTIES,
+                LOGPROBS,
+                &["logit_bias"],
                 // Named in Groq's compatibility notes as a 400.
                 &["messages[].name", "messages[].refusal"],
             ],
@@ -162,11 +227,176 @@ const SERVICES: &[Service] = &[
             developer_role: false,
             include_usage: false, // comes with the finish chunk by itself
             logprobs_is_count: true,
-            refuses: &[PLATFORM, &["user", "functions", "service_tier", "parallel_tool_calls", "messages[].refusal"]],
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                &["user", "functions", "service_tier", "parallel_tool_calls", "messages[].refusal"],
+            ],
             models: &[],
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            ..OPENAI
+        },
+    },
+    // Body and stream are OpenAI's; a resource has an address of its own. The key goes in `api-key`; a token of Entra ID
+    // goes in `headers`. Sources: npm openai 6.49.0 `src/azure.ts`, @ai-sdk/azure 3.0.128.
+    Service {
+        name: "azure",
+        adapter: AdapterKind::OpenAi,
+        base_url: None,
+        needs_key: true,
+        root: Root::Deployments("/openai/v1"),
+        dialect: Dialect { auth: Auth::Header("api-key"), organization_header: None, project_header: None, ..OPENAI },
+    },
+    // Sources: mistralai 3.7.0 (PyPI), @ai-sdk/mistral 3.0.69; an unknown field is a 422.
+    Service {
+        name: "mistral",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://api.mistral.ai/v1"),
+        needs_key: true,
+        root: Root::IfBare("/v1"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false, // comes with the finish chunk by itself
+            renames: &[("seed", "random_seed")],
+            required: "any",
+            schema_without: &["$schema", "$id"],
+            turns: Turns::Replies,
+            refuses: &[
+                PLATFORM,
+                WEB_SEARCH,
+                FUNCTIONS,
+                &["logit_bias", "user", "messages[].name", "messages[].refusal"],
+            ],
+            models: &[],
+            tool_ids: IdRule { exactly: Some(9), ..ANY_ID },
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Sources: @ai-sdk/deepseek 2.0.69, api-docs.deepseek.com. It drops the penalties in silence; we say so.
+    Service {
+        name: "deepseek",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://api.deepseek.com"),
+        needs_key: true,
+        root: Root::AsIs, // `/v1` is an alias
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            renames: &[("user", "user_id")],
+            json_schema: false,
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                FUNCTIONS,
+                PENALTIES,
+                &["seed", "logit_bias", "parallel_tool_calls", "service_tier", "messages[].refusal"],
+            ],
+            models: &[],
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Passes on what the chosen upstream takes and leaves out the rest by itself, so nothing is held back here.
+    // Source: @openrouter/ai-sdk-provider 2.10.0.
+    Service {
+        name: "openrouter",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://openrouter.ai/api/v1"),
+        needs_key: true,
+        root: Root::IfBare("/api/v1"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            include_usage: false, // always in the last chunk
+            reasoning_object: true,
+            refuses: &[FUNCTIONS, &["messages[].refusal"]],
+            models: &[],
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Source: @ai-sdk/xai 3.0.138.
+    Service {
+        name: "xai",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://api.x.ai/v1"),
+        needs_key: true,
+        root: Root::IfBare("/v1"),
+        dialect: Dialect {
+            developer_role: false,
+            refuses: &[PLATFORM, PREDICTION, CACHE_KEY, FUNCTIONS, &["service_tier", "messages[].refusal"]],
+            models: GROK_MODELS,
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Source: @ai-sdk/fireworks 2.0.90; an unknown field is a 400 "Extra inputs are not permitted".
+    Service {
+        name: "fireworks",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://api.fireworks.ai/inference/v1"),
+        needs_key: true,
+        root: Root::IfBare("/inference/v1"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false, // comes with the finish chunk by itself
+            required: "any",
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                WEB_SEARCH,
+                FUNCTIONS,
+                &["parallel_tool_calls", "service_tier", "messages[].refusal"],
+            ],
+            models: &[],
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Source: @ai-sdk/perplexity 3.0.61. Its answers come from a search; there are no tools.
+    Service {
+        name: "perplexity",
+        adapter: AdapterKind::OpenAi,
+        base_url: Some("https://api.perplexity.ai"),
+        needs_key: true,
+        root: Root::AsIs, // its own base has no version; `/v1` is for embeddings
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false, // in every chunk, growing
+            turns: Turns::Alternate,
+            end_object: Some("chat.completion.done"),
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                FUNCTIONS,
+                TOOLS,
+                LOGPROBS,
+                &["seed", "stop", "logit_bias", "user", "service_tier", "messages[].name", "messages[].refusal"],
+            ],
+            models: &[],
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
         },
     },
     // vLLM, llama.cpp, LM Studio, proxies: whatever they do not know they mostly ignore, so nothing is held back. The
@@ -189,17 +419,103 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false,
-            logprobs_is_count: false,
             // Request type of @anthropic-ai/sdk 1.12.0: it has no such fields.
             refuses: &[
                 PLATFORM,
-                &["presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "seed"],
-                &["functions", "function_call", "messages[].name"],
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                PENALTIES,
+                LOGPROBS,
+                FUNCTIONS,
+                &["logit_bias", "seed", "messages[].name"],
             ],
             models: CLAUDE_MODELS,
-            tool_ids: IdRule { max_len: usize::MAX, word: true }, // 400 unless it matches ^[a-zA-Z0-9_-]+$
+            tool_ids: IdRule { word: true, ..ANY_ID }, // 400 unless it matches ^[a-zA-Z0-9_-]+$
+            auth: Auth::Header("x-api-key"),
             organization_header: None,
             project_header: None,
+            ..OPENAI
+        },
+    },
+    // Source: the types of @google/genai 2.32.0; an unknown field is a 400. The key goes in a header: a query is logged.
+    Service {
+        name: "gemini",
+        adapter: AdapterKind::Gemini,
+        base_url: Some("https://generativelanguage.googleapis.com/v1beta"),
+        needs_key: true,
+        root: Root::IfBare("/v1beta"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false,
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                LOGPROBS,
+                FUNCTIONS,
+                &["logit_bias", "service_tier", "user", "messages[].name"],
+            ],
+            models: GEMINI_MODELS,
+            tool_ids: ANY_ID,
+            auth: Auth::Header("x-goog-api-key"),
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Sources: cohere 7.3.1 (PyPI), npm cohere-ai 8.1.0; an unknown field is a 422.
+    Service {
+        name: "cohere",
+        adapter: AdapterKind::Cohere,
+        base_url: Some("https://api.cohere.com"),
+        needs_key: true,
+        root: Root::Always("/v2"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false,
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                FUNCTIONS,
+                &["top_logprobs", "logit_bias", "service_tier", "user", "messages[].name"],
+            ],
+            models: COHERE_MODELS,
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
+        },
+    },
+    // Source: ollama/ollama at fb30760, `api/types.go`. No key is needed on one's own machine; its cloud takes a bearer.
+    Service {
+        name: "ollama",
+        adapter: AdapterKind::Ollama,
+        base_url: Some("http://localhost:11434"),
+        needs_key: false,
+        root: Root::Always("/api"),
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            include_usage: false,
+            refuses: &[
+                PLATFORM,
+                PREDICTION,
+                CACHE_KEY,
+                WEB_SEARCH,
+                FUNCTIONS,
+                &["logit_bias", "service_tier", "user", "messages[].name"],
+            ],
+            models: &[],
+            tool_ids: ANY_ID,
+            organization_header: None,
+            project_header: None,
+            ..OPENAI
         },
     },
 ];
@@ -211,12 +527,20 @@ impl Dialect {
     pub(super) fn takes(&self, field: &str) -> bool {
         !self.refuses.iter().any(|fields| fields.contains(&field))
     }
+
+    /// The name a field has here.
+    pub(super) fn name_of<'f>(&self, field: &'f str) -> &'f str {
+        self.renames.iter().find(|(ours, _)| *ours == field).map_or(field, |(_, theirs)| theirs)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::{Endpoint, EndpointParams};
     use super::*;
-    use crate::types::ChatRequest;
+    use crate::types::{ChatRequest, Message, Role};
 
     #[test]
     fn every_refused_field_is_a_field_of_a_request() {
@@ -232,6 +556,8 @@ mod tests {
             "reasoning_effort",
             "user",
             "metadata",
+            "tools",
+            "tool_choice",
             "messages[].name",
             "messages[].refusal",
         ];
@@ -242,6 +568,46 @@ mod tests {
                 assert!(OWN.contains(field) || ChatRequest::OPENAI_FIELDS.contains(field), "{}: {field}", service.name);
             }
         }
+    }
+
+    /// The body of a request in a dialect.
+    fn wire(dialect: Dialect) -> serde_json::Value {
+        let service: &'static Service = Box::leak(Box::new(Service {
+            name: "invented",
+            adapter: AdapterKind::OpenAi,
+            base_url: Some("http://localhost/v1"),
+            needs_key: false,
+            root: Root::AsIs,
+            dialect,
+        }));
+        let endpoint = Endpoint::new(EndpointParams::new(service)).expect("valid");
+        let request = ChatRequest {
+            messages: vec![Message { name: Some("n".to_owned()), ..Message::text(Role::Developer, "hi") }],
+            seed: Some(7),
+            max_tokens: Some(9),
+            reasoning_effort: Some("low".to_owned()),
+            ..ChatRequest::default()
+        };
+        let encoded = endpoint.encode_chat(&request, "m", true, &[]).expect("encodes");
+        serde_json::from_slice(&encoded.body).expect("JSON")
+    }
+
+    #[test]
+    fn a_changed_row_changes_the_wire() {
+        let plain = wire(OPENAI);
+        assert_eq!((&plain["max_completion_tokens"], &plain["seed"]), (&json!(9), &json!(7)));
+        let changed = wire(Dialect { max_tokens: "max_output", ..OPENAI });
+        assert_eq!((&changed["max_output"], changed.get("max_completion_tokens")), (&json!(9), None));
+        let changed = wire(Dialect { renames: &[("seed", "dice")], ..OPENAI });
+        assert_eq!((&changed["dice"], changed.get("seed")), (&json!(7), None));
+        let changed = wire(Dialect { refuses: &[&["seed", "messages[].name"]], ..OPENAI });
+        assert_eq!((changed.get("seed"), changed["messages"][0].get("name")), (None, None));
+        let changed = wire(Dialect { developer_role: false, ..OPENAI });
+        assert_eq!(changed["messages"][0]["role"], "system");
+        let changed = wire(Dialect { include_usage: false, ..OPENAI });
+        assert_eq!(changed.get("stream_options"), None);
+        let changed = wire(Dialect { reasoning_object: true, ..OPENAI });
+        assert_eq!(changed["reasoning"], json!({ "effort": "low" }));
     }
 
     #[test]

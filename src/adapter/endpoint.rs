@@ -3,20 +3,24 @@
 //! Checked once when the configuration is read, so that nothing about it can fail during a call. Values that may be
 //! secrets are marked sensitive and never enter a message.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::catalog::{AdapterKind, Service};
-use super::{Defaults, Encoded, StreamDecoder, anthropic, base_url, failure, openai};
+use super::catalog::{AdapterKind, Auth, Service};
+use super::{
+    Decoder, Encoded, StreamDecoder, Terms, anthropic, base_url, cohere, failure, gemini, ollama, openai, repair,
+};
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, Reply};
 
 const USER_AGENT: &str = concat!("llmpool/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that frame the body or name the connection: set by whoever sends, and breaking the request otherwise.
-const RESERVED_HEADERS: &[HeaderName] = &[
+pub const RESERVED_HEADERS: &[HeaderName] = &[
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -59,14 +63,24 @@ pub struct EndpointParams {
     pub max_tokens: Option<u32>,
     /// Temperature when a request does not say.
     pub temperature: Option<f64>,
+    /// The deployment, where the service is addressed by one.
+    pub deployment: Option<String>,
+    /// The version of the API, where the service is addressed with one.
+    pub api_version: Option<String>,
+    /// Refuse a request whose fields cannot all be sent, instead of naming the others in warnings.
+    pub strict: bool,
 }
 
 /// One provider's wire, checked and ready.
 pub struct Endpoint {
     service: &'static Service,
     urls: base_url::Urls,
+    /// Where every chat request goes, for services that have one address for all of them.
+    uri: Option<Uri>,
     headers: HeaderMap,
-    defaults: Defaults,
+    max_tokens: Option<u32>,
+    temperature: Option<f64>,
+    strict: bool,
 }
 
 /// A setting of a provider that cannot be used. Never holds the value, which may be a secret.
@@ -78,6 +92,26 @@ pub struct EndpointError {
     pub message: String,
 }
 
+// === impl EndpointParams ===
+
+impl EndpointParams {
+    /// The service as it is, without any setting.
+    pub fn new(service: &'static Service) -> Self {
+        Self {
+            service,
+            base_url: None,
+            headers: Vec::new(),
+            organization: None,
+            project: None,
+            max_tokens: None,
+            temperature: None,
+            deployment: None,
+            api_version: None,
+            strict: false,
+        }
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {
@@ -86,20 +120,26 @@ impl Endpoint {
     /// ```
     /// use llmpool::adapter::{Endpoint, EndpointParams, service};
     /// let params = EndpointParams {
-    ///     service: service("openai").expect("known"),
     ///     base_url: Some("http://localhost:8080/".to_owned()),
-    ///     headers: Vec::new(),
-    ///     organization: None,
-    ///     project: None,
-    ///     max_tokens: None,
-    ///     temperature: None,
+    ///     ..EndpointParams::new(service("openai").expect("known"))
     /// };
     /// let endpoint = Endpoint::new(params).expect("valid");
-    /// assert_eq!(endpoint.chat_url(), "http://localhost:8080/v1/chat/completions");
+    /// assert_eq!(endpoint.chat_url("gpt-4o", false).as_str(), "http://localhost:8080/v1/chat/completions");
     /// ```
     pub fn new(params: EndpointParams) -> Result<Self, EndpointError> {
-        let EndpointParams { service, base_url, headers, organization, project, max_tokens, temperature } = params;
-        let urls = base_url::join(service, base_url.as_deref())?;
+        let EndpointParams {
+            service,
+            base_url,
+            headers,
+            organization,
+            project,
+            max_tokens,
+            temperature,
+            deployment,
+            api_version,
+            strict,
+        } = params;
+        let urls = base_url::join(service, base_url.as_deref(), deployment.as_deref(), api_version.as_deref())?;
         let mut map = HeaderMap::new();
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         map.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -122,7 +162,13 @@ impl Endpoint {
             let (name, value) = configured_header(name, value)?;
             map.insert(name, value);
         }
-        Ok(Self { service, urls, headers: map, defaults: Defaults { max_tokens, temperature } })
+        let chat = urls.chat("", false);
+        let uri = Uri::try_from(chat.as_str()).map_err(|error| EndpointError {
+            field: "base_url",
+            message: format!("is no address for HTTP: {error}"),
+        })?;
+        let uri = matches!(chat, Cow::Borrowed(_)).then_some(uri);
+        Ok(Self { service, urls, uri, headers: map, max_tokens, temperature, strict })
     }
 
     /// The kind of provider.
@@ -135,9 +181,18 @@ impl Endpoint {
         &self.urls.root
     }
 
-    /// Where chat requests go.
-    pub fn chat_url(&self) -> &str {
-        &self.urls.chat
+    /// Where a chat request goes. Most services have one address for all of them; some name the model in it.
+    pub fn chat_url(&self, model: &str, stream: bool) -> Cow<'_, Url> {
+        self.urls.chat(model, stream)
+    }
+
+    /// The same as a transport takes it; without a copy where there is one address for all requests. `None` when the
+    /// model's name makes an address that HTTP cannot carry.
+    pub fn chat_uri(&self, model: &str, stream: bool) -> Option<Uri> {
+        match &self.uri {
+            Some(uri) => Some(uri.clone()),
+            None => Uri::try_from(self.chat_url(model, stream).as_str()).ok(),
+        }
     }
 
     /// The headers of every request but the one with the key; values that may be secrets are marked sensitive.
@@ -147,20 +202,40 @@ impl Endpoint {
 
     /// The header that carries a key, its value marked sensitive.
     pub fn auth(&self, key: &str) -> Result<(HeaderName, HeaderValue), EndpointError> {
-        let (name, value) = match self.service.adapter {
-            AdapterKind::OpenAi => (header::AUTHORIZATION, header_value("api_key", &format!("Bearer {key}"))?),
-            AdapterKind::Anthropic => (HeaderName::from_static("x-api-key"), header_value("api_key", key)?),
+        let (name, value) = match self.service.dialect.auth {
+            Auth::Bearer => (header::AUTHORIZATION, header_value("api_key", &format!("Bearer {key}"))?),
+            Auth::Header(name) => (HeaderName::from_static(name), header_value("api_key", key)?),
         };
         Ok((name, sensitive(value)))
     }
 
     /// A request as this provider takes it. A field it does not know is left out and named in a warning; content it
-    /// cannot carry is refused.
-    pub fn encode_chat(&self, request: &ChatRequest, model: &str, stream: bool) -> Result<Encoded, FieldError> {
+    /// cannot carry is refused. `without` are fields that [`Endpoint::repair`] found.
+    pub fn encode_chat(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        stream: bool,
+        without: &[String],
+    ) -> Result<Encoded, FieldError> {
+        let Self { max_tokens, temperature, strict, .. } = *self;
+        let terms = Terms { max_tokens, temperature, strict, without };
         match self.service.adapter {
-            AdapterKind::OpenAi => openai::request(request, model, stream, self.service, self.defaults),
-            AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, self.defaults),
+            AdapterKind::OpenAi => openai::request(request, model, stream, self.service, terms),
+            AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, terms),
+            AdapterKind::Gemini => gemini::request(request, model, self.service, terms), // the URL says whether it streams
+            AdapterKind::Cohere => cohere::request(request, model, stream, self.service, terms),
+            AdapterKind::Ollama => ollama::request(request, model, stream, self.service, terms),
         }
+    }
+
+    /// The field of the request that a refusal names and that can be left out: asking again without it is worth a try.
+    pub fn repair(&self, request: &ChatRequest, stream: bool, failure: &Failure) -> Option<String> {
+        if self.strict {
+            return None; // leaving it out is what the configuration forbids
+        }
+        let named = failure.unsupported_param.as_deref()?;
+        repair::field(request, stream && self.service.dialect.include_usage, named, self.max_tokens, self.temperature)
     }
 
     /// The answer in the body of a 2xx reply, or what is there instead of one.
@@ -168,6 +243,9 @@ impl Endpoint {
         match self.service.adapter {
             AdapterKind::OpenAi => openai::reply(body),
             AdapterKind::Anthropic => anthropic::reply(body),
+            AdapterKind::Gemini => gemini::reply(body),
+            AdapterKind::Cohere => cohere::reply(body),
+            AdapterKind::Ollama => ollama::reply(body),
         }
     }
 
@@ -178,15 +256,13 @@ impl Endpoint {
 
     /// A decoder for the body of one 2xx reply to a request that was encoded with `stream`.
     pub fn stream_decoder(&self) -> StreamDecoder {
-        StreamDecoder(if self.streams() { Some(Box::default()) } else { None })
-    }
-
-    /// Whether streams of this provider can be decoded.
-    pub fn streams(&self) -> bool {
-        match self.service.adapter {
-            AdapterKind::OpenAi => true,
-            AdapterKind::Anthropic => false,
-        }
+        StreamDecoder(match self.service.adapter {
+            AdapterKind::OpenAi => Decoder::OpenAi(Box::new(openai::decoder(&self.service.dialect))),
+            AdapterKind::Anthropic => Decoder::Anthropic(Box::default()),
+            AdapterKind::Gemini => Decoder::Gemini(Box::default()),
+            AdapterKind::Cohere => Decoder::Cohere(Box::default()),
+            AdapterKind::Ollama => Decoder::Ollama(Box::default()),
+        })
     }
 }
 

@@ -1,17 +1,10 @@
-use std::collections::VecDeque;
-
 use super::super::service;
 use super::*;
 
 fn params(name: &str) -> EndpointParams {
     EndpointParams {
-        service: service(name).expect("known"),
         base_url: Some("https://example.org".to_owned()),
-        headers: Vec::new(),
-        organization: None,
-        project: None,
-        max_tokens: None,
-        temperature: None,
+        ..EndpointParams::new(service(name).expect("known"))
     }
 }
 
@@ -28,7 +21,9 @@ fn endpoints_may_be_shared_between_threads() {
 
 #[test]
 fn keys_go_where_each_service_looks_and_are_sensitive() {
-    for (name, header, value) in [("groq", "authorization", "Bearer k"), ("anthropic", "x-api-key", "k")] {
+    for (name, header, value) in
+        [("groq", "authorization", "Bearer k"), ("anthropic", "x-api-key", "k"), ("azure", "api-key", "k")]
+    {
         let (found, sent) = Endpoint::new(params(name)).expect("valid").auth("k").expect("a key");
         assert_eq!((found.as_str(), sent.to_str().expect("text")), (header, value));
         assert!(sent.is_sensitive());
@@ -95,13 +90,4 @@ fn an_endpoint_prints_no_secrets() {
     params.base_url = Some("https://example.org/v1?key=hunter2".to_owned());
     let printed = format!("{:?}", Endpoint::new(params).expect("valid"));
     assert!(printed.contains("example.org") && !printed.contains("hunter2"), "{printed}");
-}
-
-#[test]
-fn a_stream_nobody_can_read_is_a_failure_and_no_panic() {
-    let endpoint = Endpoint::new(params("anthropic")).expect("valid");
-    assert!(!endpoint.streams());
-    let mut decoder = endpoint.stream_decoder();
-    assert!(decoder.push(b"data: x\n\n", &mut VecDeque::new()).is_err());
-    assert!(decoder.finish(&mut VecDeque::new()).is_err() && !decoder.is_done());
 }

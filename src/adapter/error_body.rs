@@ -14,6 +14,8 @@ pub(super) struct ErrorBody {
     pub message: Option<String>,
     /// Its code or, failing that, its type, as it was sent.
     pub code: Option<String>,
+    /// The parameter it blames.
+    pub param: Option<String>,
     /// Every code, type, status word and reason, in lower case.
     pub words: Vec<String>,
     /// An HTTP status that the body claims.
@@ -94,6 +96,7 @@ impl ErrorBody {
 
     fn read_codes(&mut self, error: &Map<String, Value>) {
         let (code, kind) = (error.get("code"), error.get("type"));
+        self.param = error.get("param").and_then(Value::as_str).map(str::to_owned);
         self.status = [code, error.get("raw_status_code"), error.get("status")]
             .into_iter()
             .find_map(|value| value.and_then(status_number));

@@ -1,7 +1,8 @@
 //! Merges `extra_body` over an encoded request.
 //!
 //! Only requests that have one pay for it, and even then nothing becomes a tree: the encoded fields are cut apart as
-//! they are and written again, the caller's own in place of those of the same name.
+//! they are and written again, the caller's own in place of those of the same name. A field that only holds other
+//! fields keeps those of them that the caller does not name.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,9 @@ use serde_json::{Map, Value};
 
 /// A field the pool cannot let go: it decides how the answer is read.
 pub(super) const KEPT: &str = "stream";
+
+/// Fields that only hold other fields: Gemini's and Ollama's sampling lives in one.
+const HOLDERS: &[&str] = &["generationConfig", "options"];
 
 struct Merged<'a> {
     fields: BTreeMap<&'a str, &'a RawValue>,
@@ -24,7 +28,11 @@ impl Serialize for Merged<'_> {
             map.serialize_entry(name, value)?;
         }
         for (name, value) in self.extra.iter().filter(|(name, _)| *name != KEPT) {
-            map.serialize_entry(name, value)?;
+            let held = self.fields.get(name.as_str()).filter(|_| HOLDERS.contains(&name.as_str()));
+            match (held.map(|held| serde_json::from_str(held.get())), value) {
+                (Some(Ok(fields)), Value::Object(extra)) => map.serialize_entry(name, &Merged { fields, extra })?,
+                _ => map.serialize_entry(name, value)?,
+            }
         }
         map.end()
     }
@@ -50,6 +58,18 @@ mod tests {
         assert_eq!(
             serde_json::from_slice::<Value>(&merged).expect("JSON"),
             json!({"model": "m", "temperature": 2, "top_k": {"deep": [1]}, "seed": null, "stream": false})
+        );
+    }
+
+    #[test]
+    fn a_field_that_only_holds_others_keeps_those_that_are_not_named() {
+        let Value::Object(extra) = json!({"options": {"num_ctx": 8192, "seed": 2}, "format": {"a": 1}}) else {
+            panic!("an object");
+        };
+        let merged = merge(br#"{"options":{"seed":1,"top_p":0.5},"format":{"b":2}}"#, &extra).expect("JSON");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&merged).expect("JSON"),
+            json!({"options": {"num_ctx": 8192, "seed": 2, "top_p": 0.5}, "format": {"a": 1}})
         );
     }
 }

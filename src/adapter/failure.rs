@@ -14,8 +14,8 @@
 use http::{HeaderMap, StatusCode};
 
 use super::error_body::ErrorBody;
-use super::hint;
 use super::signals::{CODES, LOADING, LONG_WINDOWS, PHRASES, SHORT_WINDOWS, TYPES};
+use super::{hint, repair};
 use crate::error::{Failure, FailureClass, Phase, TransportError, TransportErrorKind};
 use FailureClass::*;
 
@@ -52,8 +52,15 @@ pub(super) fn of_reply(status: StatusCode, headers: &HeaderMap, body: &[u8], uni
         code: error.as_ref().and_then(|error| error.code.as_deref()).map(|code| bounded(code, MAX_CODE)),
         retry_after: hint::of_reply(Some(headers), error.as_ref(), class.is_rate_signal(), Some(unix_ms)),
         should_retry,
+        unsupported_param: error.as_ref().filter(|_| class == InvalidRequest).and_then(unsupported_param),
         ..Failure::new(class, message)
     }
+}
+
+fn unsupported_param(error: &ErrorBody) -> Option<String> {
+    let name =
+        repair::named(error.code.as_deref(), error.param.as_deref(), error.message.as_deref().unwrap_or_default())?;
+    Some(bounded(&name, MAX_CODE))
 }
 
 /// An error that came where an answer should be: inside a 200, or in a stream.

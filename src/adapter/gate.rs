@@ -1,13 +1,15 @@
 //! Decides which fields of a request reach a provider.
 //!
-//! A field that the dialect or the model does not take is left out and named in a warning; nothing is dropped in
-//! silence. One gate serves one encoding.
+//! A field that the dialect or the model does not take, or that this provider has just refused, is left out and named in
+//! a warning; where the configuration says so it is an error instead. Nothing is dropped in silence. One gate serves one
+//! encoding.
 
 use std::fmt;
 
+use super::Terms;
 use super::catalog::{Fields, Service};
 use super::models::ModelRule;
-use crate::types::{ChatRequest, ToolChoice};
+use crate::types::{ChatRequest, FieldError, ToolChoice};
 
 pub(super) struct Gate<'a> {
     service: &'static Service,
@@ -15,7 +17,10 @@ pub(super) struct Gate<'a> {
     rule: Option<&'static ModelRule>,
     /// `reasoning_effort` is anything but `none`.
     reasoning: bool,
-    pub warnings: Vec<String>,
+    terms: Terms<'a>,
+    warnings: Vec<String>,
+    /// The first field that is not sent although it must be.
+    refused: Option<FieldError>,
 }
 
 fn lists(groups: &[Fields], field: &str) -> bool {
@@ -23,23 +28,38 @@ fn lists(groups: &[Fields], field: &str) -> bool {
 }
 
 impl<'a> Gate<'a> {
-    pub fn new(service: &'static Service, model: &'a str, effort: Option<&str>) -> Self {
+    pub fn new(service: &'static Service, model: &'a str, request: &ChatRequest, terms: Terms<'a>) -> Self {
         let rule = service.dialect.models.iter().find(|rule| rule.models.contain(model));
-        Self { service, model, rule, reasoning: effort != Some("none"), warnings: Vec::new() }
+        let reasoning = request.reasoning_effort.as_deref() != Some("none");
+        Self { service, model, rule, reasoning, terms, warnings: Vec::new(), refused: None }
+    }
+
+    /// All warnings, or the field that is not sent although it must be.
+    pub fn finish(self) -> Result<Vec<String>, FieldError> {
+        self.refused.map_or(Ok(self.warnings), Err)
     }
 
     pub fn rule(&self) -> Option<&'static ModelRule> {
         self.rule
     }
 
-    /// Says that a field was left out or changed.
+    /// Says that a field is sent otherwise than it was said.
     pub fn warn(&mut self, field: impl fmt::Display, what: impl fmt::Display) {
         self.warnings.push(format!("{field}: {what}"));
     }
 
+    /// Says that a field is not sent, and why: an error under `unsupported_params: "error"`.
+    pub fn refuse(&mut self, field: impl fmt::Display, why: impl fmt::Display) {
+        if self.terms.strict {
+            self.refused.get_or_insert_with(|| FieldError { field: field.to_string(), message: why.to_string() });
+        } else {
+            self.warn(field, format_args!("{why}, not sent"));
+        }
+    }
+
     /// Says that this service has no such field.
-    pub fn warn_unsupported(&mut self, field: impl fmt::Display) {
-        self.warn(field, format_args!("not supported by {}, not sent", self.service.name));
+    pub fn refuse_unsupported(&mut self, field: impl fmt::Display) {
+        self.refuse(field, format_args!("not supported by {}", self.service.name));
     }
 
     /// The value, unless this service or this model does not take the field.
@@ -51,15 +71,24 @@ impl<'a> Gate<'a> {
     /// Whether the field may be sent; warns when not.
     pub fn allows(&mut self, field: &str) -> bool {
         if !self.service.dialect.takes(field) {
-            self.warn_unsupported(field);
+            self.refuse_unsupported(field);
             return false;
         }
         if self.model_refuses(field) {
             let model = self.model;
-            self.warn(field, format_args!("not supported by model {model}, not sent"));
+            self.refuse(field, format_args!("not supported by model {model}"));
+            return false;
+        }
+        if self.leaves_out(field) {
+            self.warn(field, "refused by the provider, left out");
             return false;
         }
         true
+    }
+
+    /// Whether this provider has just refused the field.
+    pub fn leaves_out(&self, field: &str) -> bool {
+        self.terms.without.iter().any(|refused| refused == field)
     }
 
     fn model_refuses(&self, field: &str) -> bool {
@@ -71,7 +100,7 @@ impl<'a> Gate<'a> {
     pub fn knows(&mut self, field: &str) -> bool {
         let known = ChatRequest::OPENAI_FIELDS.contains(&field);
         if !known {
-            self.warn(field, "not a field of the chat API, not sent; extra_body sends anything");
+            self.refuse(field, "not a field of the chat API (extra_body sends anything)");
         }
         known
     }
@@ -83,7 +112,7 @@ impl<'a> Gate<'a> {
         if request.tools.is_empty() {
             for (field, given) in [("tool_choice", choice.is_some()), ("parallel_tool_calls", parallel.is_some())] {
                 if given {
-                    self.warn(field, "means nothing without tools, not sent");
+                    self.refuse(field, "means nothing without tools");
                 }
             }
             (choice, parallel) = (None, None);
@@ -93,17 +122,17 @@ impl<'a> Gate<'a> {
 
     /// `temperature` and `top_p`, the former with the provider's default behind it. A temperature of 1 is every model's
     /// own default: where the field is refused, leaving it out changes nothing and needs no warning.
-    pub fn take_sampling(&mut self, request: &ChatRequest, default: Option<f64>) -> (Option<f64>, Option<f64>) {
+    pub fn take_sampling(&mut self, request: &ChatRequest) -> (Option<f64>, Option<f64>) {
         let either = self.rule.and_then(|rule| rule.either);
         // What the caller said goes over what the provider's configuration says about the other field.
-        let default = default.filter(|_| either.is_none() || request.top_p.is_none());
+        let default = self.terms.temperature.filter(|_| either.is_none() || request.top_p.is_none());
         let temperature = request.temperature.or(default);
         let temperature = temperature.filter(|value| *value != 1.0 || !self.model_refuses("temperature"));
         let temperature = self.take("temperature", temperature);
         let mut top_p = self.take("top_p", request.top_p);
         if let (Some((first, second)), Some(_), Some(_)) = (either, temperature, top_p) {
             let model = self.model;
-            self.warn(second, format_args!("model {model} takes either this or {first}, not sent"));
+            self.refuse(second, format_args!("model {model} takes either this or {first}"));
             top_p = None;
         }
         (temperature, top_p)

@@ -130,7 +130,7 @@ fn http_date(value: &str) -> Option<f64> {
 }
 
 /// `2026-11-21T22:40:59.25+01:00` as Unix milliseconds.
-fn rfc3339(value: &str) -> Option<f64> {
+pub(super) fn rfc3339(value: &str) -> Option<f64> {
     let field = |from: usize, to: usize| -> Option<i64> {
         let digits = value.get(from..to)?;
         if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }

@@ -32,6 +32,16 @@ impl Text<'_> {
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(super) struct Count(pub Option<u64>);
 
+/// A switch: on when `true`, off whatever else it is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flag(pub bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get() == "true"))
+    }
+}
+
 /// Reads past a value of the wrong shape.
 fn skip_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
     while seq.next_element::<IgnoredAny>()?.is_some() {}
@@ -191,6 +201,13 @@ mod tests {
             ("1e300", Some(u64::MAX)),
         ] {
             assert_eq!(serde_json::from_str::<Count>(json).expect(json).0, count, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_read_from_any_shape() {
+        for (json, on) in [("true", true), ("false", false), ("null", false), ("1", false), ("[{}]", false)] {
+            assert_eq!(serde_json::from_str::<Flag>(json).expect(json).0, on, "{json}");
         }
     }
 

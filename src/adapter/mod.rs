@@ -6,19 +6,35 @@
 mod anthropic;
 mod base_url;
 mod catalog;
+mod cohere;
+#[cfg(test)]
+mod conformance;
+mod deployments;
 mod endpoint;
 mod error_body;
+mod event_stream;
 mod extra;
 mod failure;
 #[cfg(test)]
 mod fixtures;
 mod gate;
+mod gemini;
 mod hint;
 mod lenient;
 mod models;
+#[cfg(test)]
+mod mutations;
+mod ndjson;
+mod ollama;
 mod openai;
+mod parts;
+#[cfg(test)]
+mod providers_doc;
+mod repair;
 mod signals;
 mod sse;
+#[cfg(test)]
+mod testing;
 mod tool_ids;
 
 use std::collections::VecDeque;
@@ -27,17 +43,23 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub use catalog::{AdapterKind, Service, service, services};
-pub use endpoint::{Endpoint, EndpointError, EndpointParams};
+pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
 pub use failure::transport_failure;
+use gate::Gate;
 
-use crate::error::{Failure, FailureClass};
+use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, StreamEvent};
 
-/// What a provider's configuration says where a request does not.
+/// What one encoding goes by beside the request: the provider's configuration, and what it has just refused.
 #[derive(Debug, Clone, Copy)]
-struct Defaults {
+struct Terms<'a> {
+    /// Stand in where a request says nothing.
     max_tokens: Option<u32>,
     temperature: Option<f64>,
+    /// A field that cannot be sent is an error instead of a warning.
+    strict: bool,
+    /// Fields to leave out although the dialect has them.
+    without: &'a [String],
 }
 
 /// A request as one provider takes it.
@@ -51,7 +73,16 @@ pub struct Encoded {
 
 /// Decodes one stream: bytes in, events out. Memory is bounded, and any cutting of the bytes gives the same events.
 #[derive(Debug)]
-pub struct StreamDecoder(Option<Box<openai::Decoder>>);
+pub struct StreamDecoder(Decoder);
+
+#[derive(Debug)]
+enum Decoder {
+    OpenAi(Box<openai::Decoder>),
+    Anthropic(Box<anthropic::Decoder>),
+    Gemini(Box<gemini::Decoder>),
+    Cohere(Box<cohere::Decoder>),
+    Ollama(Box<ollama::Decoder>),
+}
 
 // === impl Encoded ===
 
@@ -61,8 +92,9 @@ impl Encoded {
         wire: &impl Serialize,
         request: &ChatRequest,
         service: &Service,
-        mut warnings: Vec<String>,
+        gate: Gate<'_>,
     ) -> Result<Self, FieldError> {
+        let mut warnings = gate.finish()?;
         let refused = |error: serde_json::Error| FieldError { field: String::new(), message: error.to_string() };
         let mut body = Vec::with_capacity(size_hint(request));
         serde_json::to_writer(&mut body, wire).map_err(refused)?;
@@ -103,21 +135,34 @@ impl StreamDecoder {
     /// Takes the next bytes and appends the events they complete. After a failure the decoder is spent; events before
     /// it are in `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        self.0.as_mut().ok_or_else(not_streamed)?.push(bytes, out)
+        match &mut self.0 {
+            Decoder::OpenAi(decoder) => decoder.push(bytes, out),
+            Decoder::Anthropic(decoder) => decoder.push(bytes, out),
+            Decoder::Gemini(decoder) => decoder.push(bytes, out),
+            Decoder::Cohere(decoder) => decoder.push(bytes, out),
+            Decoder::Ollama(decoder) => decoder.push(bytes, out),
+        }
     }
 
     /// The bytes are over. A stream that never said it was done is [`FailureClass::StreamTruncated`].
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        self.0.as_mut().ok_or_else(not_streamed)?.finish(out)
+        match &mut self.0 {
+            Decoder::OpenAi(decoder) => decoder.finish(out),
+            Decoder::Anthropic(decoder) => decoder.finish(out),
+            Decoder::Gemini(decoder) => decoder.finish(out),
+            Decoder::Cohere(decoder) => decoder.finish(out),
+            Decoder::Ollama(decoder) => decoder.finish(out),
+        }
     }
 
     /// The dialect's terminal event was seen: nothing worth reading follows.
     pub fn is_done(&self) -> bool {
-        self.0.as_ref().is_some_and(|decoder| decoder.is_done())
+        match &self.0 {
+            Decoder::OpenAi(decoder) => decoder.is_done(),
+            Decoder::Anthropic(decoder) => decoder.is_done(),
+            Decoder::Gemini(decoder) => decoder.is_done(),
+            Decoder::Cohere(decoder) => decoder.is_done(),
+            Decoder::Ollama(decoder) => decoder.is_done(),
+        }
     }
-}
-
-/// Whoever asks [`Endpoint::streams`] first never sees it.
-fn not_streamed() -> Failure {
-    Failure::new(FailureClass::BadReply, "streams of this provider cannot be read")
 }

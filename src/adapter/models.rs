@@ -73,6 +73,50 @@ pub(super) const OPENAI_MODELS: &[ModelRule] = &[
     },
 ];
 
+/// xAI's reasoning models refuse the penalties and `stop` (@ai-sdk/xai 3.0.138).
+pub(super) const GROK_MODELS: &[ModelRule] = &[
+    ModelRule { models: Models::Contains("non-reasoning"), refuses: &[], max_tokens: None, ..REASONING },
+    ModelRule {
+        models: Models::Prefix("grok-3-mini"),
+        refuses: &[&["presence_penalty", "frequency_penalty"], STOP],
+        max_tokens: None,
+        ..REASONING
+    },
+    ModelRule {
+        models: Models::Versions { prefixes: &["grok-"], from: (4, 0), below: (20, 0) },
+        refuses: &[&["presence_penalty", "frequency_penalty"], STOP],
+        max_tokens: None,
+        ..REASONING
+    },
+    ModelRule {
+        models: Models::Prefix("grok-code"),
+        refuses: &[&["presence_penalty", "frequency_penalty"], STOP],
+        max_tokens: None,
+        ..REASONING
+    },
+];
+
+/// Google answers 400 "Penalty is not enabled for this model" from 2.5 on.
+pub(super) const GEMINI_MODELS: &[ModelRule] = &[ModelRule {
+    models: Models::Versions { prefixes: &["gemini-"], from: (2, 5), below: (100, 0) },
+    refuses: &[&["presence_penalty", "frequency_penalty"]],
+    max_tokens: None,
+    ..REASONING
+}];
+
+/// Cohere's models that were made before its models began to think.
+pub(super) const COHERE_MODELS: &[ModelRule] = &[
+    ModelRule { models: Models::Contains("reasoning"), refuses: &[], max_tokens: None, ..REASONING },
+    COHERE_UNTHINKING,
+    ModelRule { models: Models::Prefix("command-a-03"), ..COHERE_UNTHINKING },
+    ModelRule { models: Models::Prefix("command-a-vision"), ..COHERE_UNTHINKING },
+    ModelRule { models: Models::Prefix("command-a-translate"), ..COHERE_UNTHINKING },
+    ModelRule { models: Models::Prefix("c4ai-"), ..COHERE_UNTHINKING },
+];
+
+const COHERE_UNTHINKING: ModelRule =
+    ModelRule { models: Models::Prefix("command-r"), refuses: &[&["reasoning_effort"]], max_tokens: None, ..REASONING };
+
 const CLAUDE: ModelRule = ModelRule {
     models: Models::Prefix("claude-"),
     refuses: &[],

@@ -133,6 +133,9 @@ pub(super) const PHRASES: &[Phrases] = &[
             &["api usage limits"],
             &["monthly usage"],
             &["key limit exceeded"],
+            // Google's: the plan has none of this at all, and no wait brings any.
+            &["quota exceeded for metric", "limit: 0,"],
+            &["quota exceeded for metric", "limit: 0\n"],
             &["account is suspended"],
         ],
     },
@@ -204,7 +207,13 @@ pub(super) const PHRASES: &[Phrases] = &[
     Phrases {
         class: Overloaded,
         under: Under::AnyBut(&[401, 403, 404]),
-        any: &[&["overloaded"], &["at capacity"], &["currently unavailable"], &["temporarily unavailable"]],
+        any: &[
+            &["overloaded"],
+            &["at capacity"],
+            &["currently unavailable"],
+            &["temporarily unavailable"],
+            &["maximum pending requests exceeded"], // Ollama's queue, in a stream, where its 503 is not to be seen
+        ],
     },
 ];
 

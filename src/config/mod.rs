@@ -39,7 +39,7 @@ pub use settings::{Settings, Source};
 use crate::adapter::{EndpointParams, Service};
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
-use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams};
+use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
 use crate::transport::ClientParams;
 use crate::types::ProviderName;
 
@@ -93,10 +93,15 @@ pub struct ProviderConfig {
     pub headers: Vec<(String, String)>,
     pub organization: Option<String>,
     pub project: Option<String>,
+    pub deployment: Option<String>,
+    pub api_version: Option<String>,
+    /// A field that the provider does not take is an error of the call instead of a warning.
+    pub strict_params: bool,
     pub max_tokens: Option<u32>,
     pub temperature: Option<f64>,
     /// One attempt; `None`: the pool's.
     pub timeout: Option<Duration>,
+    pub timers: TimerParams,
     pub rate: RateParams,
     /// With the pool's part in it; a threshold of 0 is no breaker.
     pub breaker: BreakerParams,
@@ -177,6 +182,9 @@ impl ProviderConfig {
             project: self.project.clone(),
             max_tokens: self.max_tokens,
             temperature: self.temperature,
+            deployment: self.deployment.clone(),
+            api_version: self.api_version.clone(),
+            strict: self.strict_params,
         }
     }
 }
@@ -197,9 +205,13 @@ impl fmt::Debug for ProviderConfig {
             headers,
             organization,
             project,
+            deployment,
+            api_version,
+            strict_params,
             max_tokens,
             temperature,
             timeout,
+            timers,
             rate,
             breaker,
             prices,
@@ -219,9 +231,13 @@ impl fmt::Debug for ProviderConfig {
             .field("headers", &headers)
             .field("organization", organization)
             .field("project", project)
+            .field("deployment", deployment)
+            .field("api_version", api_version)
+            .field("strict_params", strict_params)
             .field("max_tokens", max_tokens)
             .field("temperature", temperature)
             .field("timeout", timeout)
+            .field("timers", timers)
             .field("rate", rate)
             .field("breaker", breaker)
             .field("prices", prices)

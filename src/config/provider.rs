@@ -17,7 +17,7 @@ use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
 use crate::adapter::{Endpoint, Service, service, services};
 use crate::cost::{LOOKS_PER_MILLION, Prices};
-use crate::policy::{BreakerParams, RateParams};
+use crate::policy::{BreakerParams, RateParams, TimerParams};
 use crate::transport::{ClientParams, ProxyParams};
 use crate::types::ProviderName;
 
@@ -45,10 +45,16 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         headers,
         organization,
         project,
+        deployment,
+        api_version,
+        unsupported_params,
         max_tokens,
         temperature,
         timeout,
         connect_timeout_ms,
+        first_byte_timeout_ms,
+        first_content_timeout_ms,
+        content_idle_timeout_ms,
         connection_idle_timeout_ms,
         requests_per_minute,
         requests_per_day,
@@ -74,9 +80,13 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     let wire_is_sound = reader.problems.len() == wire && !address_is_bad;
     let (organization, project, max_tokens) = (text(organization), text(project), max_tokens.some());
     let temperature = temperature.some();
+    let (deployment, api_version) = (text(deployment), text(api_version));
+    let strict_params = check_unsupported_params(unsupported_params, &join(at, "unsupported_params"), reader);
     let prices = check_prices(input_token_price.some(), output_token_price.some(), at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
+
+    let timers = TimerParams::default();
 
     let provider = ProviderConfig {
         // An empty name only lets the wire be checked for a provider that is refused anyway.
@@ -92,11 +102,19 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         headers,
         organization,
         project,
+        deployment,
+        api_version,
+        strict_params,
         max_tokens,
         temperature,
         timeout: match timeout {
             Field::Null => Some(UNLIMITED),
             timeout => timeout.some().map(|Millis(timeout)| timeout),
+        },
+        timers: TimerParams {
+            first_byte: first_byte_timeout_ms.some().map(|Millis(wait)| wait),
+            first_content: first_content_timeout_ms.time_limit(timers.first_content),
+            content_idle: content_idle_timeout_ms.time_limit(timers.content_idle),
         },
         rate: RateParams { requests_per_minute: requests_per_minute.some(), requests_per_day: requests_per_day.some() },
         breaker: BreakerParams {
@@ -128,6 +146,17 @@ fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'s
         reader.problem(path, format!("unknown type{said}, expected one of {}{hint}", names.join(", ")));
     }
     found
+}
+
+fn check_unsupported_params(policy: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
+    const KNOWN: &[&str] = &["warn", "error"];
+    let Some(policy) = policy.some() else { return false };
+    if !KNOWN.contains(&policy.value.as_str()) {
+        let said = shown(&policy.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+        let hint = nearest(&policy.value, KNOWN);
+        reader.problem(path, format!("expected \"warn\" or \"error\"{said}{hint}"));
+    }
+    policy.value == "error"
 }
 
 fn check_models(models: Field<Dict<Text>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, String> {

@@ -53,6 +53,12 @@ section! {
         headers: Dict<Hidden>,
         organization: Text,
         project: Text,
+        /// The classic address of `azure`.
+        deployment: Text,
+        /// Of `azure`; required beside `deployment`.
+        api_version: Text,
+        /// What becomes of a field that the provider does not take: "warn" or "error". Default "warn".
+        unsupported_params: Text,
         /// Sent when a call says nothing. Default: not sent.
         max_tokens: u32,
         /// Sent when a call says nothing. Default: not sent.
@@ -61,6 +67,12 @@ section! {
         timeout: Millis,
         /// Default 5000; `null` = no limit.
         connect_timeout_ms: Millis,
+        /// From sending to the first byte of the reply. Default: no limit.
+        first_byte_timeout_ms: Millis,
+        /// From sending to the first content of a stream. Default 30000; `null` = no limit.
+        first_content_timeout_ms: Millis,
+        /// Between two contents of a stream. Default 30000; `null` = no limit.
+        content_idle_timeout_ms: Millis,
         /// Default 90000; 0 keeps no connection, `null` = no limit.
         connection_idle_timeout_ms: Millis,
         /// Default: no limit; 0 = never used.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::raw::{RawBreaker, RawConfig, RawProvider, RawQos, RawRetryBudget, RawRouting};
 use super::values::UNLIMITED;
 use super::*;
+use crate::adapter::Endpoint;
 use crate::error::ErrorKind;
 
 fn settings() -> Settings {
@@ -301,6 +302,17 @@ fn a_service_without_a_key_needs_an_address() {
 }
 
 #[test]
+fn an_ollama_on_this_machine_needs_neither_key_nor_address() {
+    let config = checked(&json!({ "providers": [{ "name": "a", "type": "ollama", "model": "m" }] }));
+    assert!(config.providers[0].keys.is_empty() && config.providers[0].base_url.is_none());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    for name in ["gemini", "cohere"] {
+        let missing = problems(&json!({ "providers": [{ "name": "a", "type": name, "model": "m" }] }));
+        assert!(missing[0].starts_with("providers[0].api_key"), "{missing:?}");
+    }
+}
+
+#[test]
 fn plain_http_is_for_this_machine_or_on_request() {
     for url in ["http://127.0.0.1:1/v1", "http://localhost/v1", "http://[::1]:1"] {
         assert_eq!(one(json!({ "base_url": url })).base_url.as_deref(), Some(url));
@@ -452,6 +464,40 @@ fn an_option_goes_over_the_configuration_and_that_over_the_default() {
 }
 
 #[test]
+fn a_deployment_is_addressed_with_a_version_and_by_one_type_only() {
+    let azure = |changes: Value| {
+        let mut value = with(json!({ "type": "azure", "base_url": "https://r.openai.azure.com" }));
+        merge(value.pointer_mut("/providers/0").expect("one"), changes);
+        value
+    };
+    let provider = checked(&azure(json!({ "deployment": "d", "api_version": "2024-10-21" }))).providers.remove(0);
+    let endpoint = Endpoint::new(provider.endpoint_params()).expect("valid");
+    assert_eq!(
+        endpoint.chat_url("m", false).as_str(),
+        "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    );
+    for (value, path) in [
+        (azure(json!({ "deployment": "d" })), "providers[0].api_version: is missing"),
+        (azure(json!({ "base_url": null })), "providers[0].base_url: is missing"),
+        (with(json!({ "deployment": "d" })), "providers[0].deployment: openai has no such setting"),
+        (with(json!({ "api_version": "v" })), "providers[0].api_version: openai has no such setting"),
+    ] {
+        let problems = problems(&value);
+        assert!(problems.len() == 1 && problems[0].starts_with(path), "{problems:?}");
+    }
+}
+
+#[test]
+fn unsupported_params_is_one_of_two_words() {
+    assert!(!one(json!({ "unsupported_params": "warn" })).strict_params);
+    assert!(one(json!({ "unsupported_params": "error" })).strict_params);
+    assert_eq!(
+        problems(&with(json!({ "unsupported_params": "eror" }))),
+        ["providers[0].unsupported_params: expected \"warn\" or \"error\", found \"eror\"; did you mean \"error\"?"]
+    );
+}
+
+#[test]
 fn a_providers_own_proxy_replaces_the_environments_and_its_certificates_are_added() {
     let environment = Environment::from_map([
         ("https_proxy", "http://corp:1"),
@@ -504,16 +550,25 @@ fn every_key_makes_a_difference() {
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
         "routing": { "retry_budget": {}, "breaker": {} }, "qos": {}
     });
+    // Only one type takes these.
+    const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
+    let azure = json!({ "providers": [{ "name": "a", "type": "azure", "model": "m", "api_key": "j",
+        "base_url": "https://r.openai.azure.com?api-version=2024-10-21", "deployment": "d" }] });
+    let samples = json!({ "deployment": "e", "api_version": "2025-01-01" });
+    assert_all_count(DEPLOYMENTS, &azure, "/providers/0", samples);
+    let provider: Vec<_> = RawProvider::KEYS.iter().copied().filter(|key| !DEPLOYMENTS.contains(key)).collect();
     assert_all_count(
-        RawProvider::KEYS,
+        &provider,
         &base,
         "/providers/0",
         json!({
             "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "api_key": "k",
             "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
+            "unsupported_params": "error",
             "timeout": 5,
-            "connect_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
+            "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
+            "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
             "output_token_price": 0.1, "proxy": "p:1", "ca_file": "f.pem"
         }),

@@ -2,20 +2,24 @@
 //!
 //! The permit is settled here, whatever happens: by the outcome, or by being dropped with the future.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::permit::{Outcome, Permit};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue};
+
+use super::mask::Mask;
+use super::permit::{Dispatch, Outcome, Permit};
 use super::roster::CallLimits;
 use super::stream::OpenStream;
 use crate::adapter::{Encoded, StreamDecoder, transport_failure};
 use crate::cost::Prices;
-use crate::error::{Failure, FailureClass, Phase, TransportError, TransportErrorKind};
+use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::tokens;
-use crate::transport::{Body, HttpReply, HttpRequest, read_all};
+use crate::transport::{Body, HttpReply, HttpRequest, Started, read_all};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
-use futures_util::FutureExt;
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
 const ERROR_BODY_BYTES: usize = 1024 * 1024;
@@ -31,7 +35,12 @@ pub(super) enum Mode {
 pub(super) struct Order<'a> {
     pub request: &'a ChatRequest,
     pub options: &'a CallOptions,
+    /// The call's own headers, checked.
+    pub headers: &'a [(HeaderName, HeaderValue)],
+    pub mask: &'a Arc<Mask>,
     pub model: &'a str,
+    /// Fields that this provider has refused.
+    pub without: &'a [String],
     pub mode: Mode,
     pub limits: &'a CallLimits,
     /// The end of the whole call.
@@ -68,7 +77,7 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
     let provider = permit.provider().clone();
     let Encoded { body, warnings } = provider
         .endpoint()
-        .encode_chat(order.request, order.model, order.mode == Mode::Stream)
+        .encode_chat(order.request, order.model, order.mode == Mode::Stream, order.without)
         .map_err(Missed::Unsendable)?;
     if body.len() > order.limits.qos.max_prompt_bytes {
         return Err(Missed::Unsendable(FieldError {
@@ -80,49 +89,58 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
             ),
         }));
     }
-    let request = HttpRequest {
-        url: provider.url().clone(),
-        headers: provider.headers(permit.key(), &order.options.headers),
-        body,
+    let Some(uri) = provider.endpoint().chat_uri(order.model, order.mode == Mode::Stream) else {
+        let message = format!("{:?} cannot stand in an address", order.model);
+        return Err(Missed::Unsendable(FieldError { field: "model".to_owned(), message }));
     };
-    let started = time::now();
-    permit.mark_sent(started.unix_ms);
+    let request =
+        HttpRequest { uri, headers: provider.headers(permit.key(), order.headers), body, started: Started::default() };
+    let sent = time::now();
+    permit.dispatch(Dispatch {
+        unix_ms: sent.unix_ms,
+        started: request.started.clone(),
+        prompt_tokens: tokens::estimate_prompt(order.request),
+    });
+    let timers = &provider.config().timers;
     let timeout = order.options.timeout.or(provider.config().timeout).unwrap_or(order.limits.timeout);
-    let attempt_ends = started.mono + timeout;
+    let attempt_ends = sent.mono + timeout;
     let ends = attempt_ends.min(order.deadline);
 
     let work = async {
-        let reply = provider.transport().send(request).await.map_err(Broken::Transport)?;
+        let Some(transport) = provider.transport() else {
+            return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
+        };
+        let first_byte_ends = timers.first_byte.map(|wait| sent.mono + wait);
+        let reply = time::until(first_byte_ends, transport.send(request))
+            .await
+            .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", timers.first_byte))?
+            .map_err(|error| transport_failure(&error))?;
         if !reply.status.is_success() {
-            return Err(Broken::Failure(classify(&permit, reply).await));
+            return Err(classify(&permit, reply).await);
         }
         match order.mode {
             Mode::Whole => whole(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
-            Mode::Stream => open(&permit, reply).await.map(Arrived::Stream),
+            Mode::Stream => time::until(Some(sent.mono + timers.first_content), open(&permit, reply))
+                .await
+                .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(timers.first_content)))?
+                .map(Arrived::Stream),
         }
-        .map_err(Broken::Failure)
     };
     let arrived = time::until(Some(ends), work).await;
     let now = time::now().mono;
-    let latency = now.duration_since(started.mono);
+    let latency = now.duration_since(sent.mono);
     let failure = match arrived {
         Ok(Ok(Arrived::Whole(reply))) => return Ok(Answer::Whole(book(permit, reply, order, warnings, latency, now))),
         Ok(Ok(Arrived::Stream(opened))) => {
-            let stream = OpenStream::new(permit, opened, order, warnings, started.mono, now);
+            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now);
             return Ok(Answer::Stream(Box::new(stream)));
         }
-        Ok(Err(Broken::Failure(failure))) => failure,
-        Ok(Err(Broken::Transport(error))) => {
-            if never_reached(&error) {
-                permit.mark_unsent();
-            }
-            transport_failure(&error)
-        }
+        Ok(Err(failure)) => failure,
         Err(_) if order.deadline <= attempt_ends => return Err(Missed::OutOfTime { latency }),
-        Err(_) => Failure::timeout(Phase::Attempt, format!("no answer within {} ms", timeout.as_millis())),
+        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    let failure = provider.mask().failure(failure);
-    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model }, now);
+    let failure = order.mask.failure(failure);
+    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
     Err(Missed::Failed { failure, latency, transition })
 }
 
@@ -131,9 +149,8 @@ enum Arrived {
     Stream(Opened),
 }
 
-enum Broken {
-    Transport(TransportError),
-    Failure(Failure),
+fn timed_out(phase: Phase, what: &str, after: Option<Duration>) -> Failure {
+    Failure::timeout(phase, format!("{what} within {} ms", after.unwrap_or_default().as_millis()))
 }
 
 /// A stream at its first content.
@@ -143,17 +160,6 @@ pub(super) struct Opened {
     pub ready: std::collections::VecDeque<StreamEvent>,
     /// The body came to its end already.
     pub ended: bool,
-}
-
-/// No connection came about, so the provider cannot have counted the request.
-fn never_reached(error: &TransportError) -> bool {
-    matches!(
-        error.kind,
-        TransportErrorKind::Connect
-            | TransportErrorKind::ConnectTimeout
-            | TransportErrorKind::Tls
-            | TransportErrorKind::Request
-    )
 }
 
 async fn classify(permit: &Permit, reply: HttpReply) -> Failure {
@@ -229,15 +235,17 @@ fn book(
 
 /// As the provider reported it, or counted here and marked so.
 pub(super) fn usage_of(reply: &Reply, request: &ChatRequest) -> Usage {
-    reply.usage.unwrap_or_else(|| {
-        let said = reply.content.len()
-            + reply.reasoning.as_deref().map_or(0, str::len)
-            + reply.refusal.as_deref().map_or(0, str::len)
-            + reply
-                .tool_calls
-                .iter()
-                .map(|call| call.function.name.len() + call.function.arguments.len())
-                .sum::<usize>();
-        Usage { estimated: true, ..Usage::reported(tokens::estimate_prompt(request), tokens::estimate_text(said)) }
+    reply.usage.unwrap_or_else(|| Usage {
+        estimated: true,
+        ..Usage::reported(tokens::estimate_prompt(request), received(reply))
     })
+}
+
+/// Tokens of what has come, about.
+pub(super) fn received(reply: &Reply) -> u64 {
+    let calls = reply.tool_calls.iter().map(|call| call.function.name.len() + call.function.arguments.len());
+    let text = reply.content.len()
+        + reply.reasoning.as_deref().map_or(0, str::len)
+        + reply.refusal.as_deref().map_or(0, str::len);
+    tokens::estimate_text(text + calls.sum::<usize>())
 }

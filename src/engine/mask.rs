@@ -25,7 +25,14 @@ impl Mask {
         let mut forms = Vec::new();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
             forms.push(secret.to_owned());
-            forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+            let in_url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            forms.push(with_lower_case_escapes(&in_url));
+            forms.push(in_url);
+            // As it stands in JSON that could not be parsed; escaping a slash is optional there.
+            let json = serde_json::Value::from(secret).to_string();
+            let json = json.trim_matches('"');
+            forms.push(json.to_owned());
+            forms.push(json.replace('/', "\\/"));
             for shift in 0..3 {
                 forms.extend(base64_cores(secret.as_bytes(), shift));
             }
@@ -43,6 +50,19 @@ impl Mask {
                 text = text.replace(form.as_str(), MASK);
             }
         }
+        self.without_cut_secret(text)
+    }
+
+    /// Long messages are cut before they come here; a secret may stand across the cut.
+    fn without_cut_secret(&self, mut text: String) -> String {
+        let end = text.trim_end_matches('…').len();
+        let cut = self.forms.iter().filter_map(|form| {
+            let pieces = form.char_indices().map(|(at, _)| at).filter(|at| *at >= SHORTEST);
+            pieces.rev().find(|at| text[..end].ends_with(&form[..*at]))
+        });
+        if let Some(length) = cut.max() {
+            text.replace_range(end - length..end, MASK);
+        }
         text
     }
 
@@ -51,6 +71,18 @@ impl Mask {
         failure.code = failure.code.map(|code| self.text(code));
         failure
     }
+}
+
+/// `%2F` may come back as `%2f`.
+fn with_lower_case_escapes(in_url: &str) -> String {
+    let mut escaped = 0;
+    in_url
+        .chars()
+        .map(|letter| {
+            escaped = if letter == '%' { 2 } else { i32::max(escaped - 1, -1) };
+            if escaped >= 0 { letter.to_ascii_lowercase() } else { letter }
+        })
+        .collect()
 }
 
 /// How a secret looks inside the base64 of a longer text, when `shift` bytes of the group of three stand before it.
@@ -86,6 +118,15 @@ mod tests {
         }
         assert_eq!(mask.text(format!("key {KEY} is bad")), "key *** is bad");
         assert_eq!(mask.text("?key=sk-proj%2F8f%2B3aZ%3D%3DQQ".to_owned()), "?key=***");
+        assert_eq!(mask.text("?key=sk-proj%2f8f%2b3aZ%3d%3dQQ".to_owned()), "?key=***");
+    }
+
+    #[test]
+    fn a_secret_in_broken_json_or_across_a_cut_is_masked() {
+        let mask = Mask::new([KEY]);
+        assert_eq!(mask.text(r#"{"key":"sk-proj\/8f+3aZ==QQ"#.to_owned()), r#"{"key":"***"#);
+        assert_eq!(mask.text("no key sk-proj/8f…".to_owned()), "no key ***…");
+        assert_eq!(mask.text("no key sk-p".to_owned()), "no key ***");
     }
 
     #[test]

@@ -99,6 +99,13 @@ impl Engine {
         PoolHealth::of(self.roster().providers(), time::now())
     }
 
+    /// Lets go of every connection. Only once no call is left.
+    pub fn disconnect(&self) {
+        for provider in self.roster().providers() {
+            provider.disconnect();
+        }
+    }
+
     fn random(&self) -> f64 {
         lock(&self.random).f64()
     }

@@ -1,9 +1,9 @@
 //! The right to ask one provider once.
 //!
 //! Only [`Provider::admit`] makes one. It is settled exactly once: by [`Permit::settle`] with the outcome, or by being
-//! dropped, which is a cancellation: the slot and a half-open breaker's probe return and nobody is blamed. A permit
-//! whose request was not sent gives its reservation back; one whose request was sent keeps it, because the provider
-//! counted it too.
+//! dropped, which is a cancellation: the slot and a half-open breaker's probe return and nobody is blamed. Before the
+//! first byte of the request everything reserved is given back. After it the request counts, because the provider
+//! counted it too, and its tokens and money are booked at the estimate of the prompt plus what had been received.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::provider::Provider;
 use crate::error::{Failure, FailureClass};
 use crate::policy::{Pass, Reservation, Transition};
 use crate::time::{self, Instant};
+use crate::transport::Started;
 use crate::types::{NanoUsd, Usage};
 
 #[must_use = "a permit that is dropped counts as a cancelled attempt"]
@@ -26,15 +27,35 @@ pub(super) struct Hold {
     pub key: u32,
     pub reservation: Option<Reservation>,
     pub pass: Pass,
-    /// When the request went out, in Unix milliseconds.
-    pub sent: Option<u64>,
+    pub dispatch: Option<Dispatch>,
+}
+
+/// A request that was handed to the transport.
+pub(super) struct Dispatch {
+    pub unix_ms: u64,
+    /// Whether a byte of it has gone out.
+    pub started: Started,
+    /// What the prompt costs if the answer never says.
+    pub prompt_tokens: u64,
 }
 
 /// How an attempt ended, for the provider's books.
 pub enum Outcome<'a> {
-    Success { latency: Duration, first_token: Option<Duration>, usage: &'a Usage, cost: Option<NanoUsd> },
-    Failure { failure: &'a Failure, model: &'a str },
-    Cancelled,
+    Success {
+        latency: Duration,
+        first_token: Option<Duration>,
+        usage: &'a Usage,
+        cost: Option<NanoUsd>,
+    },
+    /// `received`: tokens of content that had come, about.
+    Failure {
+        failure: &'a Failure,
+        model: &'a str,
+        received: u64,
+    },
+    Cancelled {
+        received: u64,
+    },
 }
 
 impl Permit {
@@ -51,17 +72,10 @@ impl Permit {
         self.hold.as_ref().map_or(0, |hold| hold.key)
     }
 
-    /// From here on the provider may have seen the request.
-    pub fn mark_sent(&mut self, unix_ms: u64) {
+    /// The request goes to the transport. From its first byte on it counts, whatever becomes of it.
+    pub(super) fn dispatch(&mut self, dispatch: Dispatch) {
         if let Some(hold) = &mut self.hold {
-            hold.sent = Some(unix_ms);
-        }
-    }
-
-    /// It turned out that nothing reached the provider: no connection came about.
-    pub fn mark_unsent(&mut self) {
-        if let Some(hold) = &mut self.hold {
-            hold.sent = None;
+            hold.dispatch = Some(dispatch);
         }
     }
 
@@ -75,7 +89,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.provider.book(hold, &Outcome::Cancelled, time::now().mono);
+            self.provider.book(hold, &Outcome::Cancelled { received: 0 }, time::now().mono);
         }
     }
 }
@@ -84,7 +98,7 @@ impl Outcome<'_> {
     pub(super) fn class(&self) -> Option<FailureClass> {
         match self {
             Self::Failure { failure, .. } => Some(failure.class),
-            Self::Success { .. } | Self::Cancelled => None,
+            Self::Success { .. } | Self::Cancelled { .. } => None,
         }
     }
 }

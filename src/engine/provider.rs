@@ -7,37 +7,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use url::Url;
 
 use super::lock;
-use super::mask::Mask;
-use super::permit::{Hold, Outcome, Permit};
+use super::permit::{Dispatch, Hold, Outcome, Permit};
 use crate::adapter::Endpoint;
 use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Problem, Scope};
 use crate::metrics::ProviderTally;
-use crate::policy::{Breaker, BreakerOpen, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict};
+use crate::policy::{
+    BackoffParams, Breaker, BreakerOpen, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict,
+};
 use crate::time::{Instant, Now};
 use crate::transport::Transport;
-use crate::types::{AttemptOutcome, ProviderName};
+use crate::types::{AttemptOutcome, ProviderName, Usage};
 
 /// How long a model that a provider says it does not have is not asked there again. Deployments appear within
 /// minutes; asking at every call would cost a round trip each time.
 const MODEL_REST: Duration = Duration::from_secs(5 * 60);
 
-/// A rate answer without a hint rests its key for this long, so that the calls behind it go elsewhere at once.
-const UNHINTED_REST: Duration = Duration::from_secs(1);
-
 pub struct Provider {
     config: ProviderConfig,
     endpoint: Endpoint,
-    url: Url,
     /// One per key; `None` for a provider that needs none.
     auth: Vec<Option<(HeaderName, HeaderValue)>>,
-    mask: Mask,
-    transport: Arc<dyn Transport>,
+    /// `None` after a shutdown, which closes the connections by letting go of their client.
+    transport: ArcSwapOption<Arc<dyn Transport>>,
     priority: AtomicU32,
+    /// How long a rate answer without a hint rests its key, so that the calls behind it go elsewhere at once. Not longer
+    /// than the shortest wait before a retry, or the retry would find the key still resting.
+    unhinted_rest: Duration,
     state: Mutex<State>,
 }
 
@@ -131,17 +131,16 @@ impl Refusal {
 }
 
 impl Provider {
-    /// Builds a provider from checked parameters. What only the adapter can check comes back as problems.
+    /// Builds a provider from checked parameters. What only the adapter can check comes back as problems under `path`.
     pub fn new(
         config: ProviderConfig,
+        path: &str,
         transport: Arc<dyn Transport>,
+        backoff: &BackoffParams,
         history_limit: usize,
     ) -> Result<Self, Vec<Problem>> {
-        let problem = |field: &str, message: String| {
-            vec![Problem { path: format!("providers.{}.{field}", config.name), message }]
-        };
+        let problem = |field: &str, message: String| vec![Problem { path: format!("{path}.{field}"), message }];
         let endpoint = Endpoint::new(config.endpoint_params()).map_err(|error| problem(error.field, error.message))?;
-        let url = Url::parse(endpoint.chat_url()).map_err(|error| problem("base_url", error.to_string()))?;
         let mut auth = Vec::with_capacity(config.keys.len().max(1));
         for key in &config.keys {
             auth.push(Some(endpoint.auth(key.expose()).map_err(|error| problem(error.field, error.message))?));
@@ -149,8 +148,6 @@ impl Provider {
         if auth.is_empty() {
             auth.push(None);
         }
-        let secrets = config.keys.iter().map(|key| key.expose());
-        let mask = Mask::new(secrets.chain(config.headers.iter().map(|(_, value)| value.as_str())));
         let state = State {
             breaker: Breaker::new(config.breaker.clone()),
             rate: RateLimiter::new(config.rate.clone()),
@@ -162,11 +159,10 @@ impl Provider {
         };
         Ok(Self {
             priority: AtomicU32::new(config.priority),
+            unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
-            url,
             auth,
-            mask,
-            transport,
+            transport: ArcSwapOption::from_pointee(transport),
             state: Mutex::new(state),
             config,
         })
@@ -192,30 +188,24 @@ impl Provider {
         &self.endpoint
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.url
+    /// `None` once the pool is shut down.
+    pub(super) fn transport(&self) -> Option<Arc<dyn Transport>> {
+        self.transport.load().as_deref().map(Arc::clone)
     }
 
-    pub(super) fn mask(&self) -> &Mask {
-        &self.mask
+    /// Lets go of the connections. Only for a provider that nobody asks any more.
+    pub(super) fn disconnect(&self) {
+        self.transport.store(None);
     }
 
-    pub(super) fn transport(&self) -> &Arc<dyn Transport> {
-        &self.transport
-    }
-
-    /// The headers of a request by that key; the caller's own never replace the adapter's.
-    pub(super) fn headers(&self, key: u32, own: &[(String, String)]) -> HeaderMap {
+    /// The headers of a request by that key. A call's own go over the configured ones and under the key.
+    pub(super) fn headers(&self, key: u32, own: &[(HeaderName, HeaderValue)]) -> HeaderMap {
         let mut headers = self.endpoint.headers().clone();
-        if let Some(Some((name, value))) = self.auth.get(key as usize) {
+        for (name, value) in own {
             headers.insert(name, value.clone());
         }
-        for (name, value) in own {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-                && !headers.contains_key(&name)
-            {
-                headers.insert(name, value);
-            }
+        if let Some(Some((name, value))) = self.auth.get(key as usize) {
+            headers.insert(name, value.clone());
         }
         headers
     }
@@ -272,30 +262,40 @@ impl Provider {
         };
         *in_flight += 1;
         drop(state);
-        let hold = Hold { key, reservation: Some(reservation), pass, sent: None };
+        let hold = Hold { key, reservation: Some(reservation), pass, dispatch: None };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
-        let Hold { key, reservation, pass, sent } = hold;
+        let Hold { key, reservation, pass, dispatch } = hold;
+        let sent = dispatch.filter(|dispatch| dispatch.started.is_set());
         let mut state = lock(&self.state);
         let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
         *in_flight = in_flight.saturating_sub(1);
-        match sent {
-            Some(unix_ms) => tally.sent(unix_ms),
+        match &sent {
+            Some(sent) => tally.sent(sent.unix_ms),
             None => {
                 if let Some(reservation) = reservation {
                     rate.release(reservation);
                 }
             }
         }
+        let left = |tally: &mut ProviderTally, received: u64| {
+            if let Some(Dispatch { prompt_tokens, .. }) = sent {
+                let usage = Usage { estimated: true, ..Usage::reported(prompt_tokens, received) };
+                tally.spent(&usage, self.config.prices.as_ref().and_then(|prices| prices.cost(&usage)));
+            }
+        };
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
                 keys.succeed(key);
                 tally.succeeded(*latency, *first_token, usage, *cost);
                 Verdict::Success
             }
-            Outcome::Failure { failure, model } => {
+            Outcome::Failure { failure, model, received } => {
+                if *received > 0 {
+                    left(tally, *received);
+                }
                 let class = failure.class;
                 match class.scope() {
                     Scope::Key => {
@@ -303,7 +303,7 @@ impl Provider {
                             *slot = class;
                         }
                         if class == FailureClass::RateLimit {
-                            keys.rest_until(key, now + failure.retry_after.unwrap_or(UNHINTED_REST));
+                            keys.rest_until(key, now + failure.retry_after.unwrap_or(self.unhinted_rest));
                         } else {
                             keys.retire(key, now, failure.retry_after);
                         }
@@ -320,7 +320,8 @@ impl Provider {
                 }
                 if class.counts_against_provider() { Verdict::Failure } else { Verdict::Neutral }
             }
-            Outcome::Cancelled => {
+            Outcome::Cancelled { received } => {
+                left(tally, *received);
                 keys.cancel(key);
                 Verdict::Neutral
             }

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lock;
+use super::mask::Mask;
 use super::provider::Provider;
-use crate::config::{Config, QosConfig, RoutingConfig, Settings};
-use crate::error::{Error, Problem};
-use crate::transport::{ClientParams, HttpClient, Transport};
+use crate::config::{Config, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::error::{Error, Problem, TransportError, TransportErrorKind};
+use crate::transport::{self, ClientParams, Transport};
 
 pub struct Roster {
     providers: Vec<Arc<Provider>>,
     routing: RoutingConfig,
     limits: CallLimits,
+    /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
+    mask: Arc<Mask>,
 }
 
 /// Bounds of a single call.
@@ -33,22 +36,20 @@ pub struct Clients {
     make: Box<Make>,
 }
 
-type Make = dyn Fn(&ClientParams) -> Result<Arc<dyn Transport>, String> + Send + Sync;
+type Made = Result<Arc<dyn Transport>, TransportError>;
+type Make = dyn Fn(&ClientParams) -> Made + Send + Sync;
 
 impl Clients {
     /// Real HTTP.
     pub fn http() -> Self {
-        Self::new(|params| match HttpClient::new(params) {
-            Ok(client) => Ok(Arc::new(client)),
-            Err(error) => Err(error.message),
-        })
+        Self::new(transport::client)
     }
 
-    pub fn new(make: impl Fn(&ClientParams) -> Result<Arc<dyn Transport>, String> + Send + Sync + 'static) -> Self {
+    pub fn new(make: impl Fn(&ClientParams) -> Made + Send + Sync + 'static) -> Self {
         Self { made: Mutex::default(), make: Box::new(make) }
     }
 
-    fn get(&self, params: &ClientParams) -> Result<Arc<dyn Transport>, String> {
+    fn get(&self, params: &ClientParams) -> Made {
         let mut made = lock(&self.made);
         if let Some(client) = made.get(params) {
             return Ok(Arc::clone(client));
@@ -64,23 +65,30 @@ impl Roster {
     pub fn build(config: Config, settings: &Settings, clients: &Clients) -> Result<Self, Error> {
         let Config { providers: configs, routing, qos, timeout, deadline, warnings: _ } = config;
         let limits = CallLimits { timeout, deadline, qos };
+        let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
         let mut problems = Vec::new();
-        for config in configs {
-            let name = config.name.clone();
+        for (index, config) in configs.into_iter().enumerate() {
+            let path = format!("providers[{index}]");
             let client = match clients.get(&config.client) {
                 Ok(client) => client,
-                Err(message) => {
-                    problems.push(Problem { path: format!("providers.{name}"), message });
+                Err(TransportError { kind, message }) => {
+                    // A client is made of certificates and of proxies; nothing else in it can be wrong.
+                    let field = if kind == TransportErrorKind::Tls { "ca_file" } else { "proxy" };
+                    problems.push(Problem { path: format!("{path}.{field}"), message });
                     continue;
                 }
             };
-            match Provider::new(config, client, settings.history_limit as usize) {
+            match Provider::new(config, &path, client, &routing.backoff, settings.history_limit as usize) {
                 Ok(provider) => providers.push(Arc::new(provider)),
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(Self { providers, routing, limits }) } else { Err(Error::configuration(problems)) }
+        if problems.is_empty() {
+            Ok(Self { providers, routing, limits, mask })
+        } else {
+            Err(Error::configuration(problems))
+        }
     }
 
     pub fn providers(&self) -> &[Arc<Provider>] {
@@ -95,7 +103,26 @@ impl Roster {
         &self.limits
     }
 
+    pub(super) fn mask(&self) -> &Arc<Mask> {
+        &self.mask
+    }
+
     pub fn find(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.name().as_str() == name)
     }
+}
+
+/// Everything of a provider that must not be shown: its keys, the values of its headers (which of them is a password
+/// is known only to their owner), and a password in its proxy's URL.
+fn secrets(config: &ProviderConfig) -> Vec<&str> {
+    let proxy = &config.client.proxy;
+    let proxies = [&proxy.https, &proxy.http, &proxy.all].into_iter().flatten();
+    let passwords = proxies.filter_map(|url| url.rsplit_once('@')?.0.rsplit_once(':').map(|(_, password)| password));
+    config
+        .keys
+        .iter()
+        .map(|key| key.expose())
+        .chain(config.headers.iter().map(|(_, value)| value.as_str()))
+        .chain(passwords)
+        .collect()
 }

@@ -5,7 +5,9 @@
 //! 2. **Waits and retries.** When nobody is left to visit, the soonest of two things happens: a provider that a limit
 //!    kept back becomes free (costs nothing, it is still a first visit), or a provider that failed in a way that allows
 //!    it is asked again (costs one of `max_retries` and a withdrawal from the pool's retry budget).
-//! 3. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
+//! 3. **The repair.** A refusal that names one optional parameter is asked again at once without it, at the same
+//!    provider and key; once per call.
+//! 4. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
 //!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
 
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::attempt::{Answer, Missed, Mode, Order, Whole, attempt};
+use super::mask::Mask;
 use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
 use super::{Engine, lock};
+use crate::adapter::RESERVED_HEADERS;
 use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::policy::{Candidate, Transition, rank};
@@ -43,8 +47,8 @@ impl Engine {
         log: &mut EventLog,
     ) -> Result<ChatResponse, Error> {
         let roster = Arc::clone(&self.roster());
-        let mut run = Run::new(self, &roster, options, log);
-        let result = run.whole(request, options, warnings).await;
+        let mut run = Run::new(self, &roster, options, warnings, log);
+        let result = run.whole(request, options).await;
         result.map_err(|error| run.give_context(error))
     }
 
@@ -57,14 +61,12 @@ impl Engine {
         log: &mut EventLog,
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
-        let mut run = Run::new(self, &roster, options, log);
+        let mut run = Run::new(self, &roster, options, warnings, log);
         match run.drive(&request, options, Mode::Stream).await {
             Ok((Answer::Stream(open), _)) => {
-                let mut all = warnings;
-                all.extend(open.warnings().iter().cloned());
                 let interest = Arc::clone(&self.interest);
                 let told = run.handover();
-                Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), told, all, EventLog::new(interest)))
+                Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), told, EventLog::new(interest)))
             }
             Ok((Answer::Whole(_), _)) => Err(Error::new(ErrorKind::Internal, "a stream came back whole")),
             Err(error) => Err(run.give_context(error)),
@@ -78,6 +80,8 @@ pub(super) struct Handover {
     pub started: Instant,
     pub deadline: Instant,
     pub trail: Vec<AttemptRecord>,
+    pub warnings: Vec<String>,
+    pub mask: Arc<Mask>,
     pub errors: u32,
     pub excluded: Vec<ProviderName>,
     pub own_time: Duration,
@@ -87,6 +91,8 @@ pub(super) struct Handover {
 struct Visit {
     provider: Arc<Provider>,
     model: String,
+    /// Fields of the request that it refused and gets no more.
+    without: Vec<String>,
     /// Keys this call has used there.
     tried: Vec<u32>,
     attempts: u32,
@@ -96,6 +102,8 @@ struct Visit {
     again: Option<Again>,
     /// The latest refusal since it was last asked.
     refusal: Option<Refusal>,
+    /// The class of its latest failure.
+    failed: Option<FailureClass>,
 }
 
 /// A failure after which the same provider may be asked again.
@@ -116,11 +124,15 @@ struct Run<'a> {
     failover: bool,
     retries: u32,
     trail: Vec<AttemptRecord>,
+    warnings: Vec<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     errors: u32,
     excluded: Vec<ProviderName>,
     last: Option<(ProviderName, String, Failure)>,
     /// Why a provider's dialect could not say the request.
     unsendable: Option<FieldError>,
+    /// A parameter that a provider refused was left out: that is done once.
+    repaired: bool,
     /// Waited since the last line of the trail.
     waited: Duration,
     /// All waits and upstream time, to be taken from the latency for the pool's own overhead.
@@ -130,7 +142,13 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(engine: &'a Engine, roster: &'a Roster, options: &CallOptions, log: &'a mut EventLog) -> Self {
+    fn new(
+        engine: &'a Engine,
+        roster: &'a Roster,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        log: &'a mut EventLog,
+    ) -> Self {
         let started = time::now();
         let routing = roster.routing();
         let limits = roster.limits();
@@ -147,26 +165,25 @@ impl<'a> Run<'a> {
             failover: options.failover.unwrap_or(routing.enable_failover),
             retries: 0,
             trail: Vec::new(),
+            warnings,
+            headers: Vec::new(),
             errors: 0,
             excluded: Vec::new(),
             last: None,
             unsendable: None,
+            repaired: false,
             waited: Duration::ZERO,
             not_ours: Duration::ZERO,
             closed: false,
         }
     }
 
-    async fn whole(
-        &mut self,
-        request: &ChatRequest,
-        options: &CallOptions,
-        mut warnings: Vec<String>,
-    ) -> Result<ChatResponse, Error> {
+    async fn whole(&mut self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
         let (Answer::Whole(whole), name) = self.drive(request, options, Mode::Whole).await? else {
             return Err(Error::new(ErrorKind::Internal, "a whole answer came back as a stream"));
         };
         let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
+        let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(own);
         let latency = time::now().mono.duration_since(self.started.mono);
         if reply.id.is_empty() {
@@ -179,7 +196,7 @@ impl<'a> Run<'a> {
             reply.created = self.started.unix_ms / 1000;
         }
         self.closed = true;
-        lock(&self.engine.tally).succeeded(latency, latency.saturating_sub(self.not_ours), &usage, cost);
+        lock(&self.engine.tally).succeeded(latency, latency.saturating_sub(self.not_ours));
         let attempt = self.errors + 1;
         self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
             request_id: self.request_id.clone(),
@@ -211,8 +228,8 @@ impl<'a> Run<'a> {
         options: &CallOptions,
         mode: Mode,
     ) -> Result<(Answer, ProviderName), Error> {
-        check_headers(options)?;
-        let mut visits = self.eligible(request, options, mode)?;
+        self.headers = call_headers(options, &mut self.warnings)?;
+        let mut visits = self.eligible(request, options)?;
         loop {
             let now = time::now();
             if now.mono >= self.deadline {
@@ -226,7 +243,9 @@ impl<'a> Run<'a> {
             }
             let Some(next) = self.soonest(&visits, now) else { return Err(self.exhausted(&visits, now)) };
             if next.retry && !self.withdraw_retry(&visits[next.at], now) {
-                return Err(self.exhausted(&visits, now));
+                // A first visit that is still to come draws on nothing and may yet answer.
+                self.max_retries = self.retries;
+                continue;
             }
             self.wait_until(next.when, next.for_capacity, &visits).await?;
             if next.retry {
@@ -249,7 +268,7 @@ impl<'a> Run<'a> {
     }
 
     /// The providers that may answer, best first.
-    fn eligible(&self, request: &ChatRequest, options: &CallOptions, mode: Mode) -> Result<Vec<Visit>, Error> {
+    fn eligible(&self, request: &ChatRequest, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         let providers = self.roster.providers();
         if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
             let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
@@ -270,8 +289,6 @@ impl<'a> Run<'a> {
                 "disabled".to_owned()
             } else if provider.resolve_model(asked).is_none() {
                 format!("does not serve the model {:?}", asked.unwrap_or_default())
-            } else if mode == Mode::Stream && !provider.endpoint().streams() {
-                format!("{} cannot stream through the pool", provider.endpoint().service().name)
             } else {
                 candidates.push(Candidate { index, priority: provider.priority() });
                 continue;
@@ -285,7 +302,17 @@ impl<'a> Run<'a> {
         let visits = candidates.into_iter().filter_map(|candidate| {
             let provider = Arc::clone(&providers[candidate.index]);
             let model = provider.resolve_model(asked)?.to_owned();
-            Some(Visit { provider, model, tried: Vec::new(), attempts: 0, visited: false, again: None, refusal: None })
+            Some(Visit {
+                provider,
+                model,
+                without: Vec::new(),
+                tried: Vec::new(),
+                attempts: 0,
+                visited: false,
+                again: None,
+                refusal: None,
+                failed: None,
+            })
         });
         Ok(visits.collect())
     }
@@ -364,7 +391,10 @@ impl<'a> Run<'a> {
         let order = Order {
             request,
             options,
+            headers: &self.headers,
+            mask: self.roster.mask(),
             model: &visit.model,
+            without: &visit.without,
             mode,
             limits: self.roster.limits(),
             deadline: self.deadline,
@@ -411,10 +441,41 @@ impl<'a> Run<'a> {
                 line.latency = latency;
                 self.not_ours += latency;
                 self.trail.push(line);
-                self.note_failure(visit, key, failure, transition)?;
-                Ok(None)
+                let repaired = self.repair(visit, key, request, mode, &failure);
+                self.note_failure(visit, key, failure, transition, repaired.is_some())?;
+                match repaired {
+                    Some(Ok(admitted)) => Box::pin(self.ask(visit, admitted, request, options, mode)).await,
+                    Some(Err(refusal)) => {
+                        self.note_refusal(visit, refusal, time::now());
+                        Ok(None)
+                    }
+                    None => Ok(None),
+                }
             }
         }
+    }
+
+    /// A refusal of one parameter is asked again without it, once per call, at once, with the same key. `None`: there is
+    /// nothing to leave out.
+    fn repair(
+        &mut self,
+        visit: &mut Visit,
+        key: u32,
+        request: &ChatRequest,
+        mode: Mode,
+        failure: &Failure,
+    ) -> Option<Result<Admitted, Refusal>> {
+        let field = visit.provider.endpoint().repair(request, mode == Mode::Stream, failure)?;
+        if self.repaired {
+            return None;
+        }
+        self.log.debug(|| format!("{}: refuses {field}, asked again without it", visit.provider.name()));
+        visit.without.push(field);
+        let keys = u32::try_from(visit.provider.config().keys.len()).unwrap_or(u32::MAX);
+        let others: Vec<u32> = (0..keys).filter(|other| *other != key).collect();
+        let admitted = visit.provider.admit(time::now(), &visit.model, &others);
+        self.repaired = admitted.is_ok();
+        Some(admitted)
     }
 
     /// What a failure means for the rest of the call.
@@ -424,12 +485,13 @@ impl<'a> Run<'a> {
         key: u32,
         failure: Failure,
         transition: Option<Transition>,
+        repaired: bool,
     ) -> Result<(), Error> {
         let name = visit.provider.name();
         let class = failure.class;
         self.errors += 1;
         let attempt = self.errors;
-        if !self.excluded.contains(name) {
+        if !repaired && !self.excluded.contains(name) {
             self.excluded.push(name.clone());
         }
         self.log.emit(EventKind::RequestError, || Event::RequestError {
@@ -455,9 +517,13 @@ impl<'a> Run<'a> {
         }
         self.log.debug(|| format!("{name}: attempt {attempt} failed: {class}: {}", failure.message));
         self.last = Some((name.clone(), visit.model.clone(), failure.clone()));
+        if repaired {
+            return Ok(());
+        }
         if class.scope() == Scope::Caller {
             return Err(self.provider_error());
         }
+        visit.failed = Some(class);
         visit.tried.push(key);
         // Another key helps where the key is to blame, and nowhere else.
         visit.visited |= class.scope() != Scope::Key;
@@ -558,13 +624,15 @@ impl<'a> Run<'a> {
         };
         let soonest = considered.iter().filter_map(|visit| free_at(visit)).min();
         let reset = soonest.map(|at| at.saturating_duration_since(now.mono));
-        let limited =
-            |visit: &Visit| free_at(visit).is_some() || visit.again.as_ref().is_some_and(|again| again.rate_signal);
         let last = self.last.as_ref();
-        let last_is_rate = last.is_some_and(|(_, _, failure)| failure.class == FailureClass::RateLimit);
         // Limited as a whole: somebody is, and nobody failed in another way.
+        let limited = |visit: &Visit| match visit.failed {
+            Some(class) => class == FailureClass::RateLimit,
+            None => free_at(visit).is_some(),
+        };
         let first_limited = considered.iter().find(|visit| limited(visit));
-        if last_is_rate || (last.is_none() && first_limited.is_some()) {
+        let failed_otherwise = considered.iter().any(|visit| visit.failed.is_some() && !limited(visit));
+        if first_limited.is_some() && !failed_otherwise {
             let message = match reset {
                 Some(reset) => {
                     let seconds = reset.as_secs_f64();
@@ -653,6 +721,8 @@ impl<'a> Run<'a> {
             started: self.started.mono,
             deadline: self.deadline,
             trail: std::mem::take(&mut self.trail),
+            warnings: std::mem::take(&mut self.warnings),
+            mask: Arc::clone(self.roster.mask()),
             errors: self.errors,
             excluded: std::mem::take(&mut self.excluded),
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
@@ -702,18 +772,31 @@ fn no_provider(reasons: Vec<Reason>) -> Error {
     Error::new(ErrorKind::NoProvider { reasons }, message)
 }
 
-/// A header that HTTP cannot carry is the caller's mistake, found before anyone is asked.
-fn check_headers(options: &CallOptions) -> Result<(), FieldError> {
+/// A call's own headers, checked before anyone is asked. What would break the framing is refused; what says who asks,
+/// or of what type the body is, belongs to the pool and is named in the warnings.
+fn call_headers(
+    options: &CallOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, FieldError> {
+    let mut headers = Vec::with_capacity(options.headers.len());
     for (name, value) in &options.headers {
-        if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
-            return Err(FieldError {
-                field: format!("headers.{name}"),
-                message: "is not a valid HTTP header".to_owned(),
-            });
+        let wrong = |message: &str| FieldError { field: format!("headers.{name}"), message: message.to_owned() };
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
+            return Err(wrong("is not a valid HTTP header"));
+        };
+        if OWN_HEADERS.contains(&name.as_str()) {
+            warnings.push(format!("headers.{name}: set by the pool, not sent"));
+        } else if RESERVED_HEADERS.contains(&name) || name == http::header::HOST {
+            return Err(wrong("belongs to the connection, remove it"));
+        } else {
+            headers.push((name, value));
         }
     }
-    Ok(())
+    Ok(headers)
 }
+
+/// The headers by which providers take a key, and the type of the body.
+const OWN_HEADERS: &[&str] = &["authorization", "api-key", "content-type", "x-api-key", "x-goog-api-key"];
 
 pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {
     let provider = provider.clone();

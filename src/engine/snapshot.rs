@@ -276,9 +276,9 @@ impl PoolStats {
             p99: tally.duration.percentile(0.99),
             overhead_p50_us: micros(0.50),
             overhead_p99_us: micros(0.99),
-            total_tokens: tally.total_tokens,
-            total_cost: tally.total_cost,
-            unpriced_requests: tally.unpriced_requests,
+            total_tokens: sum(|live| live.tally.total_tokens),
+            total_cost: NanoUsd(sum(|live| live.tally.total_cost.0)),
+            unpriced_requests: sum(|live| live.tally.unpriced_requests),
         }
     }
 }

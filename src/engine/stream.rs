@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Opened, Order, usage_of};
+use super::attempt::{Opened, Order, received, usage_of};
 use super::permit::{Outcome, Permit};
 use super::run::{Handover, tell};
 use super::{Engine, lock};
@@ -18,15 +18,12 @@ use crate::event::{Event, EventKind, EventLog, millis};
 use crate::time::{self, Instant};
 use crate::types::{Accumulator, AttemptOutcome, ChatRequest, ChatResponse, NanoUsd, ProviderName, StreamEvent, Usage};
 
-/// Longest pause between two contents before a stream counts as stalled. Models pause for seconds, not for half a
-/// minute; comments and pings do not count, because servers send them while nothing comes.
-const CONTENT_IDLE: Duration = Duration::from_secs(30);
-
 /// A stream at its first content, with its permit.
 pub(super) struct OpenStream {
     permit: Permit,
     opened: Opened,
     model: String,
+    /// What this provider could not take of the request.
     warnings: Vec<String>,
     sent: Instant,
     first_content: Instant,
@@ -43,10 +40,6 @@ impl OpenStream {
     ) -> Self {
         Self { permit, opened, model: order.model.to_owned(), warnings, sent, first_content }
     }
-
-    pub(super) fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
 }
 
 /// A streamed answer.
@@ -59,7 +52,6 @@ pub struct ChatStream {
     engine: Arc<Engine>,
     request: Arc<ChatRequest>,
     told: Handover,
-    warnings: Vec<String>,
     accumulator: Accumulator,
     provider: ProviderName,
     model: String,
@@ -74,10 +66,10 @@ impl ChatStream {
         mut open: OpenStream,
         engine: Arc<Engine>,
         request: Arc<ChatRequest>,
-        told: Handover,
-        warnings: Vec<String>,
+        mut told: Handover,
         log: EventLog,
     ) -> Self {
+        told.warnings.append(&mut open.warnings);
         let provider = open.permit.provider().name().clone();
         let model = open.model.clone();
         let ready = std::mem::take(&mut open.opened.ready);
@@ -87,7 +79,6 @@ impl ChatStream {
             engine,
             request,
             told,
-            warnings,
             accumulator: Accumulator::default(),
             provider,
             model,
@@ -143,7 +134,8 @@ impl ChatStream {
                 self.complete();
                 return None;
             }
-            let idle = *idle_ends.get_or_insert_with(|| time::now().mono + CONTENT_IDLE);
+            let patience = open.permit.provider().config().timers.content_idle;
+            let idle = *idle_ends.get_or_insert_with(|| time::now().mono + patience);
             let ends = idle.min(self.told.deadline);
             let read = time::until(Some(ends), open.opened.read()).await;
             self.ready.append(&mut open.opened.ready);
@@ -160,7 +152,7 @@ impl ChatStream {
                 }
                 Err(_) => Failure::timeout(
                     Phase::ContentIdle,
-                    format!("no content for {} s in the middle of the stream", CONTENT_IDLE.as_secs()),
+                    format!("no content for {} ms in the middle of the stream", patience.as_millis()),
                 ),
             };
             // What was decoded before the failure is still the consumer's; the failure comes after it.
@@ -185,7 +177,7 @@ impl ChatStream {
             line.latency = spent;
         }
         let latency = now.mono.duration_since(self.told.started);
-        lock(&self.engine.tally).succeeded(latency, self.told.own_time, &usage, cost);
+        lock(&self.engine.tally).succeeded(latency, self.told.own_time);
         if reply.id.is_empty() {
             reply.id = self.told.request_id.to_string();
         }
@@ -203,7 +195,7 @@ impl ChatStream {
             provider: self.provider.clone(),
             request_id: self.told.request_id.clone(),
             latency,
-            warnings: std::mem::take(&mut self.warnings),
+            warnings: std::mem::take(&mut self.told.warnings),
             attempts: std::mem::take(&mut self.told.trail),
         });
     }
@@ -230,11 +222,12 @@ impl ChatStream {
         let Some(OpenStream { permit, sent, .. }) = self.open.take() else {
             return Error::new(ErrorKind::Internal, "a stream that was over failed");
         };
-        let failure = permit.provider().mask().failure(failure);
+        let failure = self.told.mask.failure(failure);
+        let received = received(self.accumulator.reply());
         // The caller's deadline is not the provider's failure.
         let outcome = match failure.phase {
-            Some(Phase::Deadline) => Outcome::Cancelled,
-            _ => Outcome::Failure { failure: &failure, model: &self.model },
+            Some(Phase::Deadline) => Outcome::Cancelled { received },
+            _ => Outcome::Failure { failure: &failure, model: &self.model, received },
         };
         let class = outcome.class();
         let moved = permit.settle(&outcome, now.mono);
@@ -273,9 +266,12 @@ impl ChatStream {
 }
 
 impl Drop for ChatStream {
-    /// A stream that is left early was cancelled; the permit inside says so to the provider.
+    /// A stream that is left early was cancelled; what had come of it is booked.
     fn drop(&mut self) {
-        if self.open.is_some() {
+        if let Some(OpenStream { permit, .. }) = self.open.take() {
+            let received = received(self.accumulator.reply());
+            // A cancellation never moves the breaker to where anybody must be told.
+            let _ = permit.settle(&Outcome::Cancelled { received }, time::now().mono);
             lock(&self.engine.tally).cancelled();
         }
     }

@@ -54,11 +54,6 @@ pub struct PoolTally {
     pub retries: u64,
     /// Moves of a call from one provider to another.
     pub failovers: u64,
-    pub total_tokens: u64,
-    /// Of the requests whose price is known.
-    pub total_cost: NanoUsd,
-    /// Requests that used tokens at an unknown price.
-    pub unpriced_requests: u64,
     /// Of calls that succeeded or failed, from the call to its end.
     pub duration: Samples,
     /// Of successful calls: the part of the duration that was the pool's own and not the upstream's.
@@ -158,9 +153,6 @@ impl PoolTally {
             cancelled_requests: 0,
             retries: 0,
             failovers: 0,
-            total_tokens: 0,
-            total_cost: NanoUsd(0),
-            unpriced_requests: 0,
             duration: Samples::new(history_limit),
             overhead: Samples::new(history_limit),
         }
@@ -171,12 +163,11 @@ impl PoolTally {
         self.total_requests += 1;
     }
 
-    /// A call was answered. `cost` is `None` where no price is known.
-    pub fn succeeded(&mut self, duration: Duration, overhead: Duration, usage: &Usage, cost: Option<NanoUsd>) {
+    /// A call was answered.
+    pub fn succeeded(&mut self, duration: Duration, overhead: Duration) {
         self.successful_requests += 1;
         self.duration.push(duration);
         self.overhead.push(overhead);
-        self.spent(usage, cost);
     }
 
     /// A call ended in an error.
@@ -198,15 +189,6 @@ impl PoolTally {
     /// A call moves to another provider.
     pub fn failed_over(&mut self) {
         self.failovers += 1;
-    }
-
-    /// Books tokens and money of an attempt that brought no whole answer: it was left, or cut after content.
-    pub fn spent(&mut self, usage: &Usage, cost: Option<NanoUsd>) {
-        self.total_tokens = self.total_tokens.saturating_add(usage.total_tokens);
-        match cost {
-            Some(cost) => self.total_cost = self.total_cost.saturating_add(cost),
-            None => self.unpriced_requests += 1,
-        }
     }
 
     /// Percent of the calls that succeeded among those that succeeded or failed, 0 to 100; 100 before the first.
@@ -267,7 +249,7 @@ mod tests {
 
         let mut pool = PoolTally::new(10);
         pool.failed(SECOND);
-        pool.succeeded(SECOND, Duration::ZERO, &Usage::default(), None);
+        pool.succeeded(SECOND, Duration::ZERO);
         assert_eq!(pool.success_rate(), 50.0);
     }
 
@@ -279,11 +261,6 @@ mod tests {
         tally.spent(&Usage::reported(4, 0), Some(NanoUsd(3)));
         assert_eq!((tally.prompt_tokens, tally.completion_tokens, tally.total_tokens), (15, 7, 22));
         assert_eq!((tally.total_cost, tally.unpriced_requests), (NanoUsd(10), 1));
-
-        let mut pool = PoolTally::new(10);
-        pool.succeeded(SECOND, Duration::ZERO, &Usage::reported(10, 5), Some(NanoUsd(7)));
-        pool.spent(&Usage::reported(1, 0), None);
-        assert_eq!((pool.total_tokens, pool.total_cost, pool.unpriced_requests), (16, NanoUsd(7), 1));
     }
 
     #[test]
@@ -327,7 +304,7 @@ mod tests {
         let mut pool = PoolTally::new(10);
         pool.failed(SECOND);
         pool.cancelled();
-        pool.succeeded(SECOND * 3, Duration::from_micros(20), &Usage::default(), None);
+        pool.succeeded(SECOND * 3, Duration::from_micros(20));
         assert_eq!(pool.duration.mean(), Some(2000.0));
         assert_eq!(pool.overhead.mean(), Some(0.02));
     }

@@ -67,7 +67,7 @@ impl NativePool {
         self.task(id, |inner, id| async move {
             let result = inner.start(&env_json).await;
             inner.channel.push(match result {
-                Ok(providers) => record::value(id, &Initialized { providers }),
+                Ok(initialized) => record::value(id, &initialized),
                 Err(error) => record::error(id, error),
             });
         })
@@ -181,6 +181,8 @@ impl NativePool {
 #[derive(Serialize)]
 struct Initialized {
     providers: Vec<ProviderListing>,
+    /// What is allowed in the configuration but probably not meant.
+    warnings: Vec<String>,
 }
 
 impl NativePool {
@@ -207,18 +209,19 @@ impl NativePool {
 }
 
 impl Inner {
-    async fn start(self: &Arc<Self>, env_json: &str) -> Result<Vec<ProviderListing>, Error> {
+    async fn start(self: &Arc<Self>, env_json: &str) -> Result<Initialized, Error> {
         if let Some(pool) = self.pool.get() {
-            return Ok(pool.engine().listing());
+            return Ok(Initialized { providers: pool.engine().listing(), warnings: Vec::new() });
         }
         let environment = environment(env_json)?;
         let config = Config::load(&self.settings.source, &environment, &self.settings).await?;
+        let warnings = config.warnings.clone();
         let inner = Arc::clone(self);
         // Certificates are read and parsed here, which takes tens of milliseconds.
         let started =
             tokio::task::spawn_blocking(move || Pool::start(config, &inner.settings, Arc::clone(&inner.interest)));
         let pool = started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
-        Ok(self.pool.get_or_init(|| pool).engine().listing())
+        Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 
     /// The pool in force and the call as it was asked.

@@ -14,6 +14,7 @@ mod keys;
 mod rate;
 mod retry;
 mod select;
+mod timers;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use keys::{KeyRing, KeysResting};
 pub use rate::{LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation};
 pub use retry::{RetryBudget, RetryBudgetParams};
 pub use select::{Behaviour, Candidate, rank};
+pub use timers::TimerParams;
 
 use crate::error::MAX_HINT;
 use crate::time::Instant;

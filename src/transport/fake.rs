@@ -31,6 +31,7 @@ impl FakeTransport {
 
 impl Transport for FakeTransport {
     fn send(&self, request: HttpRequest) -> Answer {
+        request.started.set();
         let answer = (self.script.lock().expect("no test panics while holding it"))(&request);
         self.requests.lock().expect("no test panics while holding it").push(request);
         answer

@@ -2,32 +2,51 @@
 //!
 //! A transport sends one request and hands back status, headers and a body that is read as it is asked for; a reader
 //! that stops reading stops the socket. It follows no redirect, retries nothing a provider may have seen (but see
-//! [`HttpClient`] on stale connections), keeps no cookies, and knows nothing of providers, keys or failures.
+//! `stale.rs`), keeps no cookies, asks for no compression, and knows nothing of providers, keys or failures.
 
-mod client;
+mod body;
+mod direct;
 #[cfg(test)]
 pub mod fake;
+mod proxied;
+mod stale;
+mod tls;
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{Stream, StreamExt};
-use http::{HeaderMap, StatusCode};
-use url::Url;
+use http::{HeaderMap, StatusCode, Uri};
 
 use crate::error::{TransportError, TransportErrorKind};
-
-pub use client::HttpClient;
 
 /// One POST to a provider. LLM calls are all of that kind.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
-    pub url: Url,
+    pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Set by the transport when the first byte goes out.
+    pub started: Started,
+}
+
+/// Whether a provider may have seen a request. Until it is set, leaving costs nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Started(Arc<AtomicBool>);
+
+impl Started {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Status and headers, with the body still on the wire.
@@ -37,7 +56,7 @@ pub struct HttpReply {
     pub body: Body,
 }
 
-/// A body in the pieces the socket gives, decompressed.
+/// A body in the pieces the socket gives.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
 /// Dropping the future, or the body, closes the connection at once: that is how a call is cancelled.
@@ -45,7 +64,17 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>>;
 }
 
-/// Reads a body to its end, at most `limit` bytes of it after decompression.
+/// The client for these parameters: direct, or through the proxies they name.
+pub fn client(params: &ClientParams) -> Result<Arc<dyn Transport>, TransportError> {
+    let ProxyParams { https, http, all, no_proxy: _ } = &params.proxy;
+    Ok(if [https, http, all].into_iter().all(Option::is_none) {
+        Arc::new(direct::DirectClient::new(params)?)
+    } else {
+        Arc::new(proxied::ProxiedClient::new(params)?)
+    })
+}
+
+/// Reads a body to its end, at most `limit` bytes of it.
 pub async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, TransportError> {
     let Some(first) = body.next().await.transpose()? else { return Ok(Bytes::new()) };
     let too_large = || TransportError::new(TransportErrorKind::TooLarge, format!("the reply is over {limit} bytes"));

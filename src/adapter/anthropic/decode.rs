@@ -41,13 +41,18 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         reply.refusal = envelope.stop_details.and_then(|details| details.explanation.non_empty());
     }
     reply.usage = usage(envelope.usage);
-    if reply.is_empty_stop() {
-        return Err(Failure::new(FailureClass::BadReply, "the model stopped without saying anything"));
+    let silent = reply.content.is_empty() && reply.tool_calls.is_empty();
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
+        return Err(empty_stop());
     }
     Ok(reply)
 }
 
-fn finish(raw: Option<&str>, has_calls: bool) -> FinishReason {
+pub(super) fn empty_stop() -> Failure {
+    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
+}
+
+pub(super) fn finish(raw: Option<&str>, has_calls: bool) -> FinishReason {
     match raw.unwrap_or_default() {
         "end_turn" | "stop_sequence" if has_calls => FinishReason::ToolCalls,
         "end_turn" | "stop_sequence" => FinishReason::Stop,
@@ -58,9 +63,12 @@ fn finish(raw: Option<&str>, has_calls: bool) -> FinishReason {
     }
 }
 
-/// Usage in one meaning: Anthropic's `input_tokens` leaves out what the cache served and what was written to it.
 fn usage(raw: Option<&RawValue>) -> Option<Usage> {
-    let said: InUsage = serde_json::from_str(raw?.get()).ok()?;
+    counted(&serde_json::from_str(raw?.get()).ok()?)
+}
+
+/// Usage in one meaning: Anthropic's `input_tokens` leaves out what the cache served and what was written to it.
+pub(super) fn counted(said: &InUsage) -> Option<Usage> {
     if said.input_tokens.0.is_none() && said.output_tokens.0.is_none() {
         return None;
     }
@@ -70,7 +78,11 @@ fn usage(raw: Option<&RawValue>) -> Option<Usage> {
     Some(Usage {
         cached_tokens: cached,
         cache_write_tokens: written,
-        reasoning_tokens: said.output_tokens_details.and_then(|details| details.thinking_tokens.0).unwrap_or(0),
+        reasoning_tokens: said
+            .output_tokens_details
+            .as_ref()
+            .and_then(|details| details.thinking_tokens.0)
+            .unwrap_or(0),
         ..Usage::reported(prompt, said.output_tokens.0.unwrap_or(0))
     })
 }

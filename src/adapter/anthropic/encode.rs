@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::{Defaults, Encoded, tool_ids};
+use super::super::{Encoded, Terms, tool_ids};
 use super::wire::{Block, Input, Metadata, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn};
 use crate::types::{
     ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
@@ -31,14 +31,14 @@ pub(in crate::adapter) fn request(
     model: &str,
     stream: bool,
     service: &'static Service,
-    defaults: Defaults,
+    terms: Terms<'_>,
 ) -> Result<Encoded, FieldError> {
-    let mut gate = Gate::new(service, model, request.reasoning_effort.as_deref());
+    let mut gate = Gate::new(service, model, request, terms);
     let (system, messages) = Turns::of(&request.messages, service, &mut gate)?;
-    let (temperature, top_p) = gate.take_sampling(request, defaults.temperature);
+    let (temperature, top_p) = gate.take_sampling(request);
     let wire = Request {
         model,
-        max_tokens: request.max_tokens.or(defaults.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        max_tokens: request.max_tokens.or(terms.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
         system,
         messages,
         temperature: temperature.map(|value| clamped(value, &mut gate)),
@@ -55,7 +55,7 @@ pub(in crate::adapter) fn request(
     gate.take("frequency_penalty", request.frequency_penalty);
     gate.take("seed", request.seed);
     gate.take("metadata", request.metadata.as_ref());
-    Encoded::write(&wire, request, service, gate.warnings)
+    Encoded::write(&wire, request, service, gate)
 }
 
 // === fields ===
@@ -68,6 +68,7 @@ fn clamped(temperature: f64, gate: &mut Gate<'_>) -> f64 {
 }
 
 fn stop_sequences<'a>(stops: &'a [String], gate: &mut Gate<'_>) -> Vec<&'a str> {
+    let stops = gate.take("stop", Some(stops).filter(|stops| !stops.is_empty())).unwrap_or_default();
     let sent: Vec<&str> = stops.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
     if sent.len() < stops.len() {
         gate.warn("stop", "entries of white space are refused here, not sent");
@@ -115,20 +116,20 @@ fn output_config<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<Ou
     let effort = gate.take("reasoning_effort", request.reasoning_effort.as_deref()).filter(|effort| {
         let known = EFFORTS.contains(effort);
         if !known {
-            gate.warn("reasoning_effort", format_args!("there is no \"{effort}\" here, not sent"));
+            gate.refuse("reasoning_effort", format_args!("there is no \"{effort}\" here"));
         }
         known
     });
     let format = match &request.response_format {
         None | Some(ResponseFormat::Text) => None,
         Some(ResponseFormat::JsonObject) => {
-            gate.warn("response_format", "json_object is not supported by anthropic, not sent; json_schema is");
+            gate.refuse("response_format", "json_object is not supported by anthropic (json_schema is)");
             None
         }
         Some(ResponseFormat::JsonSchema(format)) => match format.get("schema") {
             Some(schema) => gate.take("response_format", Some(OutputFormat { kind: "json_schema", schema })),
             None => {
-                gate.warn("response_format", "a json_schema without a schema is not supported by anthropic, not sent");
+                gate.refuse("response_format", "a json_schema without a schema is not supported by anthropic");
                 None
             }
         },
@@ -141,8 +142,8 @@ fn passed<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<&'a str> 
     let mut service_tier = None;
     for (name, value) in &request.openai_fields {
         match value.as_str().filter(|word| name == "service_tier" && SERVICE_TIERS.contains(word)) {
-            Some(word) => service_tier = Some(word),
-            None if gate.knows(name) => gate.warn_unsupported(name),
+            Some(word) => service_tier = gate.take("service_tier", Some(word)),
+            None if gate.knows(name) => gate.refuse_unsupported(name),
             None => {}
         }
     }
@@ -250,7 +251,7 @@ impl<'a> Turns<'a, '_, '_> {
                         Part::ImageUrl { image_url } => {
                             blocks.push(image(image_url).map_err(|message| refusal(field(), message))?);
                             if image_url.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                                self.gate.warn_unsupported(format_args!("{}.image_url.detail", field()));
+                                self.gate.refuse_unsupported(format_args!("{}.image_url.detail", field()));
                             }
                         }
                         Part::File { file } => {

@@ -7,15 +7,7 @@ use crate::types::parse_call;
 const MODEL: &str = "claude-sonnet-4-6";
 
 fn params(max_tokens: Option<u32>) -> EndpointParams {
-    EndpointParams {
-        service: service("anthropic").expect("known"),
-        base_url: None,
-        headers: Vec::new(),
-        organization: None,
-        project: None,
-        max_tokens,
-        temperature: None,
-    }
+    EndpointParams { max_tokens, ..EndpointParams::new(service("anthropic").expect("known")) }
 }
 
 fn endpoint(max_tokens: Option<u32>) -> Endpoint {
@@ -30,7 +22,7 @@ fn chat_request(fields: Value) -> ChatRequest {
 }
 
 fn encode_for(model: &str, fields: Value) -> (Value, Vec<String>) {
-    let encoded = endpoint(None).encode_chat(&chat_request(fields), model, false).expect("encodes");
+    let encoded = endpoint(None).encode_chat(&chat_request(fields), model, false, &[]).expect("encodes");
     let named = encoded.warnings.iter().map(|warning| warning.split(": ").next().unwrap_or_default().to_owned());
     (serde_json::from_slice(&encoded.body).expect("JSON"), named.collect())
 }
@@ -46,7 +38,7 @@ fn messages(messages: Value) -> (Value, Vec<String>) {
 
 fn refused(messages: Value) -> String {
     let request = chat_request(json!({ "messages": messages }));
-    endpoint(None).encode_chat(&request, MODEL, false).expect_err("refused").field
+    endpoint(None).encode_chat(&request, MODEL, false, &[]).expect_err("refused").field
 }
 
 #[test]
@@ -55,14 +47,14 @@ fn a_plain_request_holds_only_what_is_required() {
     let expected = json!({ "model": MODEL, "max_tokens": 4096, "messages": [{ "role": "user", "content": "hi" }] });
     assert_eq!(body, expected);
     assert!(warnings.is_empty());
-    let encoded = endpoint(None).encode_chat(&chat_request(json!({})), MODEL, true).expect("encodes");
+    let encoded = endpoint(None).encode_chat(&chat_request(json!({})), MODEL, true, &[]).expect("encodes");
     assert_eq!(serde_json::from_slice::<Value>(&encoded.body).expect("JSON")["stream"], true);
 }
 
 #[test]
 fn the_bound_of_the_answer_is_the_requests_the_providers_or_ours() {
     let bound = |provider: Option<u32>, fields: Value| -> Value {
-        let encoded = endpoint(provider).encode_chat(&chat_request(fields), MODEL, false).expect("encodes");
+        let encoded = endpoint(provider).encode_chat(&chat_request(fields), MODEL, false, &[]).expect("encodes");
         serde_json::from_slice::<Value>(&encoded.body).expect("JSON")["max_tokens"].clone()
     };
     assert_eq!(bound(Some(9), json!({ "max_tokens": 7 })), 7);
@@ -224,7 +216,7 @@ fn the_callers_top_p_goes_over_the_providers_temperature() {
     let params = EndpointParams { temperature: Some(0.2), ..params(None) };
     let request = chat_request(json!({ "top_p": 0.5 }));
     let encoded =
-        Endpoint::new(params).expect("valid").encode_chat(&request, "claude-sonnet-4-5", false).expect("encodes");
+        Endpoint::new(params).expect("valid").encode_chat(&request, "claude-sonnet-4-5", false, &[]).expect("encodes");
     let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
     assert_eq!((body.get("temperature"), &body["top_p"]), (None, &json!(0.5)));
 }

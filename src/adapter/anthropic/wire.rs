@@ -183,7 +183,43 @@ pub(super) struct InBlock<'a> {
     pub input: Option<&'a RawValue>,
 }
 
+/// One event of a stream; fields of all kinds, side by side.
 #[derive(Deserialize)]
+pub(super) struct InEvent<'a> {
+    #[serde(rename = "type", borrow, default)]
+    pub kind: Text<'a>,
+    #[serde(default)]
+    pub index: Count,
+    #[serde(borrow, default)]
+    pub message: Option<Envelope<'a>>,
+    #[serde(borrow, default)]
+    pub content_block: Option<InBlock<'a>>,
+    #[serde(borrow, default)]
+    pub delta: Option<InDelta<'a>>,
+    #[serde(borrow, default)]
+    pub usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+}
+
+/// What an event adds: to a block, or to the message at its end.
+#[derive(Deserialize, Default)]
+pub(super) struct InDelta<'a> {
+    #[serde(rename = "type", borrow, default)]
+    pub kind: Text<'a>,
+    #[serde(borrow, default)]
+    pub text: Text<'a>,
+    #[serde(borrow, default)]
+    pub thinking: Text<'a>,
+    #[serde(borrow, default)]
+    pub partial_json: Text<'a>,
+    #[serde(borrow, default)]
+    pub stop_reason: Text<'a>,
+    #[serde(borrow, default)]
+    pub stop_details: Option<StopDetails<'a>>,
+}
+
+#[derive(Debug, Deserialize, Default)]
 pub(super) struct InUsage {
     #[serde(default)]
     pub input_tokens: Count,
@@ -197,8 +233,26 @@ pub(super) struct InUsage {
     pub output_tokens_details: Option<OutputDetails>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct OutputDetails {
     #[serde(default)]
     pub thinking_tokens: Count,
+}
+
+impl InUsage {
+    /// Takes over what a later report says; what it leaves out still holds.
+    pub fn update(&mut self, later: Self) {
+        let newer = |count: &mut Count, later: Count| {
+            if later.0.is_some() {
+                *count = later;
+            }
+        };
+        newer(&mut self.input_tokens, later.input_tokens);
+        newer(&mut self.output_tokens, later.output_tokens);
+        newer(&mut self.cache_read_input_tokens, later.cache_read_input_tokens);
+        newer(&mut self.cache_creation_input_tokens, later.cache_creation_input_tokens);
+        if later.output_tokens_details.is_some() {
+            self.output_tokens_details = later.output_tokens_details;
+        }
+    }
 }

@@ -42,7 +42,8 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         raw_finish_reason: raw,
         usage: usage(envelope.usage).or_else(|| usage(envelope.x_groq.and_then(|groq| groq.usage))),
     };
-    if reply.is_empty_stop() { Err(empty_stop()) } else { Ok(reply) }
+    let silent = reply.content.is_empty() && reply.tool_calls.is_empty() && reply.refusal.is_none();
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() { Err(empty_stop()) } else { Ok(reply) }
 }
 
 /// Reads the envelope of a reply or of a chunk; an error in it is the failure it describes.
@@ -107,8 +108,13 @@ pub(super) fn usage(raw: Option<&RawValue>) -> Option<Usage> {
     let prompt_details = said.prompt_tokens_details.unwrap_or_default();
     let completion_details = said.completion_tokens_details.unwrap_or_default();
     // A service uses one of the spellings; where it repeats itself the details say zero at worst.
-    let cached =
-        [prompt_details.cached_tokens, said.cached_tokens, said.num_cached_tokens, said.prompt_cache_hit_tokens];
+    let cached = [
+        prompt_details.cached_tokens,
+        said.prompt_token_details.unwrap_or_default().cached_tokens,
+        said.cached_tokens,
+        said.num_cached_tokens,
+        said.prompt_cache_hit_tokens,
+    ];
     let cached = cached.into_iter().filter_map(|count| count.0).max().unwrap_or(0);
     let reasoning = completion_details.reasoning_tokens.0.unwrap_or(0).max(said.reasoning_tokens.0.unwrap_or(0));
     // xAI and Perplexity count reasoning beside the completion: then only the three together make the total.

@@ -4,14 +4,16 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::super::catalog::{Dialect, Service};
+use super::super::catalog::{Dialect, Service, Turns};
 use super::super::gate::Gate;
-use super::super::{Defaults, Encoded, tool_ids};
-use super::wire::{OutCall, OutContent, OutFunction, OutMessage, Passed, Request, StreamOptions};
-use crate::types::{ChatRequest, FieldError, Message, Role, ToolCall};
+use super::super::{Encoded, Terms, tool_ids};
+use super::wire::{OutCalls, OutContent, OutMessage, Request, StreamOptions};
+use crate::types::{ChatRequest, FieldError, Message, ResponseFormat, Role};
+
+/// Said for the model between the result of a tool and the next question, where a dialect wants something there.
+const REPLY: &str = "OK.";
 
 /// Encodes a request for `model` of this service.
 pub(in crate::adapter) fn request(
@@ -19,45 +21,68 @@ pub(in crate::adapter) fn request(
     model: &str,
     stream: bool,
     service: &'static Service,
-    defaults: Defaults,
+    terms: Terms<'_>,
 ) -> Result<Encoded, FieldError> {
     let dialect = &service.dialect;
-    let mut gate = Gate::new(service, model, request.reasoning_effort.as_deref());
-    let messages = Messages::new(&request.messages, dialect, &mut gate);
-
-    let max_tokens_field = gate.rule().and_then(|rule| rule.max_tokens).unwrap_or(dialect.max_tokens);
-    let max_tokens = request.max_tokens.or(defaults.max_tokens);
-    let legacy = max_tokens_field == "max_tokens";
-    let (temperature, top_p) = gate.take_sampling(request, defaults.temperature);
+    let mut gate = Gate::new(service, model, request, terms);
+    let messages = Messages::of(request, service, &mut gate)?;
+    let (temperature, top_p) = gate.take_sampling(request);
     let (tool_choice, parallel_tool_calls) = gate.take_tool_fields(request);
+    let usage = Some(StreamOptions { include_usage: true }).filter(|_| stream && dialect.include_usage);
 
     let wire = Request {
+        dialect,
         model,
         messages,
         temperature,
         top_p,
         presence_penalty: gate.take("presence_penalty", request.presence_penalty),
         frequency_penalty: gate.take("frequency_penalty", request.frequency_penalty),
-        max_tokens: max_tokens.filter(|_| legacy),
-        max_completion_tokens: max_tokens.filter(|_| !legacy),
+        max_tokens: max_tokens(request.max_tokens.or(terms.max_tokens), dialect, &mut gate),
         stop: gate.take("stop", Some(&*request.stop).filter(|stop| !stop.is_empty())),
         seed: gate.take("seed", request.seed),
-        tools: &request.tools,
+        tools: gate.take("tools", Some(&*request.tools).filter(|tools| !tools.is_empty())),
         tool_choice,
         parallel_tool_calls,
-        response_format: gate.take("response_format", request.response_format.as_ref()),
+        response_format: response_format(request, service, &mut gate),
         reasoning_effort: gate.take("reasoning_effort", request.reasoning_effort.as_deref()),
         user: gate.take("user", request.user.as_deref()),
         metadata: gate.take("metadata", request.metadata.as_ref()),
         stream,
-        stream_options: Some(StreamOptions { include_usage: true }).filter(|_| stream && dialect.include_usage),
+        stream_options: gate.take("stream_options", usage),
         passed: passed(request, dialect, &mut gate),
     };
-    Encoded::write(&wire, request, service, gate.warnings)
+    Encoded::write(&wire, request, service, gate)
+}
+
+/// The bound of the answer has two names in this family. Where a provider has refused the one, it gets the other:
+/// an answer without a bound costs money.
+fn max_tokens(bound: Option<u32>, dialect: &Dialect, gate: &mut Gate<'_>) -> Option<(&'static str, u32)> {
+    let bound = bound?;
+    let name = gate.rule().and_then(|rule| rule.max_tokens).unwrap_or(dialect.max_tokens);
+    if !gate.leaves_out(name) {
+        return Some((name, bound));
+    }
+    let other = if name == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
+    gate.warn(name, format_args!("refused by the provider, sent as {other}"));
+    Some((other, bound))
+}
+
+fn response_format<'a>(
+    request: &'a ChatRequest,
+    service: &Service,
+    gate: &mut Gate<'_>,
+) -> Option<Cow<'a, ResponseFormat>> {
+    let format = gate.take("response_format", request.response_format.as_ref())?;
+    if service.dialect.json_schema || !matches!(format, ResponseFormat::JsonSchema(_)) {
+        return Some(Cow::Borrowed(format));
+    }
+    gate.warn("response_format", format_args!("{} has no json_schema, json_object sent", service.name));
+    Some(Cow::Owned(ResponseFormat::JsonObject))
 }
 
 /// The fields of OpenAI's API that the pool has no meaning of its own for.
-fn passed<'a>(request: &'a ChatRequest, dialect: &Dialect, gate: &mut Gate<'_>) -> Passed<'a> {
+fn passed<'a>(request: &'a ChatRequest, dialect: &Dialect, gate: &mut Gate<'_>) -> Vec<(&'a str, Cow<'a, Value>)> {
     let mut passed = Vec::with_capacity(request.openai_fields.len());
     let fields = &request.openai_fields;
     for (name, value) in fields {
@@ -77,39 +102,108 @@ fn passed<'a>(request: &'a ChatRequest, dialect: &Dialect, gate: &mut Gate<'_>) 
         };
         passed.push((name.as_str(), value));
     }
-    Passed(passed)
+    passed
 }
 
 // === messages ===
 
 struct Messages<'a> {
-    messages: &'a [Message],
-    dialect: &'a Dialect,
+    service: &'static Service,
     system: &'static str,
     developer: &'static str,
     names: bool,
     refusals: bool,
+    out: Vec<OutMessage<'a>>,
 }
 
 impl<'a> Messages<'a> {
-    fn new(messages: &'a [Message], dialect: &'a Dialect, gate: &mut Gate<'_>) -> Self {
+    fn of(
+        request: &'a ChatRequest,
+        service: &'static Service,
+        gate: &mut Gate<'_>,
+    ) -> Result<Vec<OutMessage<'a>>, FieldError> {
+        let dialect = &service.dialect;
+        let messages = &request.messages;
         let any = |has: fn(&Message) -> bool| messages.iter().any(has);
         let names = !any(|message| message.name.is_some()) || gate.allows("messages[].name");
         let refusals = dialect.takes("messages[].refusal");
         // A refusal that stands alone becomes the content; only one beside content is lost.
         if !refusals && any(|message| message.refusal.is_some() && !message.content.is_empty()) {
-            gate.warn_unsupported("messages[].refusal");
+            gate.refuse_unsupported("messages[].refusal");
         }
         let developer = if dialect.developer_role { "developer" } else { "system" };
         // OpenAI takes either word for its models, but not both in one request.
         let system = if any(|message| message.role == Role::Developer) { developer } else { "system" };
-        Self { messages, dialect, system, developer, names, refusals }
+        let mut all = Self { service, system, developer, names, refusals, out: Vec::with_capacity(messages.len()) };
+        for (index, message) in messages.iter().enumerate() {
+            all.add(index, message, gate)?;
+        }
+        Ok(all.out)
     }
 
-    fn message(&self, message: &'a Message) -> OutMessage<'a, Calls<'a>> {
+    fn add(&mut self, index: usize, message: &'a Message, gate: &mut Gate<'_>) -> Result<(), FieldError> {
+        let Service { name, dialect, .. } = self.service;
+        // Without the calls and their results the conversation would be another one.
+        if !dialect.takes("tools") && (message.role == Role::Tool || !message.tool_calls.is_empty()) {
+            return Err(FieldError { field: format!("messages[{index}]"), message: format!("{name} takes no tools") });
+        }
+        let next = self.message(message);
+        match dialect.turns {
+            Turns::Any => self.out.push(next),
+            Turns::Replies => {
+                if message.role == Role::Assistant && message.tool_calls.is_empty() && next.content.is_empty() {
+                    gate.warn(
+                        format_args!("messages[{index}].content"),
+                        format_args!("is empty, which {name} refuses, not sent"),
+                    );
+                    return Ok(());
+                }
+                if message.role == Role::User && self.out.last().is_some_and(|last| last.role == "tool") {
+                    gate.warn(
+                        format_args!("messages[{index}]"),
+                        format_args!(
+                            "{name} takes no user message after a tool's, {REPLY:?} of the assistant sent between them"
+                        ),
+                    );
+                    self.out.push(OutMessage::text("assistant", REPLY));
+                }
+                self.out.push(next);
+            }
+            Turns::Alternate => self.alternate(index, next, gate),
+        }
+        Ok(())
+    }
+
+    /// Joins neighbours of one role, and everything that is said to the system at the start.
+    fn alternate(&mut self, index: usize, next: OutMessage<'a>, gate: &mut Gate<'_>) {
+        if next.role == "system" && self.out.iter().any(|message| message.role != "system") {
+            let name = self.service.name;
+            gate.warn(
+                format_args!("messages[{index}].role"),
+                format_args!("{name} has system messages at the start only, moved there"),
+            );
+        }
+        let before = match next.role {
+            "system" => self.out.first_mut().filter(|first| first.role == "system"),
+            role => self.out.last_mut().filter(|last| last.role == role),
+        };
+        match before {
+            Some(before) => {
+                let content = std::mem::replace(&mut before.content, OutContent::Text(Cow::Borrowed("")));
+                before.content = content.followed_by(next.content);
+            }
+            None if next.role == "system" => self.out.insert(0, next),
+            None => self.out.push(next),
+        }
+    }
+
+    fn message(&self, message: &'a Message) -> OutMessage<'a> {
+        let ids = self.service.dialect.tool_ids;
         let refusal = message.refusal.as_deref();
         let content = match (&message.content, refusal) {
-            (content, Some(refusal)) if content.is_empty() && !self.refusals => OutContent::Text(refusal),
+            (content, Some(refusal)) if content.is_empty() && !self.refusals => {
+                OutContent::Text(Cow::Borrowed(refusal))
+            }
             (content, _) => OutContent::Content(content),
         };
         OutMessage {
@@ -122,36 +216,10 @@ impl<'a> Messages<'a> {
             },
             content,
             name: message.name.as_deref().filter(|_| self.names),
-            tool_calls: Some(Calls { calls: &message.tool_calls, dialect: self.dialect })
-                .filter(|calls| !calls.calls.is_empty()),
-            tool_call_id: message.tool_call_id.as_deref().map(|id| tool_ids::fitting(id, self.dialect.tool_ids)),
+            tool_calls: Some(OutCalls { calls: &message.tool_calls, ids }).filter(|calls| !calls.calls.is_empty()),
+            tool_call_id: message.tool_call_id.as_deref().map(|id| tool_ids::fitting(id, ids)),
             refusal: refusal.filter(|_| self.refusals),
         }
-    }
-}
-
-impl Serialize for Messages<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.messages.iter().map(|message| self.message(message)))
-    }
-}
-
-struct Calls<'a> {
-    calls: &'a [ToolCall],
-    dialect: &'a Dialect,
-}
-
-impl Serialize for Calls<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.calls.iter().map(|call| OutCall {
-            id: tool_ids::fitting(&call.id, self.dialect.tool_ids),
-            kind: &call.kind,
-            function: OutFunction {
-                name: &call.function.name,
-                // vLLM parses them; an empty text is no JSON.
-                arguments: if call.function.arguments.is_empty() { "{}" } else { &call.function.arguments },
-            },
-        }))
     }
 }
 

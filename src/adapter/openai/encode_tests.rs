@@ -5,13 +5,10 @@ use crate::types::{ChatRequest, Message, Role, parse_call};
 
 fn endpoint(name: &str, max_tokens: Option<u32>, temperature: Option<f64>) -> Endpoint {
     Endpoint::new(EndpointParams {
-        service: service(name).expect("known"),
         base_url: Some("http://localhost".to_owned()),
-        headers: Vec::new(),
-        organization: None,
-        project: None,
         max_tokens,
         temperature,
+        ..EndpointParams::new(service(name).expect("known"))
     })
     .expect("valid")
 }
@@ -26,7 +23,7 @@ fn request(fields: Value) -> ChatRequest {
 
 /// The wire body, and the fields that warnings name.
 fn encode_for(name: &str, model: &str, stream: bool, request: &ChatRequest) -> (Value, Vec<String>) {
-    let encoded = endpoint(name, None, None).encode_chat(request, model, stream).expect("encodes");
+    let encoded = endpoint(name, None, None).encode_chat(request, model, stream, &[]).expect("encodes");
     let named = encoded.warnings.iter().map(|warning| warning.split(": ").next().unwrap_or_default().to_owned());
     (serde_json::from_slice(&encoded.body).expect("JSON"), named.collect())
 }
@@ -139,7 +136,7 @@ fn the_default_temperature_is_left_out_of_reasoning_requests_without_a_word() {
 fn the_providers_defaults_stand_in_for_what_a_request_does_not_say() {
     let endpoint = endpoint("openai", Some(5), Some(0.25));
     let body = |request: &ChatRequest| -> Value {
-        let encoded = endpoint.encode_chat(request, "gpt-4o", false).expect("encodes");
+        let encoded = endpoint.encode_chat(request, "gpt-4o", false, &[]).expect("encodes");
         serde_json::from_slice(&encoded.body).expect("JSON")
     };
     let silent = body(&request(json!({})));
@@ -271,4 +268,252 @@ fn text_that_needs_escapes_survives() {
     let text = "quote \" backslash \\ nul \0 newline \n \u{2028} 😀";
     let (body, _) = encode_for("openai", "m", false, &ChatRequest::new(vec![Message::text(Role::User, text)]));
     assert_eq!(body["messages"][0]["content"], text);
+}
+
+/// Every field that any dialect has its own opinion about.
+fn everything() -> Value {
+    json!({
+        "messages": [
+            { "role": "developer", "content": "s", "name": "n" },
+            { "role": "user", "content": "hi" },
+        ],
+        "temperature": 0.5, "top_p": 0.5, "presence_penalty": 1, "frequency_penalty": 1, "seed": 7, "stop": "x",
+        "max_tokens": 9, "user": "u", "metadata": { "k": "v" }, "parallel_tool_calls": true, "tool_choice": "required",
+        "reasoning_effort": "low", "logprobs": true, "top_logprobs": 2, "logit_bias": { "1": 1 }, "store": true,
+        "prediction": { "type": "content" }, "prompt_cache_key": "k", "web_search_options": {}, "service_tier": "auto",
+        "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": "object" } } },
+        "tools": [{ "type": "function", "function": { "name": "f", "parameters":
+            { "$schema": "http://json-schema.org/draft-07/schema#", "$id": "i", "type": "object" } } }],
+    })
+}
+
+#[test]
+fn every_dialect_gets_exactly_what_it_takes() {
+    let same = everything();
+    let same = |field: &str| same[field].clone();
+    for (name, model, sent, warned) in [
+        (
+            "azure",
+            "gpt-4o",
+            json!({ "max_completion_tokens": 9, "user": "u", "seed": 7, "tool_choice": "required", "store": true,
+                "logprobs": true, "tools": same("tools"), "response_format": same("response_format") }),
+            vec![],
+        ),
+        (
+            "mistral",
+            "mistral-small-latest",
+            json!({ "max_tokens": 9, "random_seed": 7, "tool_choice": "any", "stop": ["x"], "presence_penalty": 1.0,
+                "prompt_cache_key": "k", "prediction": same("prediction"), "logprobs": true,
+                "response_format": same("response_format"), "seed": null, "user": null,
+                "tools": [{ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } }] }),
+            vec!["logit_bias", "messages[].name", "metadata", "store", "user", "web_search_options"],
+        ),
+        (
+            "deepseek",
+            "deepseek-chat",
+            json!({ "max_tokens": 9, "user_id": "u", "user": null, "seed": null, "presence_penalty": null,
+                "tool_choice": "required", "response_format": { "type": "json_object" }, "logprobs": true }),
+            vec![
+                "frequency_penalty",
+                "logit_bias",
+                "metadata",
+                "parallel_tool_calls",
+                "prediction",
+                "presence_penalty",
+                "prompt_cache_key",
+                "response_format",
+                "seed",
+                "service_tier",
+                "store",
+                "web_search_options",
+            ],
+        ),
+        (
+            "openrouter",
+            "openai/gpt-4o-mini",
+            json!({ "max_tokens": 9, "reasoning": { "effort": "low" }, "reasoning_effort": null, "seed": 7 }),
+            vec![],
+        ),
+        (
+            "xai",
+            "grok-4",
+            json!({ "max_completion_tokens": 9, "seed": 7, "stop": null, "web_search_options": {}, "logprobs": true }),
+            vec![
+                "frequency_penalty",
+                "metadata",
+                "prediction",
+                "presence_penalty",
+                "prompt_cache_key",
+                "service_tier",
+                "stop",
+                "store",
+            ],
+        ),
+        (
+            "fireworks",
+            "accounts/fireworks/models/llama-v3p1-8b-instruct",
+            json!({ "max_tokens": 9, "tool_choice": "any", "prompt_cache_key": "k", "seed": 7, "user": "u" }),
+            vec!["metadata", "parallel_tool_calls", "prediction", "service_tier", "store", "web_search_options"],
+        ),
+        (
+            "perplexity",
+            "sonar",
+            json!({ "max_tokens": 9, "tools": null, "tool_choice": null, "seed": null, "stop": null, "logprobs": null,
+                "presence_penalty": 1.0, "web_search_options": {}, "response_format": same("response_format") }),
+            vec![
+                "logit_bias",
+                "logprobs",
+                "messages[].name",
+                "metadata",
+                "parallel_tool_calls",
+                "prediction",
+                "prompt_cache_key",
+                "seed",
+                "service_tier",
+                "stop",
+                "store",
+                "tool_choice",
+                "tools",
+                "top_logprobs",
+                "user",
+            ],
+        ),
+    ] {
+        let (body, mut warnings) = encode(name, model, everything());
+        warnings.sort_unstable();
+        assert_eq!(warnings, warned, "{name}");
+        for (field, value) in sent.as_object().expect("an object") {
+            assert_eq!(body.get(field).unwrap_or(&Value::Null), value, "{name}: {field}");
+        }
+        let role = if matches!(name, "azure" | "openrouter") { "developer" } else { "system" };
+        assert_eq!(body["messages"][0]["role"], role, "{name}");
+        assert_eq!(body["temperature"], 0.5, "{name}");
+        let (body, _) = encode_for(name, model, true, &request(json!({})));
+        let asks = matches!(name, "azure" | "deepseek" | "xai");
+        assert_eq!(
+            body.get("stream_options").is_some(),
+            asks,
+            "{name}: usage is asked for where it does not come alone"
+        );
+    }
+}
+
+#[test]
+fn foreign_ids_of_calls_become_mistrals_and_stay_paired() {
+    let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let result = |id: &str| json!({ "role": "tool", "content": "1", "tool_call_id": id });
+    let messages = json!([
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": null, "tool_calls": [call("call_0123456789"), call("toolu_01A"), call("Ab3dE6gH9")] },
+        result("call_0123456789"), result("toolu_01A"), result("Ab3dE6gH9"),
+    ]);
+    let (body, warnings) = encode("mistral", "m", json!({ "messages": messages }));
+    let ids: Vec<&str> =
+        (0..3).map(|at| body["messages"][1]["tool_calls"][at]["id"].as_str().expect("an id")).collect();
+    let answered: Vec<&str> = (2..5).map(|at| body["messages"][at]["tool_call_id"].as_str().expect("an id")).collect();
+    assert_eq!(ids, answered);
+    assert!(ids.iter().all(|id| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{ids:?}");
+    assert_eq!(ids[2], "Ab3dE6gH9", "its own id stays");
+    assert!(ids[0] != ids[1] && warnings.is_empty());
+    assert_eq!(encode("mistral", "m", json!({ "messages": messages })).0, body, "the same every time");
+}
+
+#[test]
+fn orders_that_a_dialect_refuses_are_mended() {
+    let call = json!({ "id": "Ab3dE6gH9", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let (body, warnings) = encode(
+        "mistral",
+        "m",
+        json!({ "messages": [
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": "" },
+            { "role": "assistant", "content": "", "tool_calls": [call] },
+            { "role": "tool", "content": "1", "tool_call_id": "Ab3dE6gH9" },
+            { "role": "user", "content": "b" },
+        ] }),
+    );
+    let roles: Vec<&str> =
+        body["messages"].as_array().expect("a list").iter().filter_map(|message| message["role"].as_str()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "assistant", "user"]);
+    assert_eq!(warnings, ["messages[1].content", "messages[4]"]);
+
+    let image = json!({ "type": "image_url", "image_url": { "url": "https://h/a.png" } });
+    let (body, warnings) = encode(
+        "perplexity",
+        "sonar",
+        json!({ "messages": [
+            { "role": "system", "content": "s" },
+            { "role": "user", "content": "a" },
+            { "role": "user", "content": [{ "type": "text", "text": "b" }, image] },
+            { "role": "assistant", "content": "c" },
+            { "role": "assistant", "content": "" },
+            { "role": "developer", "content": "t" },
+            { "role": "user", "content": "d" },
+        ] }),
+    );
+    assert_eq!(
+        body["messages"],
+        json!([
+            { "role": "system", "content": "s\n\nt" },
+            { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }, image] },
+            { "role": "assistant", "content": "c" },
+            { "role": "user", "content": "d" },
+        ])
+    );
+    assert_eq!(warnings, ["messages[5].role"]);
+}
+
+#[test]
+fn a_conversation_with_tools_cannot_be_told_where_there_are_none() {
+    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let asked = request(json!({ "messages": [
+        { "role": "user", "content": "a" },
+        { "role": "assistant", "content": null, "tool_calls": [call] },
+        { "role": "tool", "content": "1", "tool_call_id": "a" },
+    ] }));
+    let refused = endpoint("perplexity", None, None).encode_chat(&asked, "sonar", false, &[]).expect_err("refused");
+    assert_eq!(refused.field, "messages[1]");
+}
+
+#[test]
+fn under_error_a_field_that_cannot_be_sent_is_refused_by_name() {
+    let strict = |name: &str| {
+        Endpoint::new(EndpointParams { strict: true, ..EndpointParams::new(service(name).expect("known")) })
+            .expect("valid")
+    };
+    for (name, model, fields, field) in [
+        ("deepseek", "deepseek-chat", json!({ "seed": 1 }), "seed"),
+        ("openai", "o3", json!({ "temperature": 0.5 }), "temperature"),
+        ("groq", "g", json!({ "store": true }), "store"),
+        ("anthropic", "claude-sonnet-4-6", json!({ "logit_bias": {} }), "logit_bias"),
+        ("mistral", "m", json!({ "messages": [{ "role": "user", "content": "a", "name": "n" }] }), "messages[].name"),
+    ] {
+        let refused = strict(name).encode_chat(&request(fields), model, false, &[]).expect_err(field);
+        assert_eq!(refused.field, field, "{name}");
+    }
+    // What is sent in another form is no refusal.
+    let (name, fields) = ("mistral", json!({ "seed": 1, "tool_choice": "required", "tools": everything()["tools"] }));
+    strict(name).encode_chat(&request(fields), "m", false, &[]).expect("encodes");
+}
+
+#[test]
+fn what_a_provider_refused_is_left_out_and_named() {
+    let fields = json!({ "seed": 1, "temperature": 0.5, "max_tokens": 9, "logprobs": true,
+        "messages": [{ "role": "user", "content": "a", "name": "n" }] });
+    for (without, gone, warning) in [
+        ("seed", "seed", "seed: refused by the provider, left out"),
+        ("temperature", "temperature", "temperature: refused by the provider, left out"),
+        ("logprobs", "logprobs", "logprobs: refused by the provider, left out"),
+        ("stream_options", "stream_options", "stream_options: refused by the provider, left out"),
+        ("messages[].name", "name", "messages[].name: refused by the provider, left out"),
+        ("max_tokens", "max_tokens", "max_tokens: refused by the provider, sent as max_completion_tokens"),
+    ] {
+        let encoded = endpoint("openai-compatible", None, None)
+            .encode_chat(&request(fields.clone()), "m", true, &[without.to_owned()])
+            .expect("encodes");
+        let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
+        assert!(body.get(gone).is_none() && body["messages"][0].get(gone).is_none(), "{body}");
+        assert_eq!(encoded.warnings, [warning]);
+        assert_eq!(body.get("max_completion_tokens").is_some(), without == "max_tokens", "{without}");
+    }
 }

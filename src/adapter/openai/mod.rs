@@ -11,4 +11,4 @@ mod wire;
 
 pub(super) use decode::reply;
 pub(super) use encode::request;
-pub(super) use stream::Decoder;
+pub(super) use stream::{Decoder, decoder};

@@ -1,40 +1,31 @@
 //! Reads a stream of the OpenAI family: bytes in, events out.
 //!
-//! A stream is complete when a finish reason or `[DONE]` was seen; the end of the bytes without either is a truncation,
-//! however the text looked. After the finish reason reading goes on, because usage comes behind it. A server that
-//! answers with one JSON document instead, an error or a whole reply, is understood as well.
+//! A stream is complete when a finish reason, `[DONE]` or the dialect's last chunk was seen; the end of the bytes without
+//! any of them is a truncation, however the text looked. After the finish reason reading goes on, because usage comes
+//! behind it. A server that answers with one JSON document instead, an error or a whole reply, is understood as well.
 
 use std::collections::VecDeque;
 
+use super::super::catalog::Dialect as Row;
+use super::super::event_stream::{Dialect, EventStream};
 use super::super::failure;
-use super::super::sse::{Event, Framer, MAX_EVENT};
+use super::super::sse::Event;
 use super::calls::Calls;
 use super::decode;
 use super::wire::{Choice, InCall};
 use crate::error::{Failure, FailureClass};
-use crate::types::{FinishReason, Reply, StreamEvent, ToolCallDelta, Usage};
+use crate::types::{FinishReason, Reply, StreamEvent, Usage};
 
 /// The decoder of one stream.
-#[derive(Debug, Default)]
-pub(in crate::adapter) struct Decoder {
-    shape: Shape,
-    framer: Framer,
-    state: State,
-}
+pub(in crate::adapter) type Decoder = EventStream<State>;
 
-/// What kind of body this turned out to be.
-#[derive(Debug, Default)]
-enum Shape {
-    /// Nothing but white space and byte order marks so far.
-    #[default]
-    Unknown,
-    Events,
-    /// No event stream but one document, kept until its end.
-    Document(Vec<u8>),
+/// The decoder of a stream in this dialect.
+pub(in crate::adapter) fn decoder(dialect: &Row) -> Decoder {
+    EventStream::new(State { end_object: dialect.end_object, ..State::default() })
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(in crate::adapter) struct State {
     started: bool,
     id: String,
     calls: Calls,
@@ -43,55 +34,10 @@ struct State {
     finished: bool,
     done: bool,
     usage: Option<Usage>,
+    end_object: Option<&'static str>,
 }
 
-impl Decoder {
-    pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        if let Shape::Unknown = self.shape {
-            // The byte order mark may come in pieces; none of its bytes begins anything else here.
-            let first =
-                bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF));
-            match first.map(|at| bytes[at]) {
-                None => {}
-                Some(b'{' | b'[' | b'<') => self.shape = Shape::Document(Vec::new()),
-                Some(_) => self.shape = Shape::Events,
-            }
-        }
-        if let Shape::Document(document) = &mut self.shape {
-            if document.len() + bytes.len() > MAX_EVENT {
-                return Err(Failure::new(FailureClass::BadReply, "the provider does not stream and sends too much"));
-            }
-            document.extend_from_slice(bytes);
-            return Ok(());
-        }
-        let Self { framer, state, .. } = self;
-        framer.push(bytes, |event| state.on_event(event, out))
-    }
-
-    pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        if let Shape::Document(document) = &self.shape {
-            tell_whole(decode::reply(document)?, out);
-            self.state.done = true;
-            return Ok(());
-        }
-        let Self { framer, state, .. } = self;
-        let last = framer.finish(|event| state.on_event(event, out));
-        if state.done || state.finished {
-            return Ok(());
-        }
-        match last {
-            // An event that the end cut in half cannot be read; an error that can says more than the cut.
-            Err(failure) if failure.class != FailureClass::BadReply => Err(failure),
-            _ => Err(Failure::new(FailureClass::StreamTruncated, "the stream ended without saying that it was done")),
-        }
-    }
-
-    pub fn is_done(&self) -> bool {
-        self.state.done
-    }
-}
-
-impl State {
+impl Dialect for State {
     fn on_event(&mut self, event: Event<'_>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         let data = event.data.trim_ascii();
         if self.done || data.is_empty() {
@@ -113,7 +59,8 @@ impl State {
         }
         let choices = choices.unwrap_or_default();
         // Azure sends its content filter's verdict in a chunk that names neither id nor model.
-        let names_itself = !choices.is_empty() || !chunk.id.is_empty();
+        let names_itself = !choices.is_empty() || !chunk.id.is_empty() || usage.is_some();
+        let last = self.end_object.is_some_and(|object| chunk.object.0 == object);
         if names_itself && !self.started {
             self.started = true;
             self.id = chunk.id.into_owned();
@@ -131,15 +78,34 @@ impl State {
             self.usage = usage;
             out.extend(usage.map(StreamEvent::Usage));
         }
-        Ok(())
+        if last { self.end(out) } else { Ok(()) }
     }
 
+    fn whole(document: &[u8]) -> Result<Reply, Failure> {
+        decode::reply(document)
+    }
+
+    fn on_end(&mut self, _: &mut VecDeque<StreamEvent>) -> Result<bool, Failure> {
+        Ok(self.done || self.finished)
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl State {
     fn on_choice(&mut self, mut choice: Choice<'_>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if let Some(error) = decode::real_error(choice.error) {
             return Err(failure::in_band(error.get().as_bytes()));
         }
-        // A server that ignores the switch may put the whole message in one event.
-        let mut delta = choice.delta.take().or(choice.message.take()).unwrap_or_default();
+        if self.finished {
+            return Ok(()); // OpenRouter repeats an empty choice beside the usage; nothing is said after the end
+        }
+        // A server that ignores the switch may put the whole message in one event. Perplexity repeats in it what the
+        // deltas have said.
+        let whole = choice.message.take().filter(|_| !self.spoke);
+        let mut delta = choice.delta.take().or(whole).unwrap_or_default();
         let reasoning = delta.take_reasoning();
         let mut say = |text: &str, event: fn(String) -> StreamEvent| {
             if !text.is_empty() {
@@ -159,8 +125,8 @@ impl State {
             self.calls.push(piece, 0, &self.id, out)?;
         }
         match choice.finish_reason.non_empty() {
-            Some(raw) if !self.finished => self.on_finish(Some(raw), out),
-            _ => Ok(()),
+            Some(raw) => self.on_finish(Some(raw), out),
+            None => Ok(()),
         }
     }
 
@@ -186,26 +152,6 @@ impl State {
         self.done = true;
         Ok(())
     }
-}
-
-/// A whole reply, told as a stream.
-fn tell_whole(reply: Reply, out: &mut VecDeque<StreamEvent>) {
-    let Reply { id, model, created, content, tool_calls, refusal, reasoning, finish_reason, raw_finish_reason, usage } =
-        reply;
-    out.push_back(StreamEvent::Start { id, model, created });
-    out.extend(reasoning.map(StreamEvent::Reasoning));
-    out.extend(decode::non_empty(content).map(StreamEvent::Text));
-    out.extend(refusal.map(StreamEvent::Refusal));
-    out.extend((0..).zip(tool_calls).map(|(index, call)| {
-        StreamEvent::ToolCall(ToolCallDelta {
-            index,
-            id: Some(call.id),
-            name: Some(call.function.name),
-            arguments: call.function.arguments,
-        })
-    }));
-    out.extend(usage.map(StreamEvent::Usage));
-    out.push_back(StreamEvent::Finish { reason: finish_reason, raw: raw_finish_reason });
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 use proptest::prelude::*;
 
+use super::super::super::service;
 use super::*;
 use crate::types::Accumulator;
 
+fn decoder() -> Decoder {
+    super::decoder(&service("openai").expect("known").dialect)
+}
+
 fn run(chunks: &[&[u8]]) -> (Vec<StreamEvent>, Option<FailureClass>, bool) {
-    let mut decoder = Decoder::default();
+    let mut decoder = decoder();
     let mut out = VecDeque::new();
     let result =
         chunks.iter().try_for_each(|chunk| decoder.push(chunk, &mut out)).and_then(|()| decoder.finish(&mut out));
@@ -183,7 +188,7 @@ fn only_the_first_answer_is_told() {
 
 #[test]
 fn a_document_without_end_is_refused_at_the_bound() {
-    let mut decoder = Decoder::default();
+    let mut decoder = decoder();
     let mut out = VecDeque::new();
     let chunk = vec![b' '; 1 << 20];
     decoder.push(b"{", &mut out).expect("begins");

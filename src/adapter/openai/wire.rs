@@ -12,53 +12,38 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::catalog::{Dialect, IdRule};
 use super::super::lenient::{Count, Text};
-use crate::types::{Content, ResponseFormat, Tool, ToolChoice};
+use super::super::tool_ids;
+use crate::types::{Content, Part, ResponseFormat, Tool, ToolCall, ToolChoice};
 
 // === the request ===
 
-/// Fields in the order they are documented; absent ones are not written.
-#[derive(Serialize)]
-pub(super) struct Request<'a, M> {
+/// A request, its fields under our names; absent ones are not written.
+pub(super) struct Request<'a> {
+    pub dialect: &'static Dialect,
     pub model: &'a str,
-    pub messages: M,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Vec<OutMessage<'a>>,
     pub temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_completion_tokens: Option<u32>,
+    /// With the name it has for this model.
+    pub max_tokens: Option<(&'static str, u32)>,
     /// Always a list: every dialect takes one, Together takes nothing else.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    #[serde(skip_serializing_if = "<[Tool]>::is_empty")]
-    pub tools: &'a [Tool],
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<&'a [Tool]>,
     pub tool_choice: Option<&'a ToolChoice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel_tool_calls: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_format: Option<&'a ResponseFormat>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_format: Option<Cow<'a, ResponseFormat>>,
     pub reasoning_effort: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<&'a serde_json::Map<String, Value>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_options: Option<StreamOptions>,
-    #[serde(flatten)]
-    pub passed: Passed<'a>,
+    /// Further fields, written beside the others.
+    pub passed: Vec<(&'a str, Cow<'a, Value>)>,
 }
 
 #[derive(Serialize)]
@@ -66,52 +51,185 @@ pub(super) struct StreamOptions {
     pub include_usage: bool,
 }
 
-/// Further fields, written beside the others.
-pub(super) struct Passed<'a>(pub Vec<(&'a str, Cow<'a, Value>)>);
+#[derive(Serialize)]
+struct Reasoning<'a> {
+    effort: &'a str,
+}
 
-impl Serialize for Passed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
+/// Writes fields under the names the dialect has for them.
+struct Fields<S> {
+    map: S,
+    dialect: &'static Dialect,
+}
+
+impl<S: SerializeMap> Fields<S> {
+    fn put(&mut self, name: &str, value: Option<impl Serialize>) -> Result<(), S::Error> {
+        match value {
+            Some(value) => self.map.serialize_entry(self.dialect.name_of(name), &value),
+            None => Ok(()),
         }
-        map.end()
+    }
+}
+
+impl Serialize for Request<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let dialect = self.dialect;
+        let mut fields = Fields { map: serializer.serialize_map(None)?, dialect };
+        fields.put("model", Some(self.model))?;
+        fields.put("messages", Some(&self.messages))?;
+        fields.put("temperature", self.temperature)?;
+        fields.put("top_p", self.top_p)?;
+        fields.put("presence_penalty", self.presence_penalty)?;
+        fields.put("frequency_penalty", self.frequency_penalty)?;
+        if let Some((name, max_tokens)) = self.max_tokens {
+            fields.put(name, Some(max_tokens))?;
+        }
+        fields.put("stop", self.stop)?;
+        fields.put("seed", self.seed)?;
+        fields.put("tools", self.tools.map(|tools| OutTools { tools, without: dialect.schema_without }))?;
+        match self.tool_choice {
+            Some(ToolChoice::Required) => fields.put("tool_choice", Some(dialect.required))?,
+            choice => fields.put("tool_choice", choice)?,
+        }
+        fields.put("parallel_tool_calls", self.parallel_tool_calls)?;
+        fields.put("response_format", self.response_format.as_ref())?;
+        if dialect.reasoning_object {
+            fields.put("reasoning", self.reasoning_effort.map(|effort| Reasoning { effort }))?;
+        } else {
+            fields.put("reasoning_effort", self.reasoning_effort)?;
+        }
+        fields.put("user", self.user)?;
+        fields.put("metadata", self.metadata)?;
+        fields.put("stream", Some(true).filter(|_| self.stream))?;
+        fields.put("stream_options", self.stream_options.as_ref())?;
+        for (name, value) in &self.passed {
+            fields.put(name, Some(value))?;
+        }
+        fields.map.end()
+    }
+}
+
+struct OutTools<'a> {
+    tools: &'a [Tool],
+    without: &'static [&'static str],
+}
+
+impl Serialize for OutTools<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.tools.iter().map(|tool| match &tool.function.parameters {
+            Some(Value::Object(schema)) if self.without.iter().any(|key| schema.contains_key(*key)) => {
+                let mut tool = tool.clone();
+                if let Some(Value::Object(schema)) = &mut tool.function.parameters {
+                    schema.retain(|key, _| !self.without.contains(&key.as_str()));
+                }
+                Cow::Owned(tool)
+            }
+            _ => Cow::Borrowed(tool),
+        }))
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct OutMessage<'a, C> {
+pub(super) struct OutMessage<'a> {
     pub role: &'static str,
     pub content: OutContent<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tool_calls: Option<C>,
+    pub tool_calls: Option<OutCalls<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<&'a str>,
 }
 
+impl OutMessage<'_> {
+    pub fn text(role: &'static str, text: &'static str) -> Self {
+        let content = OutContent::Text(Cow::Borrowed(text));
+        Self { role, content, name: None, tool_calls: None, tool_call_id: None, refusal: None }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum OutContent<'a> {
     Content(&'a Content),
-    Text(&'a str),
+    Text(Cow<'a, str>),
+    Parts(Vec<Cow<'a, Part>>),
+}
+
+impl<'a> OutContent<'a> {
+    /// Two contents as one, in their order.
+    pub fn followed_by(self, next: Self) -> Self {
+        match (self.text(), next.text()) {
+            (Some(""), _) => next,
+            (_, Some("")) => self,
+            (Some(text), Some(more)) => Self::Text(Cow::Owned(format!("{text}\n\n{more}"))),
+            _ => {
+                let mut parts = self.into_parts();
+                parts.extend(next.into_parts());
+                Self::Parts(parts)
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Content(content) => content.is_empty(),
+            other => other.text().is_some_and(str::is_empty),
+        }
+    }
+
+    /// `None` when it holds anything but one text.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Content(Content::Empty) => Some(""),
+            Self::Content(Content::Text(text)) => Some(text),
+            Self::Text(text) => Some(text),
+            Self::Content(Content::Parts(_)) | Self::Parts(_) => None,
+        }
+    }
+
+    fn into_parts(self) -> Vec<Cow<'a, Part>> {
+        match self {
+            Self::Parts(parts) => parts,
+            Self::Content(Content::Parts(parts)) => parts.iter().map(Cow::Borrowed).collect(),
+            text => vec![Cow::Owned(Part::Text { text: text.text().unwrap_or_default().to_owned() })],
+        }
+    }
+}
+
+pub(super) struct OutCalls<'a> {
+    pub calls: &'a [ToolCall],
+    pub ids: IdRule,
+}
+
+impl Serialize for OutCalls<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.calls.iter().map(|call| OutCall {
+            id: tool_ids::fitting(&call.id, self.ids),
+            kind: &call.kind,
+            function: OutFunction {
+                name: &call.function.name,
+                // vLLM parses them; an empty text is no JSON.
+                arguments: if call.function.arguments.is_empty() { "{}" } else { &call.function.arguments },
+            },
+        }))
+    }
 }
 
 #[derive(Serialize)]
-pub(super) struct OutCall<'a> {
-    pub id: Cow<'a, str>,
+struct OutCall<'a> {
+    id: Cow<'a, str>,
     #[serde(rename = "type")]
-    pub kind: &'a str,
-    pub function: OutFunction<'a>,
+    kind: &'a str,
+    function: OutFunction<'a>,
 }
 
 #[derive(Serialize)]
-pub(super) struct OutFunction<'a> {
-    pub name: &'a str,
-    pub arguments: &'a str,
+struct OutFunction<'a> {
+    name: &'a str,
+    arguments: &'a str,
 }
 
 // === the reply, whole or in chunks ===
@@ -279,6 +397,9 @@ pub(super) struct InUsage {
     pub total_tokens: Count,
     #[serde(default)]
     pub prompt_tokens_details: Option<PromptDetails>,
+    /// Mistral, now and then.
+    #[serde(default)]
+    pub prompt_token_details: Option<PromptDetails>,
     #[serde(default)]
     pub completion_tokens_details: Option<CompletionDetails>,
     /// Together.

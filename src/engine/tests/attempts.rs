@@ -102,3 +102,25 @@ async fn a_burst_against_a_dead_pool_stays_within_the_retry_budget() {
     assert!(retries <= 80, "{retries} retries for 200 calls"); // 20 % of 200, the burst, and 1/s for some seconds
     assert!(refused > 100, "{refused} calls were told so");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_without_a_hint_is_asked_again_after_the_backoff_and_costs_one_retry() {
+    let mut limited = 2;
+    let story = Story::new(&["a"], move |_| {
+        limited -= 1;
+        if limited >= 0 { fails(429) } else { answer("free again") }
+    });
+    let response = story.ask_with(&options(2)).await.expect("free again");
+    assert_eq!(trail(&response.attempts), ["a:failure", "a:failure", "a:success"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_a_rate_limit_only_when_nobody_failed_in_another_way() {
+    let limit = || fails_with(429, &[("retry-after", "30")]);
+    let story = Story::new(&["a", "b"], move |request| if host(request) == "a" { fails(500) } else { limit() });
+    let error = story.ask_with(&options(0)).await.expect_err("nobody answers");
+    assert!(matches!(error.kind(), ErrorKind::Provider { .. }), "{error:?}");
+    let story = Story::new(&["a", "b"], move |_| limit());
+    let error = story.ask_with(&options(0)).await.expect_err("nobody answers");
+    assert!(matches!(error.kind(), ErrorKind::RateLimited { .. }), "{error:?}");
+}

@@ -5,5 +5,8 @@ mod cancel;
 mod failover;
 mod limits;
 mod outage;
+mod properties;
+mod repair;
 mod streams;
 mod support;
+mod timers;

@@ -74,7 +74,7 @@ pub fn question() -> ChatRequest {
 
 /// Which provider a request is for.
 pub fn host(request: &HttpRequest) -> &str {
-    request.url.host_str().and_then(|host| host.strip_suffix(".test")).expect("a provider's host")
+    request.uri.host().and_then(|host| host.strip_suffix(".test")).expect("a provider's host")
 }
 
 pub fn answer(text: &str) -> Answer {

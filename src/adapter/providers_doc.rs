@@ -1,0 +1,203 @@
+//! `docs/providers.md`, written from the rows of the catalogue. `UPDATE_DOCS=1 cargo test providers_doc` writes it; the
+//! same test fails when it is stale.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::catalog::{Auth, Dialect, Root, Turns};
+use super::{Service, services};
+
+const HEAD: &str = "\
+# Providers
+
+What each `type` takes, and what becomes of the rest. This page is written from the data that the code goes by
+(`src/adapter/catalog.rs`); edit that, then run `UPDATE_DOCS=1 cargo test providers_doc`.
+
+A field that a provider does not take is left out and named in the answer's `warnings`; with
+`unsupported_params: \"error\"` the call is refused instead, with the name of the field. A 400 that names an unsupported
+parameter is asked once more without it. `extra_body.<type>` sends any field as it is. All types stream.
+";
+
+/// What no row says: what is converted by an adapter's code, and errors worth knowing.
+const NOTES: &[(&str, &[&str])] = &[
+    ("openai", &["429 `insufficient_quota` rests the key as `quota_exhausted`; it is no rate limit."]),
+    (
+        "azure",
+        &[
+            "`deployment` with `api_version` is the classic address, `/openai/deployments/{deployment}/chat/completions`; \
+             without them the newer one, `/openai/v1`, where the model is the deployment. A dated `api_version` alone \
+             takes the model as the deployment.",
+            "A token of Entra ID goes into `headers.authorization`.",
+            "400 `content_filter` is the content's fault; 404 `DeploymentNotFound` also comes for minutes after a deployment was made.",
+        ],
+    ),
+    ("groq", &["413 `rate_limit_exceeded` is a request larger than a minute's budget: `request_too_large`."]),
+    ("together", &["403 is also a prompt that is too long, told by its words."]),
+    ("mistral", &["429 or 503 with code `3505` is `overloaded`; 400 with code `1500` is `model_not_found`."]),
+    ("deepseek", &["402 is an empty balance. `finish_reason: insufficient_system_resource` is `overloaded`."]),
+    (
+        "openrouter",
+        &[
+            "An error inside a 200, whole or in a chunk, is a failure like any other. A limit per day is `quota_exhausted`.",
+        ],
+    ),
+    ("xai", &["400 \"Incorrect API key\" is `auth`. An error inside a 200 is a failure like any other."]),
+    ("fireworks", &["412 is a suspended account."]),
+    ("perplexity", &["401 comes as a page of HTML. A conversation with tool calls is refused before sending."]),
+    (
+        "openai-compatible",
+        &[
+            "vLLM, llama.cpp, LM Studio, Ollama's and Gemini's compatible bases, proxies.",
+            "503 \"Loading model\" is `model_loading`.",
+        ],
+    ),
+    (
+        "anthropic",
+        &[
+            "`max_tokens` is required there: 4096 where nothing is set. A `temperature` above 1 is sent as 1.",
+            "System messages go to the top, results of tools into user turns, `stop` is `stop_sequences`, `user` is \
+             `metadata.user_id`, `reasoning_effort` is `output_config.effort`.",
+            "An `overloaded_error` inside a stream fails over as long as nothing was said.",
+        ],
+    ),
+    (
+        "gemini",
+        &[
+            "Fields are those of `generationConfig` (`maxOutputTokens`, `topP`, `stopSequences`, …), system messages go to \
+             `systemInstruction`, results of tools become `functionResponse` parts.",
+            "429 that names a quota per day is `quota_exhausted`, however short its `retryDelay`.",
+        ],
+    ),
+    (
+        "cohere",
+        &[
+            "`top_p` is `p`, `stop` is `stop_sequences`. A base of version 1 is asked for version 2.",
+            "498 is a wrong key; a limit per month is `quota_exhausted`.",
+        ],
+    ),
+    (
+        "ollama",
+        &[
+            "Fields are those of `options` (`num_predict`, `stop`, …), `response_format` is `format`, `reasoning_effort` is \
+             `think`.",
+            "The first request may wait for the model to be loaded: raise `first_content_timeout_ms`.",
+        ],
+    ),
+];
+
+fn render() -> String {
+    let mut doc = HEAD.to_owned();
+    doc.push_str("\n| type | address | key | limit of the answer | usage in streams |\n|---|---|---|---|---|\n");
+    for service in services() {
+        let Service { name, base_url, needs_key, dialect, .. } = service;
+        let address = base_url.map_or_else(|| "set `base_url`".to_owned(), |url| format!("`{url}`"));
+        let key = if *needs_key { "required" } else { "if it wants one" };
+        let usage = if dialect.include_usage { "asked for" } else { "by itself" };
+        let _ = writeln!(doc, "| [`{name}`](#{name}) | {address} | {key} | `{}` | {usage} |", dialect.max_tokens);
+    }
+    services().iter().for_each(|service| section(service, &mut doc));
+    doc
+}
+
+fn section(service: &Service, doc: &mut String) {
+    let Dialect { auth, tool_ids, turns, refuses, models, end_object, .. } = &service.dialect;
+    let mut lines = Vec::new();
+    lines.push(match service.root {
+        Root::IfBare(path) => format!("A `base_url` without a path gets `{path}`."),
+        Root::Always(path) => format!("A `base_url` may end in `{path}` or not."),
+        Root::AsIs => "A `base_url` is used as it is.".to_owned(),
+        Root::Deployments(path) => format!("A `base_url` without a path gets `{path}`, or a deployment's path."),
+        #[allow(unreachable_patterns, reason = "families add their own ways")]
+        _ => "A `base_url` may stop at the host.".to_owned(),
+    });
+    lines.push(match auth {
+        Auth::Bearer => "The key goes in `authorization: Bearer`.".to_owned(),
+        Auth::Header(name) => format!("The key goes in `{name}`."),
+    });
+    let changed = changed(&service.dialect);
+    if !changed.is_empty() {
+        lines.push(format!("Sent in another form: {}.", changed.join(", ")));
+    }
+    let mut refused: Vec<&str> = refuses.iter().copied().flatten().copied().collect();
+    refused.sort_unstable();
+    lines.push(match refused.as_slice() {
+        [] => "Not sent: nothing is held back.".to_owned(),
+        refused => format!("Not sent: {}.", listed(refused)),
+    });
+    if !models.is_empty() {
+        let mut refused: Vec<&str> = models
+            .iter()
+            .flat_map(|rule| rule.refuses.iter().chain(rule.refuses_reasoning))
+            .copied()
+            .flatten()
+            .copied()
+            .collect();
+        refused.sort_unstable();
+        refused.dedup();
+        lines.push(format!("Not sent to some models: {}.", listed(&refused)));
+    }
+    if let Some(len) = tool_ids.exactly {
+        lines.push(format!("Ids of tool calls become {len} letters and digits, the same one everywhere."));
+    } else if tool_ids.word {
+        lines.push("Ids of tool calls become letters, digits, `_` and `-`.".to_owned());
+    }
+    match turns {
+        Turns::Any => {}
+        Turns::Replies => lines.push(
+            "An empty assistant message is left out, and a user message never follows a tool's at once; both are named."
+                .to_owned(),
+        ),
+        Turns::Alternate => lines.push(
+            "Neighbouring messages of one role are joined, and system messages go to the start.".to_owned(),
+        ),
+    }
+    if let Some(object) = end_object {
+        lines.push(format!("A stream ends with `{object}`; there is no `[DONE]`."));
+    }
+    let notes = NOTES.iter().find(|(name, _)| *name == service.name).map_or(&[][..], |(_, notes)| notes);
+    lines.extend(notes.iter().map(|note| (*note).to_owned()));
+    let _ = writeln!(doc, "\n## {}\n", service.name);
+    for line in lines {
+        let _ = writeln!(doc, "- {line}");
+    }
+}
+
+fn changed(dialect: &Dialect) -> Vec<String> {
+    let mut changed: Vec<String> =
+        dialect.renames.iter().map(|(ours, theirs)| format!("`{ours}` as `{theirs}`")).collect();
+    if !dialect.developer_role {
+        changed.push("the role `developer` as `system`".to_owned());
+    }
+    if dialect.required != "required" {
+        changed.push(format!("`tool_choice: \"required\"` as `\"{}\"`", dialect.required));
+    }
+    if !dialect.json_schema {
+        changed.push("`response_format` with a schema as `json_object` (named)".to_owned());
+    }
+    if dialect.reasoning_object {
+        changed.push("`reasoning_effort` as `reasoning.effort`".to_owned());
+    }
+    if dialect.logprobs_is_count {
+        changed.push("`logprobs` and `top_logprobs` as one number".to_owned());
+    }
+    if !dialect.schema_without.is_empty() {
+        changed.push(format!("schemas of tools without {}", listed(dialect.schema_without)));
+    }
+    changed
+}
+
+fn listed(fields: &[&str]) -> String {
+    fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test may ask whether it is to write")]
+fn providers_doc_is_what_the_catalogue_says() {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "docs", "providers.md"].iter().collect();
+    let fresh = render();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &fresh).expect("docs/providers.md");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == fresh, "docs/providers.md is stale; UPDATE_DOCS=1 cargo test providers_doc writes it");
+}

@@ -1,0 +1,144 @@
+//! Each timer fires on its own cause, ends what it should, and says which it was.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use serde_json::json;
+
+use super::support::{Answer, Story, hangs, provider, question};
+use crate::error::{ErrorKind, Phase};
+use crate::time;
+use crate::transport::fake;
+use crate::types::CallOptions;
+
+fn once() -> CallOptions {
+    CallOptions { max_retries: Some(0), ..CallOptions::default() }
+}
+
+fn with(key: &str, millis: u64, script: impl FnMut() -> Answer + Send + 'static) -> Story {
+    let mut config = provider("a", 1);
+    config[key] = json!(millis);
+    let mut script = script;
+    Story::with_config(json!({ "providers": [config] }), move |_| script())
+}
+
+/// The phase of a timeout, and how long it took.
+async fn chat_times_out(story: &Story) -> (Phase, Duration) {
+    let began = time::now().mono;
+    let error = story.ask_with(&once()).await.expect_err("a timeout");
+    let ErrorKind::Timeout { phase, .. } = error.kind() else { panic!("{error:?}") };
+    (*phase, began.elapsed())
+}
+
+async fn stream_times_out(story: &Story) -> (Phase, Duration) {
+    let began = time::now().mono;
+    let opened = story.pool.stream_until(question().into(), &once(), Vec::new(), std::future::pending()).await;
+    let error = match opened.result {
+        Err(error) => error,
+        Ok(mut stream) => loop {
+            match stream.next().await.expect("an error before the end") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        },
+    };
+    let phase = match error.kind() {
+        ErrorKind::Timeout { phase, .. } => *phase,
+        ErrorKind::StreamInterrupted { failure, .. } => failure.phase.expect("a timer"),
+        other => panic!("{other:?}"),
+    };
+    (phase, began.elapsed())
+}
+
+/// A stream that says one word and then a comment every second.
+fn one_word_and_comments() -> Answer {
+    let word = r#"data: {"id":"s","model":"m","choices":[{"index":0,"delta":{"content":"Oslo"}}]}"#.to_owned() + "\n\n";
+    let comments = stream::repeat(()).then(|()| async {
+        time::sleep_until(time::now().mono + Duration::from_secs(1)).await;
+        Ok(Bytes::from_static(b": ping\n\n"))
+    });
+    fake::stream(200, &[], stream::iter([Ok(Bytes::from(word))]).chain(comments).boxed())
+}
+
+fn only_comments() -> Answer {
+    let comments = stream::repeat(()).then(|()| async {
+        time::sleep_until(time::now().mono + Duration::from_secs(1)).await;
+        Ok(Bytes::from_static(b": ping\n\n"))
+    });
+    fake::stream(200, &[], comments.boxed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempt_timer_ends_an_attempt() {
+    let story = with("timeout", 700, hangs);
+    assert_eq!(chat_times_out(&story).await, (Phase::Attempt, Duration::from_millis(700)));
+    assert_eq!(stream_times_out(&story).await, (Phase::Attempt, Duration::from_millis(700)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_byte_timer_waits_for_the_head_only() {
+    let story = with("first_byte_timeout_ms", 700, hangs);
+    assert_eq!(chat_times_out(&story).await, (Phase::FirstByte, Duration::from_millis(700)));
+    // The head is here at once; a body that takes longer is not its business.
+    let story = with("first_byte_timeout_ms", 700, || {
+        let slow = stream::once(async {
+            time::sleep_until(time::now().mono + Duration::from_secs(5)).await;
+            Ok(Bytes::from_static(br#"{"choices":[{"message":{"content":"late"},"finish_reason":"stop"}]}"#))
+        });
+        fake::stream(200, &[], slow.boxed())
+    });
+    assert_eq!(story.ask_with(&once()).await.expect("in time").reply.content, "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_content_timer_is_not_fed_by_comments() {
+    let story = with("first_content_timeout_ms", 2500, only_comments);
+    assert_eq!(stream_times_out(&story).await, (Phase::FirstContent, Duration::from_millis(2500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_content_idle_timer_is_not_fed_by_comments() {
+    let story = with("content_idle_timeout_ms", 2500, one_word_and_comments);
+    assert_eq!(stream_times_out(&story).await, (Phase::ContentIdle, Duration::from_millis(2500)));
+    assert_eq!(story.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempt_timer_of_a_stream_ends_at_its_first_content() {
+    let story = with("timeout", 700, one_word_and_comments);
+    let (phase, _) = stream_times_out(&story).await;
+    assert_eq!(phase, Phase::ContentIdle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_a_stream_that_still_comes() {
+    let story = with("content_idle_timeout_ms", 600_000, one_word_and_comments);
+    let options = CallOptions { deadline: Some(Duration::from_secs(3)), ..once() };
+    let opened = story.pool.stream_until(question().into(), &options, Vec::new(), std::future::pending()).await;
+    let mut stream = opened.result.expect("opens");
+    let error = loop {
+        if let Some(Err(error)) = stream.next().await {
+            break error;
+        }
+    };
+    let ErrorKind::StreamInterrupted { failure, .. } = error.kind() else { panic!("{error:?}") };
+    assert_eq!(failure.phase, Some(Phase::Deadline));
+    assert_eq!(story.pool.engine().health().providers["a"].errors, 0, "nobody is blamed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_left_is_booked_at_what_it_may_have_cost() {
+    let mut config = provider("a", 1);
+    config["input_token_price"] = json!(1.0);
+    config["output_token_price"] = json!(1.0);
+    let story = Story::with_config(json!({ "providers": [config] }), |_| one_word_and_comments());
+    let opened = story.pool.stream_until(question().into(), &once(), Vec::new(), std::future::pending()).await;
+    let mut stream = opened.result.expect("opens");
+    while !matches!(stream.next().await, Some(Ok(crate::types::StreamEvent::Text(_)))) {}
+    drop(stream);
+    let usage = &story.pool.engine().provider_stats()["a"].usage;
+    assert_eq!(usage.completion_tokens, 1, "one word had come");
+    assert!(usage.prompt_tokens > 0);
+    assert_eq!(usage.total_cost.as_usd(), (usage.prompt_tokens + usage.completion_tokens) as f64 / 1000.0);
+}
