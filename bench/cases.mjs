@@ -9,4 +9,4 @@ export const CASES = [
 /** Everything is a ratio against this peer in the same round: it is what a careful hand writes without a library. */
 export const REFERENCE = 'undici'
 
-export const PEERS = ['llmpool', 'undici', 'fetch', 'openai']
+export const PEERS = ['llmpool', 'undici', 'undici-pool', 'fetch', 'openai']

@@ -196,7 +196,8 @@ impl NativePool {
         let id = id as u64;
         io::submit(move || {
             let channel = Arc::clone(&inner.channel);
-            let work = make(inner, id);
+            // Boxed at once: the state of a call is kilobytes, and each layer around it would move it once more.
+            let work = Box::pin(make(inner, id));
             io::spawn(async move {
                 if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                     channel

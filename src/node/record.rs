@@ -23,18 +23,29 @@ pub mod kind {
 /// An answer, fields in a row, the lines of its trail behind it.
 pub fn response(id: u64, response: ChatResponse) -> Vec<Cell> {
     let ChatResponse { reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
-    let Reply { id: reply_id, model, created, content, tool_calls, refusal, reasoning, finish_reason, .. } = &reply;
+    let Reply {
+        id: reply_id,
+        model,
+        created,
+        content,
+        tool_calls,
+        refusal,
+        reasoning,
+        finish_reason,
+        raw_finish_reason,
+        usage: _,
+    } = reply;
     let mut cells = Vec::with_capacity(24 + 8 * attempts.len());
     cells.extend([
         Cell::Number(id as f64),
         kind::RESPONSE,
-        Cell::Text(reply_id.clone()),
-        Cell::Text(content.clone()),
+        Cell::Text(reply_id),
+        Cell::Text(content),
         Cell::Word(finish_reason.as_str()),
-        text_or_null(reply.raw_finish_reason.clone()),
-        Cell::Text(model.clone()),
+        text_or_null(raw_finish_reason),
+        Cell::Text(model),
         Cell::Shared(provider.shared()),
-        Cell::Number(*created as f64),
+        Cell::Number(created as f64),
         Cell::Number(usage.prompt_tokens as f64),
         Cell::Number(usage.completion_tokens as f64),
         Cell::Number(usage.total_tokens as f64),
@@ -45,9 +56,9 @@ pub fn response(id: u64, response: ChatResponse) -> Vec<Cell> {
         cost.map_or(Cell::Null, |cost| Cell::Number(cost.as_usd())),
         Cell::Number(millis(latency)),
         Cell::Shared(request_id.shared()),
-        text_or_null(refusal.clone()),
-        text_or_null(reasoning.clone()),
-        if tool_calls.is_empty() { Cell::Null } else { Cell::Text(json(tool_calls)) },
+        text_or_null(refusal),
+        text_or_null(reasoning),
+        if tool_calls.is_empty() { Cell::Null } else { Cell::Text(json(&tool_calls)) },
         if warnings.is_empty() { Cell::Null } else { Cell::Text(json(&warnings)) },
         Cell::Number(attempts.len() as f64),
     ]);
