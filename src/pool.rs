@@ -155,6 +155,22 @@ impl PoolStream {
         }
     }
 
+    /// Waits until the consumer has room. An error: the stream is over, because the pool was shut down or the call's
+    /// deadline has come.
+    pub async fn until_room(&mut self, room: impl Future<Output = ()>) -> Option<Error> {
+        let stream = self.stream.as_mut()?;
+        let error = tokio::select! {
+            biased;
+            waited = time::until(Some(stream.deadline()), room) => match waited {
+                Ok(()) => return None,
+                Err(_) => stream.out_of_time(),
+            },
+            () = self.ending.cancelled() => Error::closed(),
+        };
+        self.stream = None;
+        Some(error)
+    }
+
     /// An event that is here already.
     pub fn next_ready(&mut self) -> Option<StreamEvent> {
         self.stream.as_mut()?.next_ready()

@@ -18,11 +18,13 @@ use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::tokens;
-use crate::transport::{Body, HttpReply, HttpRequest, Started, read_all};
+use crate::transport::{Body, HttpReply, HttpRequest, Started, read_all, read_prefix};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
 const ERROR_BODY_BYTES: usize = 1024 * 1024;
+/// An error's body is waited for this long: its status and headers have said the most of it already.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +98,10 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
     let request =
         HttpRequest { uri, headers: provider.headers(permit.key(), order.headers), body, started: Started::default() };
     let sent = time::now();
+    let started = request.started.clone();
     permit.dispatch(Dispatch {
         unix_ms: sent.unix_ms,
-        started: request.started.clone(),
+        started: started.clone(),
         prompt_tokens: tokens::estimate_prompt(order.request),
     });
     let timers = &provider.config().timers;
@@ -137,6 +140,12 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
         }
         Ok(Err(failure)) => failure,
         Err(_) if order.deadline <= attempt_ends => return Err(Missed::OutOfTime { latency }),
+        // So little time that the request did not go out says nothing about the provider.
+        Err(_) if !started.is_set() => {
+            drop(permit);
+            let failure = timed_out(Phase::Attempt, "the request did not go out", Some(timeout));
+            return Err(Missed::Failed { failure, latency, transition: None });
+        }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
     let failure = order.mask.failure(failure);
@@ -163,8 +172,8 @@ pub(super) struct Opened {
 }
 
 async fn classify(permit: &Permit, reply: HttpReply) -> Failure {
-    // A body that breaks off changes nothing about what the status says.
-    let body = read_all(reply.body, ERROR_BODY_BYTES).await.unwrap_or_default();
+    // A body that stalls or breaks off changes nothing about what the status says.
+    let body = read_prefix(reply.body, ERROR_BODY_BYTES, time::now().mono + ERROR_BODY_WAIT).await;
     permit.provider().endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 

@@ -22,7 +22,12 @@ pub struct Mask {
 
 impl Mask {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms = Vec::new();
+        Self::default().with(secrets)
+    }
+
+    /// The same, over more secrets.
+    pub fn with<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = self.forms.clone();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
             forms.push(secret.to_owned());
             let in_url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();

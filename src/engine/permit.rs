@@ -79,6 +79,11 @@ impl Permit {
         }
     }
 
+    /// Content has come: a half-open breaker need not wait for the end. The answer says whether it moved.
+    pub(super) fn prove(&self, now: Instant) -> Option<Transition> {
+        self.provider.prove(self.hold.as_ref()?, now)
+    }
+
     /// Books the outcome. The answer says whether the breaker moved.
     pub fn settle(mut self, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
         let hold = self.hold.take()?;

@@ -17,7 +17,7 @@ use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Problem, Scope};
 use crate::metrics::ProviderTally;
 use crate::policy::{
-    BackoffParams, Breaker, BreakerOpen, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict,
+    BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict,
 };
 use crate::time::{Instant, Now};
 use crate::transport::Transport;
@@ -268,17 +268,20 @@ impl Provider {
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
         let Hold { key, reservation, pass, dispatch } = hold;
+        // An attempt that failed to connect was an attempt; one that was left before it began was not.
+        let attempted = match outcome {
+            Outcome::Cancelled { .. } => None,
+            Outcome::Success { .. } | Outcome::Failure { .. } => dispatch.as_ref().map(|dispatch| dispatch.unix_ms),
+        };
         let sent = dispatch.filter(|dispatch| dispatch.started.is_set());
         let mut state = lock(&self.state);
         let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
         *in_flight = in_flight.saturating_sub(1);
-        match &sent {
-            Some(sent) => tally.sent(sent.unix_ms),
-            None => {
-                if let Some(reservation) = reservation {
-                    rate.release(reservation);
-                }
-            }
+        if let Some(unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
+            tally.sent(unix_ms);
+        }
+        if let (None, Some(reservation)) = (&sent, reservation) {
+            rate.release(reservation);
         }
         let left = |tally: &mut ProviderTally, received: u64| {
             if let Some(Dispatch { prompt_tokens, .. }) = sent {
@@ -327,6 +330,18 @@ impl Provider {
             }
         };
         breaker.settle(pass, verdict, now)
+    }
+
+    pub(super) fn prove(&self, hold: &Hold, now: Instant) -> Option<Transition> {
+        lock(&self.state).breaker.prove(&hold.pass, now)
+    }
+
+    /// Would it still refuse at `when`, as far as can be told now, for a reason that is not waited for?
+    pub(super) fn refuses_at(&self, when: Instant) -> bool {
+        let state = lock(&self.state);
+        let State { breaker, keys, key_rest_class, .. } = &*state;
+        let refused_keys = keys.soonest(when).is_some() && key_rest_class.iter().all(|class| !class.is_rate_signal());
+        breaker.state(when) == CircuitState::Open || breaker.is_probing() || refused_keys
     }
 
     pub(super) fn reset_breaker(&self) -> bool {

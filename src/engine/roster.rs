@@ -113,16 +113,19 @@ impl Roster {
 }
 
 /// Everything of a provider that must not be shown: its keys, the values of its headers (which of them is a password
-/// is known only to their owner), and a password in its proxy's URL.
+/// is known only to their owner), what its base URL has in its query, and a password in its proxy's URL.
 fn secrets(config: &ProviderConfig) -> Vec<&str> {
     let proxy = &config.client.proxy;
     let proxies = [&proxy.https, &proxy.http, &proxy.all].into_iter().flatten();
     let passwords = proxies.filter_map(|url| url.rsplit_once('@')?.0.rsplit_once(':').map(|(_, password)| password));
+    let query = config.base_url.as_deref().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    let in_query = query.split('&').filter_map(|pair| pair.split_once('=').map(|(_, value)| value));
     config
         .keys
         .iter()
         .map(|key| key.expose())
         .chain(config.headers.iter().map(|(_, value)| value.as_str()))
         .chain(passwords)
+        .chain(in_query)
         .collect()
 }

@@ -126,6 +126,7 @@ struct Run<'a> {
     trail: Vec<AttemptRecord>,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    mask: Arc<Mask>,
     errors: u32,
     excluded: Vec<ProviderName>,
     last: Option<(ProviderName, String, Failure)>,
@@ -135,6 +136,8 @@ struct Run<'a> {
     repaired: bool,
     /// Waited since the last line of the trail.
     waited: Duration,
+    /// Waited for capacity, in all.
+    queued: Duration,
     /// All waits and upstream time, to be taken from the latency for the pool's own overhead.
     not_ours: Duration,
     /// The totals know how it ended.
@@ -167,12 +170,14 @@ impl<'a> Run<'a> {
             trail: Vec::new(),
             warnings,
             headers: Vec::new(),
+            mask: Arc::clone(roster.mask()),
             errors: 0,
             excluded: Vec::new(),
             last: None,
             unsendable: None,
             repaired: false,
             waited: Duration::ZERO,
+            queued: Duration::ZERO,
             not_ours: Duration::ZERO,
             closed: false,
         }
@@ -229,6 +234,10 @@ impl<'a> Run<'a> {
         mode: Mode,
     ) -> Result<(Answer, ProviderName), Error> {
         self.headers = call_headers(options, &mut self.warnings)?;
+        if !self.headers.is_empty() {
+            // Which of a caller's headers is a password is known only to the caller.
+            self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
+        }
         let mut visits = self.eligible(request, options)?;
         loop {
             let now = time::now();
@@ -249,6 +258,7 @@ impl<'a> Run<'a> {
             }
             self.wait_until(next.when, next.for_capacity, &visits).await?;
             if next.retry {
+                lock(&self.engine.tally).retried();
                 let now = time::now();
                 let visit = &mut visits[next.at];
                 self.retries += 1;
@@ -392,7 +402,7 @@ impl<'a> Run<'a> {
             request,
             options,
             headers: &self.headers,
-            mask: self.roster.mask(),
+            mask: &self.mask,
             model: &visit.model,
             without: &visit.without,
             mode,
@@ -411,12 +421,14 @@ impl<'a> Run<'a> {
         };
         match attempt(permit, &order).await {
             Ok(answer) => {
-                if let Answer::Whole(whole) = &answer {
-                    line.latency = whole.latency;
-                    self.not_ours += whole.latency;
-                    if let Some(moved) = &whole.transition {
-                        tell(self.log, provider.name(), moved.clone());
-                    }
+                let (latency, moved) = match &answer {
+                    Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
+                    Answer::Stream(open) => (open.to_first_content(), open.prove()),
+                };
+                line.latency = latency;
+                self.not_ours += latency;
+                if let Some(moved) = moved {
+                    tell(self.log, provider.name(), moved);
                 }
                 self.trail.push(line);
                 Ok(Some((answer, provider.name().clone())))
@@ -559,9 +571,10 @@ impl<'a> Run<'a> {
                     }
                     _ => return None,
                 };
-                let longest = self.roster.routing().queue_timeout;
-                let too_long = next.for_capacity && next.when.saturating_duration_since(now.mono) > longest;
-                (!too_long && next.when < self.deadline).then_some(next)
+                let patience = self.roster.routing().queue_timeout.saturating_sub(self.queued);
+                let too_long = next.for_capacity && next.when.saturating_duration_since(now.mono) > patience;
+                let in_vain = next.retry && visit.provider.refuses_at(next.when);
+                (!too_long && !in_vain && next.when < self.deadline).then_some(next)
             })
             .min_by_key(|next| (next.when, visits[next.at].attempts, next.at))
     }
@@ -569,7 +582,6 @@ impl<'a> Run<'a> {
     /// Asks the pool's retry budget; a refusal goes on the trail.
     fn withdraw_retry(&mut self, visit: &Visit, now: Now) -> bool {
         if lock(&self.engine.budget).withdraw(now.mono) {
-            lock(&self.engine.tally).retried();
             return true;
         }
         self.trail.push(AttemptRecord {
@@ -604,6 +616,9 @@ impl<'a> Run<'a> {
         self.log.debug(|| format!("waiting {:.0} ms", millis(wait)));
         time::sleep_until(when).await;
         self.waited += wait;
+        if for_capacity {
+            self.queued += wait;
+        }
         self.not_ours += wait;
         Ok(())
     }
@@ -722,7 +737,7 @@ impl<'a> Run<'a> {
             deadline: self.deadline,
             trail: std::mem::take(&mut self.trail),
             warnings: std::mem::take(&mut self.warnings),
-            mask: Arc::clone(self.roster.mask()),
+            mask: Arc::clone(&self.mask),
             errors: self.errors,
             excluded: std::mem::take(&mut self.excluded),
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),

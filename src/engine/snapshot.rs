@@ -44,11 +44,12 @@ pub struct ProviderHealth {
     pub name: ProviderName,
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Enabled, its breaker lets calls through, no limit is reached and a key is usable.
+    /// Enabled, its breaker would let a call through, no limit is reached and a key is usable.
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
-    /// Unix milliseconds of the soonest time it may be asked again; `None` when it may be asked now.
+    /// Unix milliseconds at which its breaker admits a probe or its key is usable again; `None` when neither is in the
+    /// way.
     pub retry_at: Option<u64>,
     /// `None`: no limit.
     pub requests_remaining: Option<u32>,
@@ -186,6 +187,7 @@ impl ProviderHealth {
         let rests_until = keys.soonest(now.mono);
         let available = config.enabled
             && state != CircuitState::Open
+            && !breaker.is_probing()
             && minute != Some(0)
             && day != Some(0)
             && rests_until.is_none();

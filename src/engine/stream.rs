@@ -15,6 +15,7 @@ use super::{Engine, lock};
 use crate::cost::Prices;
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
+use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::types::{Accumulator, AttemptOutcome, ChatRequest, ChatResponse, NanoUsd, ProviderName, StreamEvent, Usage};
 
@@ -40,6 +41,15 @@ impl OpenStream {
     ) -> Self {
         Self { permit, opened, model: order.model.to_owned(), warnings, sent, first_content }
     }
+
+    pub(super) fn to_first_content(&self) -> Duration {
+        self.first_content.duration_since(self.sent)
+    }
+
+    /// Tells the provider's breaker that content has come.
+    pub(super) fn prove(&self) -> Option<Transition> {
+        self.permit.prove(self.first_content)
+    }
 }
 
 /// A streamed answer.
@@ -56,6 +66,10 @@ pub struct ChatStream {
     provider: ProviderName,
     model: String,
     response: Option<ChatResponse>,
+    /// Bytes handed over so far, about.
+    kept: usize,
+    /// There was more than is kept.
+    overflowed: bool,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -83,6 +97,8 @@ impl ChatStream {
             provider,
             model,
             response: None,
+            kept: 0,
+            overflowed: false,
             pending: None,
             log,
         }
@@ -114,8 +130,31 @@ impl ChatStream {
     /// An event that is here already, without waiting for the provider.
     pub fn next_ready(&mut self) -> Option<StreamEvent> {
         let event = self.ready.pop_front()?;
-        self.accumulator.push(&event);
+        self.keep(&event);
         Some(event)
+    }
+
+    /// Keeps what has been said, as far as a whole reply might be kept.
+    fn keep(&mut self, event: &StreamEvent) {
+        self.kept += event.size();
+        let limit = self.engine.roster().limits().qos.max_response_bytes;
+        if self.kept <= limit || !event.is_content() || matches!(event, StreamEvent::Finish { .. }) {
+            self.accumulator.push(event);
+        } else if !self.overflowed {
+            self.overflowed = true;
+            self.accumulator.forget_content();
+            self.told.warnings.push(format!("content: over qos.max_response_bytes of {limit}, handed over and not kept"));
+        }
+    }
+
+    /// The call's deadline has come while the consumer was elsewhere.
+    pub fn out_of_time(&mut self) -> Error {
+        self.interrupt(Failure::timeout(Phase::Deadline, "the call's deadline passed in the middle of the stream"))
+    }
+
+    /// When the call must be over.
+    pub fn deadline(&self) -> Instant {
+        self.told.deadline
     }
 
     /// The next event; `None` at the end of a complete stream. After an error there is nothing more.

@@ -12,6 +12,7 @@ use napi::{Status, sys};
 use napi_derive::napi;
 use tokio::sync::oneshot;
 
+use super::io;
 use super::stream::Credit;
 
 /// Rings in JavaScript. Weak: waiting for nothing keeps no process alive.
@@ -28,6 +29,10 @@ pub enum Cell {
     Shared(Arc<str>),
 }
 
+/// Records that may wait before JavaScript is woken in the middle of a turn. A turn of the I/O thread completes what it
+/// can and rings once; a long one rings earlier, so that both threads work.
+const BATCH: usize = 16;
+
 impl ToNapiValue for Cell {
     unsafe fn to_napi_value(env: sys::napi_env, cell: Self) -> napi::Result<sys::napi_value> {
         // SAFETY: the caller's promise about `env` is handed on unchanged.
@@ -36,19 +41,44 @@ impl ToNapiValue for Cell {
                 Self::Null => Null::to_napi_value(env, Null),
                 Self::Bool(value) => bool::to_napi_value(env, value),
                 Self::Number(value) => f64::to_napi_value(env, value),
-                Self::Text(value) => String::to_napi_value(env, value),
-                Self::Word(value) => <&str>::to_napi_value(env, value),
-                Self::Shared(value) => <&str>::to_napi_value(env, &value),
+                Self::Text(value) => text(env, &value),
+                Self::Word(value) => text(env, value),
+                Self::Shared(value) => text(env, &value),
             }
         }
     }
 }
 
+/// A JavaScript string. One that is all ASCII, which most are, is copied as it stands instead of being decoded.
+///
+/// # Safety
+/// As for [`ToNapiValue::to_napi_value`].
+unsafe fn text(env: sys::napi_env, text: &str) -> napi::Result<sys::napi_value> {
+    let Ok(length) = isize::try_from(text.len()) else {
+        return Err(napi::Error::from_status(Status::InvalidArg));
+    };
+    if !text.is_ascii() {
+        // SAFETY: the caller's promise about `env` is handed on unchanged.
+        return unsafe { <&str>::to_napi_value(env, text) };
+    }
+    let mut value = std::ptr::null_mut();
+    // SAFETY: the pointer and the length are those of a live string, and ASCII is Latin-1.
+    let status = unsafe { sys::napi_create_string_latin1(env, text.as_ptr().cast(), length, &mut value) };
+    if status == sys::Status::napi_ok { Ok(value) } else { Err(napi::Error::from_status(Status::from(status))) }
+}
+
 /// The queue and the bell of one environment, as tasks see it.
 pub struct Channel {
-    records: Mutex<Vec<Cell>>,
+    records: Mutex<Waiting>,
     wake: Wake,
     calls: Mutex<HashMap<u64, Call>>,
+}
+
+/// Records that JavaScript has not drained yet.
+#[derive(Default)]
+struct Waiting {
+    cells: Vec<Cell>,
+    count: usize,
 }
 
 /// What JavaScript can still do to a call under way.
@@ -58,18 +88,26 @@ struct Call {
 }
 
 impl Channel {
-    /// Adds one record, whole: records of different tasks never mix.
-    pub fn push(&self, record: impl IntoIterator<Item = Cell>) {
-        let was_empty = {
-            let mut records = held(&self.records);
-            let was_empty = records.is_empty();
-            records.extend(record);
-            was_empty
+    /// Adds one record, whole: records of different tasks never mix. Only to be called on the I/O thread.
+    pub fn push(self: &Arc<Self>, record: impl IntoIterator<Item = Cell>) {
+        let count = {
+            let mut waiting = held(&self.records);
+            waiting.cells.extend(record);
+            waiting.count += 1;
+            waiting.count
         };
-        if was_empty {
-            // A closing environment takes no more calls; then nobody waits for the record either.
-            let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if count == 1 {
+            // Behind everything that is ready now: what completes in this turn crosses together.
+            let channel = Arc::clone(self);
+            io::spawn(async move { channel.ring() });
+        } else if count % BATCH == 0 {
+            self.ring();
         }
+    }
+
+    fn ring(&self) {
+        // A closing environment takes no more calls; then nobody waits for the records either.
+        let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     /// Enters a call; the receiver resolves when JavaScript cancels it.
@@ -106,7 +144,7 @@ impl Bridge {
     /// Takes all waiting records, one behind another in one array.
     #[napi(catch_unwind, ts_return_type = "unknown[]")]
     pub fn drain(&self) -> Vec<Cell> {
-        std::mem::take(&mut *held(&self.channel.records))
+        std::mem::take(&mut *held(&self.channel.records)).cells
     }
 
     /// From now on the process stays alive: calls are open.

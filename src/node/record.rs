@@ -1,6 +1,8 @@
 //! Records: what a completion looks like in the flat array JavaScript drains. `lib/record.js` reads them, field by
 //! field in this order; the two change together.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::bridge::{Cell, Channel};
@@ -92,7 +94,7 @@ pub fn open(id: u64, provider: &str, model: &str) -> [Cell; 4] {
 }
 
 /// Events go before the completion they belong to.
-pub fn events(channel: &Channel, pool: u32, events: Vec<Event>) {
+pub fn events(channel: &Arc<Channel>, pool: u32, events: Vec<Event>) {
     for event in events {
         let name = event.kind().name();
         channel.push([Cell::Number(f64::from(pool)), kind::EVENT, Cell::Word(name), Cell::Text(json(&event))]);

@@ -64,7 +64,7 @@ pub async fn pump(
     mut stream: PoolStream,
     id: u64,
     pool: u32,
-    channel: &Channel,
+    channel: &Arc<Channel>,
     credit: &Arc<Credit>,
     cancelled: impl Future<Output = ()>,
 ) {
@@ -80,7 +80,12 @@ pub async fn pump(
                 channel.push(record::error(id, crate::error::Error::cancelled()));
                 return;
             }
-            event = async { credit.room().await; stream.next().await } => event,
+            event = async {
+                match stream.until_room(credit.room()).await {
+                    Some(error) => Some(Err(error)),
+                    None => stream.next().await,
+                }
+            } => event,
         };
         match event {
             Some(Ok(event)) => {

@@ -260,6 +260,19 @@ impl Breaker {
         }
     }
 
+    /// A stream's first content proves the provider: its probe need not wait for the stream's end.
+    pub fn prove(&mut self, pass: &Pass, now: Instant) -> Option<Transition> {
+        match self.state {
+            State::HalfOpen { .. } => self.settle(Pass { period: pass.period }, Verdict::Success, now),
+            State::Closed { .. } | State::Open { .. } => None,
+        }
+    }
+
+    /// A probe is under way: nobody else is admitted until it is back.
+    pub fn is_probing(&self) -> bool {
+        matches!(self.state, State::HalfOpen { probing: true })
+    }
+
     /// As a view: an open period that is over reads half-open, although only the next call moves the breaker.
     pub fn state(&self, now: Instant) -> CircuitState {
         match self.state {

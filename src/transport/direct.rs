@@ -25,9 +25,13 @@ use crate::time;
 /// A keep-alive HTTP/1.1 client. Cheap to clone.
 #[derive(Clone)]
 pub struct DirectClient {
-    client: Client<Timed<HttpsConnector<HttpConnector>>, WatchedBody>,
+    client: Http,
+    /// Keeps no connection: each of its requests goes out on a new one.
+    fresh: Http,
     answered: Arc<Answered>,
 }
+
+type Http = Client<Timed<HttpsConnector<HttpConnector>>, WatchedBody>;
 
 impl DirectClient {
     /// Builds a client; reads the certificate files that `params` names. Its proxies are not looked at.
@@ -46,17 +50,19 @@ impl DirectClient {
         if idle_timeout.is_zero() {
             builder.pool_max_idle_per_host(0);
         }
-        let client = builder.build(Timed { inner: connector, timeout: connect_timeout });
-        Ok(Self { client, answered: Arc::new(Answered::new(idle_timeout)) })
+        let connector = Timed { inner: connector, timeout: connect_timeout };
+        let client = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Ok(Self { client, fresh, answered: Arc::new(Answered::new(idle_timeout)) })
     }
 
-    async fn send_once(&self, request: HttpRequest) -> Result<HttpReply, legacy::Error> {
+    async fn send_once(&self, http: &Http, request: HttpRequest) -> Result<HttpReply, legacy::Error> {
         let HttpRequest { uri, headers, body, started } = request;
         let mut request = http::Request::new(WatchedBody::new(body, started));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let (head, body) = self.client.request(request).await?.into_parts();
+        let (head, body) = http.request(request).await?.into_parts();
         self.answered.note(&head.extensions);
         let pieces = stream::unfold(body, |mut body| async move {
             loop {
@@ -76,8 +82,8 @@ impl Transport for DirectClient {
     fn send(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>> {
         let client = self.clone();
         async move {
-            let reply = match client.send_once(request.clone()).await {
-                Err(error) if client.answered.broke(&error) => client.send_once(request).await,
+            let reply = match client.send_once(&client.client, request.clone()).await {
+                Err(error) if client.answered.broke(&error) => client.send_once(&client.fresh, request).await,
                 other => other,
             };
             let reply = reply.map_err(|error| translate(&error))?;

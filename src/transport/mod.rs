@@ -24,6 +24,7 @@ use futures_util::stream::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::error::{TransportError, TransportErrorKind};
+use crate::time::{self, Instant};
 
 /// One POST to a provider. LLM calls are all of that kind.
 #[derive(Debug, Clone)]
@@ -93,6 +94,18 @@ pub async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, TransportEr
         next = body.next().await.transpose()?;
     }
     Ok(whole.freeze())
+}
+
+/// Reads the beginning of a body: what has come by `ends`, until it ends or breaks, at most `limit` bytes.
+pub async fn read_prefix(mut body: Body, limit: usize, ends: Instant) -> Bytes {
+    let mut read = BytesMut::new();
+    while read.len() < limit {
+        match time::until(Some(ends), body.next()).await {
+            Ok(Some(Ok(piece))) => read.extend_from_slice(&piece[..piece.len().min(limit - read.len())]),
+            Ok(Some(Err(_)) | None) | Err(_) => break,
+        }
+    }
+    read.freeze()
 }
 
 /// What distinguishes one HTTP client from another. Providers with equal parameters share a client and its connections.

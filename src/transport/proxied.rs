@@ -19,36 +19,20 @@ use crate::error::{TransportError, TransportErrorKind};
 #[derive(Clone)]
 pub struct ProxiedClient {
     client: reqwest::Client,
+    /// Keeps no connection: each of its requests goes out on a new one.
+    fresh: reqwest::Client,
     answered: Arc<Answered>,
 }
 
 impl ProxiedClient {
     /// Builds a client; reads the certificate files that `params` names. The error says which part is wrong.
     pub fn new(params: &ClientParams) -> Result<Self, TransportError> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(params)?)
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(params.connect_timeout)
-            .pool_idle_timeout(params.idle_timeout);
-        if params.idle_timeout.is_zero() {
-            builder = builder.pool_max_idle_per_host(0);
-        }
-        // The environment was read by `config`; reqwest must not read it a second time.
-        builder = builder.no_proxy();
-        for proxy in proxies(&params.proxy)? {
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|error| {
-            TransportError::new(TransportErrorKind::Request, format!("HTTP client: {}", innermost(&error)))
-        })?;
-        Ok(Self { client, answered: Arc::new(Answered::new(params.idle_timeout)) })
+        let idle = if params.idle_timeout.is_zero() { 0 } else { usize::MAX };
+        let (client, fresh) = (build(params, idle)?, build(params, 0)?);
+        Ok(Self { client, fresh, answered: Arc::new(Answered::new(params.idle_timeout)) })
     }
 
-    async fn send_once(&self, request: HttpRequest) -> Result<HttpReply, SendError> {
+    async fn send_once(&self, http: &reqwest::Client, request: HttpRequest) -> Result<HttpReply, SendError> {
         let HttpRequest { uri, headers, body, started } = request;
         let url = Url::parse(&uri.to_string()).map_err(|error| SendError {
             error: TransportError::new(TransportErrorKind::Request, format!("the request cannot be sent: {error}")),
@@ -57,7 +41,7 @@ impl ProxiedClient {
         let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
         *request.body_mut() = Some(reqwest::Body::wrap(WatchedBody::new(body, started)));
-        let mut reply = self.client.execute(request).await.map_err(|error| SendError {
+        let mut reply = http.execute(request).await.map_err(|error| SendError {
             stale: legacy_cause(&error).is_some_and(|cause| self.answered.broke(cause)),
             error: translate(error),
         })?;
@@ -73,8 +57,8 @@ impl Transport for ProxiedClient {
     fn send(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>> {
         let client = self.clone();
         async move {
-            let reply = match client.send_once(request.clone()).await {
-                Err(SendError { stale: true, .. }) => client.send_once(request).await,
+            let reply = match client.send_once(&client.client, request.clone()).await {
+                Err(SendError { stale: true, .. }) => client.send_once(&client.fresh, request).await,
                 other => other,
             };
             let reply = reply.map_err(|failed| failed.error)?;
@@ -100,6 +84,28 @@ fn legacy_cause(error: &reqwest::Error) -> Option<&legacy::Error> {
         source = cause.source();
     }
     None
+}
+
+/// A client that keeps so many idle connections for each host.
+fn build(params: &ClientParams, idle: usize) -> Result<reqwest::Client, TransportError> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config(params)?)
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(params.connect_timeout)
+        .pool_idle_timeout(params.idle_timeout)
+        .pool_max_idle_per_host(idle)
+        // The environment was read by `config`; reqwest must not read it a second time.
+        .no_proxy();
+    for proxy in proxies(&params.proxy)? {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| {
+        TransportError::new(TransportErrorKind::Request, format!("HTTP client: {}", innermost(&error)))
+    })
 }
 
 fn translate(error: reqwest::Error) -> TransportError {

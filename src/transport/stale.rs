@@ -1,7 +1,7 @@
 //! Stale connections.
 //!
 //! A server may close an idle connection in the moment a request is written to it. Such a request is sent once more, on
-//! another connection, and nobody is blamed. It is recognised by three facts: the connection had answered before, it
+//! a new connection, and nobody is blamed. It is recognised by three facts: the connection had answered before, it
 //! broke before any byte of this reply, and it did not fail while connecting.
 
 use std::collections::HashMap;

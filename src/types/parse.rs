@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
                 "maxRetries" => options.max_retries = map.next_value()?,
                 "failover" => options.failover = map.next_value()?,
-                "providers" => options.providers = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
                 "requestId" => {
                     options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
                 }
@@ -329,6 +329,16 @@ impl Stop {
     }
 }
 
+/// Providers by name; an empty list would mean nobody, and is a mistake.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        if names.is_empty() { Err(de::Error::custom("must name at least one provider")) } else { Ok(Self(names)) }
+    }
+}
+
 /// `n`: a pool that chooses providers answers once.
 struct OneAnswer;
 
@@ -404,6 +414,7 @@ mod tests {
             (r#"{"messages":[{"role":"user","content":"a"}],"max_tokens":0}"#, "max_tokens"),
             (r#"{"messages":[{"role":"user","content":"a"}],"timeout":-1}"#, "timeout"),
             (r#"{"messages":[{"role":"user","content":"a"}],"n":2}"#, "n"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"providers":[]}"#, "providers"),
             (r#"{"messages":[{"role":"user","content":"a"}],"tool_choice":"perhaps"}"#, "tool_choice"),
             (r#"{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"xml"}}"#, "response_format"),
             (r#"[1]"#, ""),

@@ -109,6 +109,14 @@ impl Accumulator {
         call.function.arguments.push_str(&delta.arguments);
     }
 
+    /// Lets go of everything said so far; what is said later is kept again.
+    pub fn forget_content(&mut self) {
+        self.reply.content = String::new();
+        self.reply.reasoning = None;
+        self.reply.refusal = None;
+        self.reply.tool_calls = Vec::new();
+    }
+
     /// A finish reason has been seen.
     pub fn is_finished(&self) -> bool {
         self.finished

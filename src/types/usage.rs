@@ -21,9 +21,13 @@ pub struct Usage {
     pub estimated: bool,
 }
 
+/// No request has a billion tokens. A provider that reports more is wrong, and one wrong number would spoil every sum.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
 impl Usage {
     /// Usage as reported: the total is the sum, because some providers send none and some leave reasoning out of it.
     pub fn reported(prompt_tokens: u64, completion_tokens: u64) -> Self {
+        let (prompt_tokens, completion_tokens) = (prompt_tokens.min(MOST_TOKENS), completion_tokens.min(MOST_TOKENS));
         Self {
             prompt_tokens,
             completion_tokens,

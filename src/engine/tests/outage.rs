@@ -90,3 +90,15 @@ async fn a_priority_that_is_moved_counts_at_once() {
     assert_eq!(story.pool.engine().health().best_provider.map(|name| name.to_string()), Some("b".into()));
     assert!(!story.pool.engine().set_priority("nobody", 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_opened_the_last_breaker_does_not_sleep_for_it() {
+    let mut config = provider("a", 1);
+    config["circuit_breaker_threshold"] = json!(1);
+    let story = Story::with_config(json!({ "providers": [config] }), |_| fails(500));
+    let began = time::now().mono;
+    let error = story.ask().await.expect_err("a is down");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(matches!(error.kind(), ErrorKind::Provider { .. }), "{error:?}");
+    assert_eq!(story.pool.engine().stats().retry_count, 0);
+}

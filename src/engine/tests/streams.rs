@@ -162,3 +162,59 @@ async fn a_server_that_ignores_stream_is_still_answered_from() {
     assert_eq!(text, "all at once");
     assert_eq!(end.expect("complete").into_response().expect("an answer").usage.prompt_tokens, 12);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_without_room_holds_up_neither_the_shutdown_nor_the_deadline() {
+    let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
+    let mut stream = open(&story).await.expect("opens");
+    let (error, ()) = tokio::join!(
+        async {
+            let error = stream.until_room(std::future::pending()).await;
+            drop(stream);
+            error
+        },
+        story.pool.shutdown(Duration::from_secs(1))
+    );
+    assert!(matches!(error.expect("ended").kind(), ErrorKind::Closed));
+
+    let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
+    let options = CallOptions { deadline: Some(Duration::from_secs(3)), ..CallOptions::default() };
+    let opened = story.pool.stream_until(Arc::new(question()), &options, Vec::new(), std::future::pending()).await;
+    let mut stream = opened.result.expect("opens");
+    let began = time::now().mono;
+    let error = stream.until_room(std::future::pending()).await.expect("out of time");
+    assert!(matches!(error.kind(), ErrorKind::StreamInterrupted { .. }), "{error:?}");
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert_eq!(story.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_streams_proves_the_provider_by_its_first_content() {
+    let mut config = super::support::provider("a", 1);
+    config["circuit_breaker_threshold"] = serde_json::json!(1);
+    let mut first = true;
+    let config = serde_json::json!({ "providers": [config] });
+    let story = Story::with_config(config, move |_| {
+        if std::mem::take(&mut first) { fails(500) } else { stalls(vec![chunk("Oslo")]) }
+    });
+    let error = open(&story).await.err().expect("down");
+    assert!(matches!(error.kind(), ErrorKind::Provider { .. }), "{error:?}");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let _probe = open(&story).await.expect("the probe's first content is here");
+    open(&story).await.expect("nobody waits for the end of the probe's stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_longer_than_a_reply_may_be_is_handed_over_and_not_kept() {
+    let config = serde_json::json!({
+        "providers": [super::support::provider("a", 1)], "qos": { "max_response_bytes": 1000 },
+    });
+    let pieces: Vec<_> =
+        std::iter::repeat_n(chunk("0123456789"), 200).chain([FINISH.into(), DONE.into()]).collect();
+    let story = Story::with_config(config, move |_| says(pieces.clone()));
+    let (text, end) = read(open(&story).await.expect("opens")).await;
+    assert_eq!(text.len(), 2000);
+    let response = end.expect("complete").into_response().expect("an answer");
+    assert_eq!(response.reply.content, "");
+    assert_eq!(response.warnings.len(), 1);
+}
