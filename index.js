@@ -92,6 +92,7 @@ class LLMPool extends PoolEmitter {
       this.#loading = undefined
       return outcome
     }
+    if (this.#closed) return new Failed(() => new PoolClosedError())
     this.#ready = true
     for (const warning of outcome.warnings) process.emitWarning(warning, 'LLMPoolWarning')
     const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
@@ -100,21 +101,23 @@ class LLMPool extends PoolEmitter {
     return outcome
   }
 
-  async shutdown({ drainTimeout = 5000 } = {}) {
+  /** @param {{ drainTimeout?: number } | null} [options] */
+  async shutdown(options) {
+    const drainTimeout = options?.drainTimeout ?? 5000
     if (typeof drainTimeout !== 'number' || !(drainTimeout >= 0)) {
       throw new ConfigurationError(`drainTimeout: must be milliseconds, 0 or more, found ${inspect(drainTimeout)}`)
     }
     this.#closed = true
-    this.#closing ??= this.#close(drainTimeout)
-    return this.#closing
+    // Each goes to the core: a later one may be less patient.
+    const closing = this.#close(drainTimeout)
+    if (this.#closing === undefined) this.#closing = closing.then(() => this[TELL]('shutdown'))
+    await closing
+    await this.#closing
   }
 
   /** @param {number} drainTimeout */
   async #close(drainTimeout) {
-    // The core counts in 32 bits: 49 days stand for "as long as it takes".
-    const millis = Math.min(Math.ceil(drainTimeout), 0xffff_ffff)
-    unwrap(await open(new Call(), (id) => this.#native.shutdown(id, millis)).outcome)
-    this[TELL]('shutdown')
+    unwrap(await open(new Call(), (id) => this.#native.shutdown(id, drainTimeout)).outcome)
   }
 
   [Symbol.asyncDispose]() {

@@ -46,6 +46,7 @@ describe('LLMPool command line', () => {
       [['chat', 'x', '--config', configOf(t, [provider('a', down)])], 69],
       [['chat', 'x', '--config', bad], 78],
       [['chat', 'x', '--config', '/no/such/file.json'], 78],
+      [['chat', 'x', '--config', ''], 78],
       [['chat', 'x'], 2],
       [['chat', 'x', '--no-such-option'], 2],
       [['no-such-command'], 2],

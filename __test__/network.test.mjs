@@ -26,12 +26,13 @@ import { bounded, roomy, settled } from './support/wait.mjs'
 const index = existsSync(new URL('fixtures/wire/index.json', import.meta.url)) ? fixtures() : new Map()
 const chatBodies = [...index.values()].filter(
   (entry) =>
-    /^(anthropic|openai|azure|groq|together|mistral|deepseek|openrouter|xai|fireworks|perplexity|openai-compatible)\//.test(
+    /^(anthropic|openai|gemini|cohere|ollama|azure|groq|together|mistral|deepseek|openrouter|xai|fireworks|perplexity|openai-compatible)\//.test(
       entry.file,
     ) &&
     (entry.expect.finish_reason !== 'error' || entry.expect.error_class) &&
     entry.kind !== 'sse' &&
-    !/(models|embeddings)\.json$/.test(entry.file),
+    entry.kind !== 'ndjson' &&
+    !/(models|embeddings|embed)\.json$/.test(entry.file),
 )
 
 describe('Integration: HTTPS with a private CA replays the recorded replies', () => {

@@ -25,13 +25,14 @@ import { bounded, gate, roomy, settled, until } from './support/wait.mjs'
 const index = existsSync(new URL('fixtures/wire/index.json', import.meta.url)) ? fixtures() : new Map()
 const family = [...index.values()].filter(
   (entry) =>
-    entry.kind === 'sse' &&
-    /^(anthropic|openai|azure|groq|together|mistral|deepseek|openrouter|xai|fireworks|perplexity|openai-compatible)\//.test(
+    (entry.kind === 'sse' || entry.kind === 'ndjson') &&
+    /^(anthropic|openai|gemini|cohere|ollama|azure|groq|together|mistral|deepseek|openrouter|xai|fireworks|perplexity|openai-compatible)\//.test(
       entry.file,
     ) &&
     !/stream-error-first/.test(entry.file),
 )
-const typeOf = (entry) => entry.file.split('/')[0]
+/** Bodies of a service's OpenAI-compatible base speak that wire. */
+const typeOf = ({ file }) => (file.includes('/compat-') ? 'openai-compatible' : file.split('/')[0])
 
 /** Usage of an index entry in the words of a response. */
 const usageOf = ({ input_tokens, output_tokens, total_tokens, cached_input_tokens, reasoning_tokens }) => ({

@@ -65,8 +65,8 @@ function open(call, send) {
   call.id = id
   calls.set(id, call)
   if (calls.size === 1) bridge.ref()
-  if (call.signal !== null) watch(call.signal, id)
   try {
+    if (call.signal !== null) watch(call.signal, id)
     send(id)
   } catch (thrown) {
     close(call)
@@ -101,8 +101,8 @@ function watch(signal, id) {
   }
   const ids = new Set([id])
   const listener = () => ids.forEach(cancel)
-  signals.set(signal, { ids, listener })
   signal.addEventListener('abort', listener, { once: true })
+  signals.set(signal, { ids, listener })
 }
 
 /** @param {AbortSignal} signal @param {number} id */
@@ -112,12 +112,28 @@ function unwatch(signal, id) {
   watched.ids.delete(id)
   if (watched.ids.size > 0) return
   signals.delete(signal)
-  signal.removeEventListener('abort', watched.listener)
+  try {
+    signal.removeEventListener('abort', watched.listener)
+  } catch (error) {
+    // A signal of somebody's own making. Calls behind this one in the batch must not pay for it.
+    process.nextTick(() => {
+      throw error
+    })
+  }
 }
 
 /** The core calls this when completions wait that nobody has been told of. */
 function drain() {
-  const reader = new RecordReader(bridge.drain())
+  let records
+  try {
+    records = bridge.drain()
+  } catch (thrown) {
+    // Something in the batch cannot be a JavaScript value (a string over V8's limit), and which call it was of is lost
+    // with it. A call that fails is better than one that never ends.
+    for (const id of [...calls.keys()]) complete(id, new Failed(() => thrown))
+    return
+  }
+  const reader = new RecordReader(records)
   while (!reader.done) {
     const id = reader.next()
     const kind = reader.next()

@@ -118,8 +118,9 @@ async function chat(args) {
   const interrupt = new AbortController()
   const onInterrupt = () => interrupt.abort()
   process.once('SIGINT', onInterrupt)
-  const pool = new LLMPool({ configPath: values.config })
+  let pool
   try {
+    pool = new LLMPool({ configPath: values.config })
     const request = { messages, model: values.model, max_tokens: maxTokens }
     const response = await pool.chat(request, { signal: interrupt.signal })
     if (values.json) return print(JSON.stringify(response, null, 2))
@@ -132,7 +133,7 @@ async function chat(args) {
     return report(/** @type {any} */ (error), values.json)
   } finally {
     process.off('SIGINT', onInterrupt)
-    await pool.shutdown({ drainTimeout: 0 })
+    await pool?.shutdown({ drainTimeout: 0 })
   }
 }
 

@@ -68,6 +68,10 @@ function findProblemIn(value, except, ancestors = []) {
         if (problem !== null) return problem.under(step)
       }
     } else if (typeof value.toJSON !== 'function') {
+      // A Map, a Set, Headers: JSON would write them as {} and lose what they hold.
+      if (typeof value[Symbol.iterator] === 'function') {
+        return new Problem(`must be a plain object, found ${value.constructor?.name ?? 'a collection'}`)
+      }
       for (step in value) {
         if (step === except) continue
         const problem = findProblem(value[step], ancestors)
@@ -86,7 +90,7 @@ function findProblemIn(value, except, ancestors = []) {
 
 /** @param {any} error */
 function unreadable(error) {
-  return new Problem(`could not be read: ${error?.message ?? error}`, error)
+  return new Problem(`could not be read: ${error?.message ?? String(error)}`, error)
 }
 
 /**

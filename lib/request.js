@@ -47,7 +47,8 @@ function signalOf(fields) {
   }
   if (signal === undefined || signal === null) return null
   // By shape: a signal may come from a polyfill or another realm.
-  if (typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function') return signal
+  const methods = [signal.addEventListener, signal.removeEventListener]
+  if (typeof signal.aborted === 'boolean' && methods.every((method) => typeof method === 'function')) return signal
   throw refusal(new Problem('must be an AbortSignal').under('signal'))
 }
 

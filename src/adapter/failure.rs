@@ -181,7 +181,7 @@ fn by_phrase(status: Option<u16>, text: &str) -> Option<FailureClass> {
         .or(if long_window { Some(QuotaExhausted) } else { None })
 }
 
-fn by_status(status: Option<u16>) -> FailureClass {
+pub(super) fn by_status(status: Option<u16>) -> FailureClass {
     let Some(status) = status else { return ServerError };
     match status {
         300..400 => BadReply,

@@ -16,6 +16,8 @@ mod event_stream;
 mod extra;
 mod failure;
 #[cfg(test)]
+mod failures_doc;
+#[cfg(test)]
 mod fixtures;
 mod gate;
 mod gemini;

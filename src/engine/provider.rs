@@ -17,7 +17,8 @@ use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Problem, Scope};
 use crate::metrics::ProviderTally;
 use crate::policy::{
-    BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter, Transition, Verdict,
+    BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter,
+    Transition, Verdict,
 };
 use crate::time::{Instant, Now};
 use crate::transport::Transport;

@@ -143,7 +143,9 @@ impl ChatStream {
         } else if !self.overflowed {
             self.overflowed = true;
             self.accumulator.forget_content();
-            self.told.warnings.push(format!("content: over qos.max_response_bytes of {limit}, handed over and not kept"));
+            self.told
+                .warnings
+                .push(format!("content: over qos.max_response_bytes of {limit}, handed over and not kept"));
         }
     }
 

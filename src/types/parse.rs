@@ -248,7 +248,9 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
                 "maxRetries" => options.max_retries = map.next_value()?,
                 "failover" => options.failover = map.next_value()?,
-                "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
+                "providers" => {
+                    options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default()
+                }
                 "requestId" => {
                     options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
                 }

@@ -194,9 +194,13 @@ async fn a_probe_that_streams_proves_the_provider_by_its_first_content() {
     config["circuit_breaker_threshold"] = serde_json::json!(1);
     let mut first = true;
     let config = serde_json::json!({ "providers": [config] });
-    let story = Story::with_config(config, move |_| {
-        if std::mem::take(&mut first) { fails(500) } else { stalls(vec![chunk("Oslo")]) }
-    });
+    let story =
+        Story::with_config(
+            config,
+            move |_| {
+                if std::mem::take(&mut first) { fails(500) } else { stalls(vec![chunk("Oslo")]) }
+            },
+        );
     let error = open(&story).await.err().expect("down");
     assert!(matches!(error.kind(), ErrorKind::Provider { .. }), "{error:?}");
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -209,8 +213,7 @@ async fn what_is_longer_than_a_reply_may_be_is_handed_over_and_not_kept() {
     let config = serde_json::json!({
         "providers": [super::support::provider("a", 1)], "qos": { "max_response_bytes": 1000 },
     });
-    let pieces: Vec<_> =
-        std::iter::repeat_n(chunk("0123456789"), 200).chain([FINISH.into(), DONE.into()]).collect();
+    let pieces: Vec<_> = std::iter::repeat_n(chunk("0123456789"), 200).chain([FINISH.into(), DONE.into()]).collect();
     let story = Story::with_config(config, move |_| says(pieces.clone()));
     let (text, end) = read(open(&story).await.expect("opens")).await;
     assert_eq!(text.len(), 2000);
