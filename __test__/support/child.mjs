@@ -15,7 +15,9 @@ export const ENTRY = new URL('../../index.mjs', import.meta.url).href
  * environment is only what is given here. Nobody ends it but itself, unless the test is over.
  */
 export function startNode(t, code, { env = {}, flags = [], file, args = [], cwd } = {}) {
-  const script = file ? [file, ...args] : ['--input-type=module', '-e', `const ENTRY = ${JSON.stringify(ENTRY)};\n${code}`]
+  const script = file
+    ? [file, ...args]
+    : ['--input-type=module', '-e', `const ENTRY = ${JSON.stringify(ENTRY)};\n${code}`]
   const child = spawn(process.execPath, [...flags, ...script], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
