@@ -10,28 +10,48 @@ export async function measure(settings, pins, notes) {
   const about = new Map()
   /** Peers that did not load or broke down: there is nothing to expect of their next slice. */
   const lost = new Set()
-  const upstream = new Child('upstream.mjs', [], pins?.upstream)
-  const { port } = await upstream.next('listening')
-  try {
-    for (const { round, row, peer } of plan(settings)) {
-      if (lost.has(peer)) continue
-      const where = `${peer}, ${row.name}, round ${round + 1}`
-      progress(`${where} of ${settings.rounds}`)
-      try {
-        const { sample, errors, ...rest } = await runSlice({ peer, row, settings, core: pins?.clients, upstream, port })
-        if (!about.has(peer)) about.set(peer, rest)
-        if (sample) samples.push({ round, case: row.name, peer, ...sample })
-        if (errors.count > 0) notes.push(`${where}: ${errors.count} calls failed, the first with ${errors.first}`)
-      } catch (error) {
-        lost.add(peer)
-        notes.push(`${where}: out from here on: ${error.message}`)
-      }
+  // Peers that run at the same time have an upstream each, so that its counts are of one peer.
+  const upstreams = await startUpstreams(settings.together ? settings.peers : ['all'], pins)
+  const slice = async ({ round, row, peer }) => {
+    if (lost.has(peer)) return
+    const where = `${peer}, ${row.name}, round ${round + 1}`
+    progress(`${settings.together ? 'all peers' : where} of ${settings.rounds}`)
+    try {
+      const { upstream, port } = upstreams.get(settings.together ? peer : 'all')
+      const { sample, errors, ...rest } = await runSlice({ peer, row, settings, core: pins?.clients, upstream, port })
+      if (!about.has(peer)) about.set(peer, rest)
+      if (sample) samples.push({ round, case: row.name, peer, ...sample })
+      if (errors.count > 0) notes.push(`${where}: ${errors.count} calls failed, the first with ${errors.first}`)
+    } catch (error) {
+      lost.add(peer)
+      notes.push(`${where}: out from here on: ${error.message}`)
     }
+  }
+  try {
+    if (settings.together) for (const group of groups(settings)) await Promise.all(group.map(slice))
+    else for (const job of plan(settings)) await slice(job)
   } finally {
     progress('')
-    upstream.stop()
+    for (const { upstream } of upstreams.values()) upstream.stop()
   }
   return { samples, about }
+}
+
+async function startUpstreams(names, pins) {
+  const upstreams = new Map()
+  for (const name of names) {
+    const upstream = new Child('upstream.mjs', [], pins?.upstream)
+    const { port } = await upstream.next('listening')
+    upstreams.set(name, { upstream, port })
+  }
+  return upstreams
+}
+
+/** All peers of a case in a round. */
+function* groups({ rounds, cases, peers }) {
+  for (let round = 0; round < rounds; round++) {
+    for (const row of cases) yield peers.map((peer) => ({ round, row, peer }))
+  }
 }
 
 /** The order of the peers turns with each round, so that none always follows the same other. */
@@ -61,10 +81,9 @@ async function runSlice({ peer, row, settings, core, upstream, port }) {
       const elapsed = after.atMillis - before.atMillis
       const upstreamMillis = (after.cpuMicros - before.cpuMicros) / 1000
       sample.upstreamShare = upstreamMillis / elapsed
-      sample.othersShare = Math.max(
-        0,
-        (after.busy - before.busy - upstreamMillis - (sample.cpuMicros * sample.calls) / 1000) / elapsed,
-      )
+      const own = upstreamMillis + (sample.cpuMicros * sample.calls) / 1000
+      // Side by side, the others are the other peers.
+      sample.othersShare = settings.together ? 0 : Math.max(0, (after.busy - before.busy - own) / elapsed)
       sample.stolenShare = (after.stolen - before.stolen) / elapsed
       sample.requestsPerCall = seen.requests / calls
       sample.connections = seen.connections

@@ -14,6 +14,7 @@ const USAGE = `npm run bench -- [options]
   --peers a,b         only these (${PEERS.join(', ')})
   --cases a,b         only these (${CASE_NAMES.join(', ')})
   --imports N         fresh processes per import time (5)
+  --together          all peers at the same time, so that each sees the same machine; for the ratios of CPU per call
   --no-pin            leave upstream and clients on any core
   --no-build          take the addon as it is
   --json FILE         everything that was measured, sample by sample
@@ -32,6 +33,7 @@ export function readSettings() {
         peers: { type: 'string' },
         cases: { type: 'string' },
         imports: { type: 'string' },
+        together: { type: 'boolean' },
         'no-pin': { type: 'boolean' },
         'no-build': { type: 'boolean' },
         json: { type: 'string' },
@@ -53,6 +55,7 @@ export function readSettings() {
       quick: values.quick ?? false,
       peers: choice(values, 'peers', PEERS),
       cases: choice(values, 'cases', CASE_NAMES).map((name) => CASES.find((row) => row.name === name)),
+      together: values.together ?? false,
       pin: !values['no-pin'],
       build: !values['no-build'],
       json: values.json,
