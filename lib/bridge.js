@@ -133,6 +133,9 @@ function drain() {
     for (const id of [...calls.keys()]) complete(id, new Failed(() => thrown))
     return
   }
+  // The callers' continuations run before the next tick; what they ask then goes down together.
+  bridge.cork()
+  queueMicrotask(uncorkNextTick)
   const reader = new RecordReader(records)
   while (!reader.done) {
     const id = reader.next()
@@ -143,6 +146,9 @@ function drain() {
     else complete(id, readOutcome(kind, reader))
   }
 }
+
+const uncork = () => bridge.uncork()
+const uncorkNextTick = () => process.nextTick(uncork)
 
 /** @param {number} kind @param {RecordReader} reader */
 function readOutcome(kind, reader) {

@@ -4,6 +4,7 @@
 //! queue; the one that finds it empty rings, and JavaScript drains everything that has come by then in one call.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use napi::bindgen_prelude::{Env, Null, ToNapiValue};
@@ -72,6 +73,8 @@ pub struct Channel {
     records: Mutex<Waiting>,
     wake: Wake,
     calls: Mutex<HashMap<u64, Call>>,
+    /// JavaScript is in the middle of handing calls over.
+    corked: AtomicBool,
 }
 
 /// Records that JavaScript has not drained yet.
@@ -110,6 +113,11 @@ impl Channel {
         let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
+    /// Is JavaScript going to ring by itself?
+    pub fn is_corked(&self) -> bool {
+        self.corked.load(Ordering::Relaxed)
+    }
+
     /// Enters a call; the receiver resolves when JavaScript cancels it.
     pub fn open(&self, id: u64, credit: Option<Arc<Credit>>) -> oneshot::Receiver<()> {
         let (cancel, cancelled) = oneshot::channel();
@@ -138,13 +146,33 @@ impl Bridge {
     /// `wake` is called on the JavaScript thread when records wait for `drain()`.
     #[napi(constructor, catch_unwind)]
     pub fn new(#[napi(ts_arg_type = "() => void")] wake: Wake) -> Self {
-        Self { channel: Arc::new(Channel { records: Mutex::default(), wake, calls: Mutex::default() }) }
+        Self {
+            channel: Arc::new(Channel {
+                records: Mutex::default(),
+                wake,
+                calls: Mutex::default(),
+                corked: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Takes all waiting records, one behind another in one array.
     #[napi(catch_unwind, ts_return_type = "unknown[]")]
     pub fn drain(&self) -> Vec<Cell> {
         std::mem::take(&mut *held(&self.channel.records)).cells
+    }
+
+    /// Answers are about to be handed out, and what their callers ask next comes in one go: the I/O thread is woken once
+    /// for all of it, by `uncork()`.
+    #[napi(catch_unwind)]
+    pub fn cork(&self) {
+        self.channel.corked.store(true, Ordering::Relaxed);
+    }
+
+    #[napi(catch_unwind)]
+    pub fn uncork(&self) {
+        self.channel.corked.store(false, Ordering::Relaxed);
+        io::ring();
     }
 
     /// From now on the process stays alive: calls are open.

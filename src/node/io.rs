@@ -3,6 +3,7 @@
 //! One thread is enough (a core moves tens of thousands of calls per second) and cheaper than several when calls are
 //! few. It is never stopped: it holds no work of its own and does not keep the process alive.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Builder;
@@ -14,25 +15,40 @@ type Job = Box<dyn FnOnce() + Send>;
 struct Io {
     jobs: Mutex<Vec<Job>>,
     bell: Notify,
+    /// The bell was rung and the thread has not looked since.
+    rung: AtomicBool,
 }
 
 static IO: OnceLock<Result<Arc<Io>, String>> = OnceLock::new();
 
-/// Hands a job over. The bell is rung only when the queue was empty: a burst of calls costs one wake-up.
-pub fn submit(job: impl FnOnce() + Send + 'static) -> napi::Result<()> {
+/// Hands a job over. With `quietly` the bell is left to a later [`ring`]: a burst of calls then costs one wake-up.
+pub fn submit(quietly: bool, job: impl FnOnce() + Send + 'static) -> napi::Result<()> {
     let io = match IO.get_or_init(start) {
         Ok(io) => io,
         Err(message) => return Err(napi::Error::from_reason(message.clone())),
     };
-    let first = {
-        let mut jobs = io.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.push(Box::new(job));
-        jobs.len() == 1
-    };
-    if first {
-        io.bell.notify_one();
+    io.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(job));
+    if !quietly {
+        io.ring();
     }
     Ok(())
+}
+
+/// Wakes the I/O thread for the jobs that were handed over quietly, if there are any.
+pub fn ring() {
+    if let Some(Ok(io)) = IO.get()
+        && !io.jobs.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    {
+        io.ring();
+    }
+}
+
+impl Io {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.bell.notify_one();
+        }
+    }
 }
 
 /// Runs a future on the I/O thread. Only to be called there.
@@ -42,7 +58,7 @@ pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 fn start() -> Result<Arc<Io>, String> {
-    let io = Arc::new(Io { jobs: Mutex::default(), bell: Notify::new() });
+    let io = Arc::new(Io { jobs: Mutex::default(), bell: Notify::new(), rung: AtomicBool::new(false) });
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,6 +74,8 @@ fn start() -> Result<Arc<Io>, String> {
 async fn work(io: &Io) {
     loop {
         io.bell.notified().await;
+        // Before the jobs are taken: whoever adds one after that rings again.
+        io.rung.store(false, Ordering::Release);
         let jobs = std::mem::take(&mut *io.jobs.lock().unwrap_or_else(PoisonError::into_inner));
         for job in jobs {
             // A job that panics must not take the thread, and with it every other pool, along.

@@ -194,7 +194,7 @@ impl NativePool {
     {
         let inner = Arc::clone(&self.inner);
         let id = id as u64;
-        io::submit(move || {
+        io::submit(self.inner.channel.is_corked(), move || {
             let channel = Arc::clone(&inner.channel);
             // Boxed at once: the state of a call is kilobytes, and each layer around it would move it once more.
             let work = Box::pin(make(inner, id));
