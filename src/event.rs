@@ -127,11 +127,6 @@ impl Interest {
     pub fn wants(&self, kind: EventKind) -> bool {
         self.0.load(Ordering::Relaxed) & kind as u32 != 0
     }
-
-    /// Nobody listens to anything.
-    pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
 }
 
 /// The events of one call, in order, until they ride out with its completion.

@@ -171,11 +171,6 @@ impl PoolStream {
         Some(error)
     }
 
-    /// An event that is here already.
-    pub fn next_ready(&mut self) -> Option<StreamEvent> {
-        self.stream.as_mut()?.next_ready()
-    }
-
     pub fn take_events(&mut self) -> Vec<Event> {
         self.stream.as_mut().map(ChatStream::take_events).unwrap_or_default()
     }

@@ -135,7 +135,7 @@ pub struct RoutingConfig {
 pub struct QosConfig {
     pub max_deadline: Duration,
     pub max_prompt_bytes: usize,
-    /// After decompression.
+    /// Of a whole reply; of a longer stream everything is handed over and nothing is kept.
     pub max_response_bytes: usize,
 }
 

@@ -151,7 +151,7 @@ section! {
         max_deadline_ms: Millis,
         /// Default 16777216; `null` = no limit.
         max_prompt_bytes: u64,
-        /// After decompression. Default 33554432; `null` = no limit.
+        /// Of a whole reply. Default 33554432; `null` = no limit.
         max_response_bytes: u64,
     }
 }

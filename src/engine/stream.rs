@@ -128,7 +128,7 @@ impl ChatStream {
     }
 
     /// An event that is here already, without waiting for the provider.
-    pub fn next_ready(&mut self) -> Option<StreamEvent> {
+    fn next_ready(&mut self) -> Option<StreamEvent> {
         let event = self.ready.pop_front()?;
         self.keep(&event);
         Some(event)
