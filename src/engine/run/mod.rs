@@ -10,20 +10,24 @@
 //! 4. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
 //!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
 
+mod errors;
+mod headers;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use self::errors::no_provider;
+use self::headers::call_headers;
 use super::attempt::{Answer, Missed, Mode, Order, Whole, attempt};
 use super::mask::Mask;
 use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
 use super::{Engine, lock};
-use crate::adapter::RESERVED_HEADERS;
-use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
+use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::policy::{Candidate, Transition, rank};
 use crate::time::{self, Instant, Now};
@@ -623,97 +627,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Nothing is left that could be done in time.
-    fn exhausted(&self, visits: &[Visit], now: Now) -> Error {
-        let asked = self.asked_only(visits);
-        let considered: Vec<&Visit> = visits
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
-            .map(|(_, visit)| visit)
-            .collect();
-        let free_at = |visit: &Visit| {
-            let refused = visit.refusal.as_ref().and_then(Refusal::worth_waiting);
-            let hinted = visit.again.as_ref().filter(|again| again.rate_signal).and_then(|again| again.ready);
-            refused.max(hinted)
-        };
-        let soonest = considered.iter().filter_map(|visit| free_at(visit)).min();
-        let reset = soonest.map(|at| at.saturating_duration_since(now.mono));
-        let last = self.last.as_ref();
-        // Limited as a whole: somebody is, and nobody failed in another way.
-        let limited = |visit: &Visit| match visit.failed {
-            Some(class) => class == FailureClass::RateLimit,
-            None => free_at(visit).is_some(),
-        };
-        let first_limited = considered.iter().find(|visit| limited(visit));
-        let failed_otherwise = considered.iter().any(|visit| visit.failed.is_some() && !limited(visit));
-        if first_limited.is_some() && !failed_otherwise {
-            let message = match reset {
-                Some(reset) => {
-                    let seconds = reset.as_secs_f64();
-                    format!("every usable provider is rate limited; the soonest is free in {seconds:.1} s")
-                }
-                None => "every usable provider is rate limited".to_owned(),
-            };
-            let failure = last.map(|(_, _, failure)| failure.clone());
-            let reset = reset.or(failure.as_ref().and_then(|failure| failure.retry_after));
-            return Error::new(ErrorKind::RateLimited { reset, failure }, message).with_context(Context {
-                provider: last
-                    .map(|(name, ..)| name.clone())
-                    .or_else(|| first_limited.map(|visit| visit.provider.name().clone())),
-                model: last.map(|(_, model, _)| model.clone()),
-                ..Context::default()
-            });
-        }
-        match (last, &self.unsendable) {
-            (Some(_), _) => self.provider_error(),
-            (None, Some(error)) => error.clone().into(),
-            (None, None) => no_provider(
-                considered
-                    .iter()
-                    .map(|visit| Reason {
-                        provider: visit.provider.name().clone(),
-                        reason: visit
-                            .refusal
-                            .as_ref()
-                            .map_or_else(|| "not asked".to_owned(), |refusal| refusal.describe(now.mono)),
-                    })
-                    .collect(),
-            ),
-        }
-    }
-
-    /// The last failure, as the caller sees it.
-    fn provider_error(&self) -> Error {
-        let Some((name, model, failure)) = self.last.clone() else {
-            return Error::new(ErrorKind::Internal, "a failure without an attempt");
-        };
-        let message = match failure.status {
-            Some(status) => format!("{name} answered {status}: {failure}"),
-            None => format!("{name}: {failure}"),
-        };
-        let kind = match failure.phase {
-            Some(phase) => ErrorKind::Timeout { phase, failure: Some(failure) },
-            None => ErrorKind::Provider { failure },
-        };
-        Error::new(kind, message).with_context(Context {
-            provider: Some(name),
-            model: Some(model),
-            ..Context::default()
-        })
-    }
-
-    fn out_of_time(&self) -> Error {
-        let allowed = self.deadline.duration_since(self.started.mono);
-        let failure = self.last.as_ref().map(|(_, _, failure)| failure.clone());
-        let message = format!("the call's deadline of {} ms has passed", allowed.as_millis());
-        Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure }, message).with_context(Context {
-            provider: self.trail.last().map(|line| line.provider.clone()),
-            model: self.trail.last().map(|line| line.model.clone()),
-            ..Context::default()
-        })
-    }
-
     fn fail(&mut self) {
         self.closed = true;
         lock(&self.engine.tally).failed(time::now().mono.duration_since(self.started.mono));
@@ -774,44 +687,6 @@ impl Drop for Place<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-fn no_provider(reasons: Vec<Reason>) -> Error {
-    let mut message = "no provider can take this call".to_owned();
-    for (at, Reason { provider, reason }) in reasons.iter().enumerate() {
-        message.push_str(if at == 0 { ": " } else { "; " });
-        message.push_str(&format!("{provider}: {reason}"));
-    }
-    if reasons.is_empty() {
-        message.push_str(": none is configured");
-    }
-    Error::new(ErrorKind::NoProvider { reasons }, message)
-}
-
-/// A call's own headers, checked before anyone is asked. What would break the framing is refused; what says who asks,
-/// or of what type the body is, belongs to the pool and is named in the warnings.
-fn call_headers(
-    options: &CallOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<(HeaderName, HeaderValue)>, FieldError> {
-    let mut headers = Vec::with_capacity(options.headers.len());
-    for (name, value) in &options.headers {
-        let wrong = |message: &str| FieldError { field: format!("headers.{name}"), message: message.to_owned() };
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
-            return Err(wrong("is not a valid HTTP header"));
-        };
-        if OWN_HEADERS.contains(&name.as_str()) {
-            warnings.push(format!("headers.{name}: set by the pool, not sent"));
-        } else if RESERVED_HEADERS.contains(&name) || name == http::header::HOST {
-            return Err(wrong("belongs to the connection, remove it"));
-        } else {
-            headers.push((name, value));
-        }
-    }
-    Ok(headers)
-}
-
-/// The headers by which providers take a key, and the type of the body.
-const OWN_HEADERS: &[&str] = &["authorization", "api-key", "content-type", "x-api-key", "x-goog-api-key"];
 
 pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {
     let provider = provider.clone();
