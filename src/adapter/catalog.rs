@@ -4,6 +4,8 @@
 //! A quirk of a vendor is a field of its row, never an `if` on its name.
 
 use super::models::{CLAUDE_MODELS, COHERE_MODELS, GEMINI_MODELS, GROK_MODELS, ModelRule, OPENAI_MODELS};
+use super::models_list::{self, ModelsList};
+use super::rate_headers;
 
 /// Which wire dialect family a service speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +108,10 @@ pub(super) struct Dialect {
     /// Headers that carry the `organization` and the `project` of a provider.
     pub organization_header: Option<&'static str>,
     pub project_header: Option<&'static str>,
+    /// The headers that say what is left of its limits.
+    pub rate_headers: &'static rate_headers::Table,
+    /// Where it lists its models, if it does so reliably.
+    pub models_list: Option<ModelsList>,
 }
 
 /// Ids of tool calls that a service accepts.
@@ -178,6 +184,8 @@ const OPENAI: Dialect = Dialect {
     auth: Auth::Bearer,
     organization_header: Some("openai-organization"),
     project_header: Some("openai-project"),
+    rate_headers: &rate_headers::OPENAI,
+    models_list: Some(models_list::OPENAI),
 };
 
 const SERVICES: &[Service] = &[
@@ -238,6 +246,7 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::TOGETHER,
             ..OPENAI
         },
     },
@@ -276,6 +285,7 @@ const SERVICES: &[Service] = &[
             tool_ids: IdRule { exactly: Some(9), ..ANY_ID },
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::MISTRAL,
             ..OPENAI
         },
     },
@@ -304,6 +314,7 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::NONE,
             ..OPENAI
         },
     },
@@ -324,6 +335,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::OPENROUTER,
+            models_list: Some(models_list::PUBLIC),
             ..OPENAI
         },
     },
@@ -367,6 +380,7 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::FIREWORKS,
             ..OPENAI
         },
     },
@@ -396,6 +410,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::NONE,
+            models_list: None,
             ..OPENAI
         },
     },
@@ -407,7 +423,13 @@ const SERVICES: &[Service] = &[
         base_url: None,
         needs_key: false,
         root: Root::IfBare("/v1"),
-        dialect: Dialect { max_tokens: "max_tokens", developer_role: false, tool_ids: ANY_ID, ..OPENAI },
+        dialect: Dialect {
+            max_tokens: "max_tokens",
+            developer_role: false,
+            tool_ids: ANY_ID,
+            models_list: Some(models_list::PUBLIC), // whether a key is wanted at all, nobody knows
+            ..OPENAI
+        },
     },
     Service {
         name: "anthropic",
@@ -435,6 +457,8 @@ const SERVICES: &[Service] = &[
             auth: Auth::Header("x-api-key"),
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::ANTHROPIC,
+            models_list: Some(models_list::ANTHROPIC),
             ..OPENAI
         },
     },
@@ -463,6 +487,8 @@ const SERVICES: &[Service] = &[
             auth: Auth::Header("x-goog-api-key"),
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::NONE,
+            models_list: Some(models_list::GEMINI),
             ..OPENAI
         },
     },
@@ -489,6 +515,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::COHERE,
+            models_list: Some(models_list::COHERE),
             ..OPENAI
         },
     },
@@ -515,6 +543,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            rate_headers: &rate_headers::NONE,
+            models_list: Some(models_list::OLLAMA),
             ..OPENAI
         },
     },

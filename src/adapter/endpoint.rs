@@ -12,7 +12,8 @@ use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Service};
 use super::{
-    Decoder, Encoded, StreamDecoder, Terms, anthropic, base_url, cohere, failure, gemini, ollama, openai, repair,
+    Decoder, Encoded, ModelsRequest, RateHeaders, StreamDecoder, Terms, anthropic, base_url, cohere, failure, gemini,
+    ollama, openai, rate_headers, repair,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, Reply};
@@ -252,6 +253,32 @@ impl Endpoint {
     /// What a reply that is no 2xx means. `unix_ms` is when it came.
     pub fn classify(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8], unix_ms: u64) -> Failure {
         failure::of_reply(status, headers, body, unix_ms)
+    }
+
+    /// What a reply of any status says is left of the provider's limits. `unix_ms` is when it came.
+    pub fn rate_headers(&self, headers: &HeaderMap, unix_ms: u64) -> RateHeaders {
+        rate_headers::read(headers, self.service.dialect.rate_headers, unix_ms)
+    }
+
+    /// The free request that lists the provider's models, about `page` of them where it can be told so. `auth` is what
+    /// [`Endpoint::auth`] gave. `None`: the service has no such list.
+    ///
+    /// ```
+    /// use llmpool::adapter::{Endpoint, EndpointParams, service};
+    /// let endpoint = Endpoint::new(EndpointParams::new(service("anthropic").expect("known"))).expect("valid");
+    /// let request = endpoint.models_request(None, 1).expect("has a list");
+    /// assert_eq!(request.uri.to_string(), "https://api.anthropic.com/v1/models?limit=1");
+    /// ```
+    pub fn models_request(&self, auth: Option<&(HeaderName, HeaderValue)>, page: u32) -> Option<ModelsRequest> {
+        self.service.dialect.models_list.as_ref()?.request(&self.urls.root, &self.headers, auth, page)
+    }
+
+    /// The names in the body of a 2xx reply to [`Endpoint::models_request`], or what is there instead of them.
+    pub fn decode_models(&self, body: &[u8]) -> Result<Vec<String>, Failure> {
+        match &self.service.dialect.models_list {
+            Some(list) => list.names(body),
+            None => Err(failure::no_answer(body, "this service lists no models")),
+        }
     }
 
     /// A decoder for the body of one 2xx reply to a request that was encoded with `stream`.

@@ -103,13 +103,26 @@ fn check_failure(file: &str, failure: &Failure, expect: &Value) {
 fn every_recorded_body_gives_its_expected_result() {
     let index = std::fs::read_to_string(folder().join("index.json")).expect("the index");
     let index: Vec<Value> = serde_json::from_str(&index).expect("the index is a list");
-    let (mut wholes, mut streams, mut errors) = (0, 0, 0);
+    let (mut wholes, mut streams, mut errors, mut limits) = (0, 0, 0, 0);
     for entry in &index {
         let file = entry["file"].as_str().expect("file");
         let endpoint = endpoint(service_of(file));
         let recorded = std::fs::read(folder().join(file)).expect(file);
         let kind = entry["kind"].as_str().expect("kind");
         let status = StatusCode::from_u16(entry["status"].as_u64().expect("status") as u16).expect("status");
+        let headers: HeaderMap = entry["headers"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| {
+                let value = HeaderValue::from_str(value.as_str().expect("a string")).expect("a header value");
+                (name.parse::<HeaderName>().expect("a header name"), value)
+            })
+            .collect();
+        if headers.keys().any(|name| name.as_str().contains("ratelimit") && name.as_str().contains("remaining")) {
+            limits += 1;
+            assert!(endpoint.rate_headers(&headers, NOW).requests.is_some(), "{file}: what is left of its requests");
+        }
         for round in 0..=MUTATIONS {
             let (body, expect) = match round {
                 0 => (recorded.clone(), entry["expect"].clone()),
@@ -118,15 +131,6 @@ fn every_recorded_body_gives_its_expected_result() {
             let expect = &expect;
             if !status.is_success() {
                 errors += 1;
-                let headers: HeaderMap = entry["headers"]
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, value)| {
-                        let value = HeaderValue::from_str(value.as_str().expect("a string")).expect("a header value");
-                        (name.parse::<HeaderName>().expect("a header name"), value)
-                    })
-                    .collect();
                 let failure = endpoint.classify(status, &headers, &body, NOW);
                 check_failure(file, &failure, expect);
                 assert_eq!(failure.status, Some(status.as_u16()), "{file}");
@@ -152,6 +156,9 @@ fn every_recorded_body_gives_its_expected_result() {
             } else if expect.get("health").is_some() || expect.get("embedding_count").is_some() {
                 let failure = endpoint.decode_chat(&body).expect_err("no chat reply");
                 assert_eq!(failure.class, FailureClass::BadReply, "{file}");
+                if expect.get("health").is_some() {
+                    assert!(!endpoint.decode_models(&body).expect(file).is_empty(), "{file}: names");
+                }
             } else {
                 wholes += 1;
                 match endpoint.decode_chat(&body) {
@@ -167,4 +174,5 @@ fn every_recorded_body_gives_its_expected_result() {
     }
     // An index that lost its entries must not pass for a clean run.
     assert!(wholes >= 200 && streams >= 80 && errors >= 250, "{wholes} replies, {streams} streams, {errors} errors");
+    assert!(limits >= 5, "{limits} replies say what is left");
 }

@@ -77,7 +77,7 @@ pub(super) fn parse(value: &str, unix_ms: Option<u64>) -> Option<Duration> {
 }
 
 /// A plain number, not the `inf` and `nan` that Rust would read too.
-fn number(value: &str) -> Option<f64> {
+pub(super) fn number(value: &str) -> Option<f64> {
     let numeric = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
     if numeric { value.parse().ok() } else { None }
 }

@@ -24,6 +24,7 @@ mod gemini;
 mod hint;
 mod lenient;
 mod models;
+mod models_list;
 #[cfg(test)]
 mod mutations;
 mod ndjson;
@@ -32,6 +33,7 @@ mod openai;
 mod parts;
 #[cfg(test)]
 mod providers_doc;
+mod rate_headers;
 mod repair;
 mod signals;
 mod sse;
@@ -48,6 +50,8 @@ pub use catalog::{AdapterKind, Service, service, services};
 pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
 pub use failure::transport_failure;
 use gate::Gate;
+pub use models_list::ModelsRequest;
+pub use rate_headers::{Quota, RateHeaders};
 
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, StreamEvent};

@@ -100,7 +100,8 @@ fn render() -> String {
 }
 
 fn section(service: &Service, doc: &mut String) {
-    let Dialect { auth, tool_ids, turns, refuses, models, end_object, .. } = &service.dialect;
+    let Dialect { auth, tool_ids, turns, refuses, models, end_object, rate_headers, models_list, .. } =
+        &service.dialect;
     let mut lines = Vec::new();
     lines.push(match service.root {
         Root::IfBare(path) => format!("A `base_url` without a path gets `{path}`."),
@@ -154,6 +155,17 @@ fn section(service: &Service, doc: &mut String) {
     if let Some(object) = end_object {
         lines.push(format!("A stream ends with `{object}`; there is no `[DONE]`."));
     }
+    let told: Vec<&str> =
+        rate_headers.requests.iter().chain(rate_headers.tokens).map(|names| names.remaining).collect();
+    lines.push(match told.as_slice() {
+        [] => "No header says what is left of its limits.".to_owned(),
+        told => format!("What is left of its limits is read from {}.", listed(told)),
+    });
+    lines.push(match models_list {
+        None => "It has no reliable list of models.".to_owned(),
+        Some(list) if list.proves_key => format!("Its models are listed at `{}`.", list.path),
+        Some(list) => format!("Its models are listed at `{}`, to anyone: that proves nothing about a key.", list.path),
+    });
     let notes = NOTES.iter().find(|(name, _)| *name == service.name).map_or(&[][..], |(_, notes)| notes);
     lines.extend(notes.iter().map(|note| (*note).to_owned()));
     let _ = writeln!(doc, "\n## {}\n", service.name);
