@@ -6,7 +6,7 @@
 
 const native = require('./native')
 const { Failed, errorFrom, errorFromThrown } = require('./errors')
-const { KIND, RecordReader, readResponse, readChunk } = require('./record')
+const { KIND, Records, readResponse, readChunk } = require('./record')
 
 /** The method of a pool that takes its events. */
 const DELIVER = Symbol('deliver')
@@ -27,6 +27,7 @@ const forgotten = new FinalizationRegistry((/** @type {number} */ poolId) => poo
 const signals = new Map()
 
 const bridge = new native.Bridge(drain)
+const records = new Records()
 let lastId = 0
 
 /** One open call. Whoever waits for it gets its outcome: a value or `Failed`. */
@@ -124,41 +125,40 @@ function unwatch(signal, id) {
 
 /** The core calls this when completions wait that nobody has been told of. */
 function drain() {
-  let records
   try {
-    records = bridge.drain()
+    records.take(bridge)
   } catch (thrown) {
     // Something in the batch cannot be a JavaScript value (a string over V8's limit), and which call it was of is lost
     // with it. A call that fails is better than one that never ends.
+    records.forget(bridge)
     for (const id of [...calls.keys()]) complete(id, new Failed(() => thrown))
     return
   }
   // The callers' continuations run before the next tick; what they ask then goes down together.
   bridge.cork()
   queueMicrotask(uncorkNextTick)
-  const reader = new RecordReader(records)
-  while (!reader.done) {
-    const id = reader.next()
-    const kind = reader.next()
-    if (kind === KIND.EVENT) deliver(id, reader.next(), reader.next())
-    else if (kind === KIND.CHUNK) chunk(id, reader)
-    else if (kind === KIND.OPEN) opened(id, reader.next(), reader.next())
-    else complete(id, readOutcome(kind, reader))
+  while (!records.done) {
+    const id = records.number()
+    const kind = records.number()
+    if (kind === KIND.EVENT) deliver(id, records.name(), records.text())
+    else if (kind === KIND.CHUNK) chunk(id)
+    else if (kind === KIND.OPEN) opened(id, records.name(), records.name())
+    else complete(id, readOutcome(kind))
   }
 }
 
 const uncork = () => bridge.uncork()
 const uncorkNextTick = () => process.nextTick(uncork)
 
-/** @param {number} kind @param {RecordReader} reader */
-function readOutcome(kind, reader) {
+/** @param {number} kind */
+function readOutcome(kind) {
   switch (kind) {
     case KIND.RESPONSE:
-      return readResponse(reader)
+      return readResponse(records)
     case KIND.VALUE:
-      return JSON.parse(reader.next())
+      return JSON.parse(records.text())
     case KIND.ERROR: {
-      const record = JSON.parse(reader.next())
+      const record = JSON.parse(records.text())
       return new Failed((above) => errorFrom(record, above))
     }
     default:
@@ -182,11 +182,11 @@ function opened(id, provider, model) {
   call?.opened(provider, model)
 }
 
-/** @param {number} id @param {RecordReader} reader */
-function chunk(id, reader) {
+/** @param {number} id */
+function chunk(id) {
   const call = /** @type {import('./stream').StreamCall | undefined} */ (calls.get(id))
   // Read in any case: the next record stands behind it.
-  const piece = readChunk(reader, call?.provider, call?.model)
+  const piece = readChunk(records, call?.provider, call?.model)
   call?.push(piece)
 }
 

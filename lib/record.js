@@ -1,71 +1,127 @@
 'use strict'
 
-// Completions cross as one flat array, `id, kind, …fields`, record behind record: no object is built on the native side
-// and every object built here has one shape. The order of the reads below is the layout.
+// Completions cross as one block of numbers and one array of texts, record behind record: no object is built on the
+// native side and every object built here has one shape. The order of the reads below is the order in which
+// `src/node/record.rs` writes.
 
 /** What a record is. */
 const KIND = Object.freeze({ RESPONSE: 0, ERROR: 1, VALUE: 2, OPEN: 3, CHUNK: 4, EVENT: 5 })
 
-class RecordReader {
-  /** @param {any[]} records */
-  constructor(records) {
-    this.records = records
+/** Numbers that fit before the block has to grow: a few hundred answers that complete together. */
+const NUMBERS = 8192
+
+/** What the core has drained, read from front to back. */
+class Records {
+  constructor() {
+    /** Behind the first number, which says how many there are, stand the numbers of the batch. */
+    this.numbers = new Float64Array(NUMBERS)
+    /** @type {string[]} */
+    this.texts = []
+    /** Words that have crossed before cross as their place in here. @type {string[]} */
+    this.names = []
     this.at = 0
+    this.textAt = 0
+  }
+
+  /** Takes the next batch. @param {{ drain(numbers: Float64Array): string[] | null, forget(): void }} bridge */
+  take(bridge) {
+    let texts = bridge.drain(this.numbers)
+    while (texts === null) {
+      this.numbers = new Float64Array(2 * this.numbers.length)
+      texts = bridge.drain(this.numbers)
+    }
+    this.texts = texts
+    this.at = 1
+    this.textAt = 0
+  }
+
+  /** A batch was lost, and the words in it. @param {{ forget(): void }} bridge */
+  forget(bridge) {
+    bridge.forget()
+    this.names = []
   }
 
   get done() {
-    return this.at >= this.records.length
+    return this.at > this.numbers[0]
   }
 
-  next() {
-    return this.records[this.at++]
+  number() {
+    return this.numbers[this.at++]
+  }
+
+  flag() {
+    return this.numbers[this.at++] !== 0
+  }
+
+  numberOrNull() {
+    const number = this.numbers[this.at++]
+    return Number.isNaN(number) ? null : number
+  }
+
+  text() {
+    return this.texts[this.textAt++]
+  }
+
+  textOrNull() {
+    return this.flag() ? this.text() : null
+  }
+
+  name() {
+    const place = this.number()
+    if (place < 0) return this.text()
+    if (place === this.names.length) this.names.push(this.text())
+    return this.names[place]
+  }
+
+  nameOrNull() {
+    return this.flag() ? this.name() : null
   }
 }
 
-/** @param {RecordReader} reader */
-function readResponse(reader) {
+/** @param {Records} records */
+function readResponse(records) {
   const response = {
-    id: reader.next(),
-    content: reader.next(),
+    id: records.text(),
+    content: records.text(),
     role: 'assistant',
-    finish_reason: reader.next(),
-    raw_finish_reason: reader.next(),
-    model: reader.next(),
-    provider: reader.next(),
-    created: reader.next(),
+    finish_reason: records.name(),
+    raw_finish_reason: records.nameOrNull(),
+    model: records.name(),
+    provider: records.name(),
+    created: records.number(),
     usage: {
-      prompt_tokens: reader.next(),
-      completion_tokens: reader.next(),
-      total_tokens: reader.next(),
-      cached_tokens: reader.next(),
-      cache_write_tokens: reader.next(),
-      reasoning_tokens: reader.next(),
-      estimated: reader.next(),
+      prompt_tokens: records.number(),
+      completion_tokens: records.number(),
+      total_tokens: records.number(),
+      cached_tokens: records.number(),
+      cache_write_tokens: records.number(),
+      reasoning_tokens: records.number(),
+      estimated: records.flag(),
     },
-    cost: reader.next(),
+    cost: records.numberOrNull(),
     cached: false,
-    latencyMs: reader.next(),
-    requestId: reader.next(),
+    latencyMs: records.number(),
+    requestId: records.text(),
     warnings: /** @type {string[]} */ ([]),
     attempts: /** @type {ReturnType<typeof readAttempt>[]} */ ([]),
   }
-  setIfPresent(response, 'refusal', reader.next())
-  setIfPresent(response, 'reasoning', reader.next())
-  setIfPresent(response, 'tool_calls', parse(reader.next()))
-  response.warnings = parse(reader.next()) ?? response.warnings
-  for (let count = reader.next(); count > 0; count--) response.attempts.push(readAttempt(reader))
+  setIfPresent(response, 'refusal', records.textOrNull())
+  setIfPresent(response, 'reasoning', records.textOrNull())
+  setIfPresent(response, 'tool_calls', parse(records.textOrNull()))
+  response.warnings = parse(records.textOrNull()) ?? response.warnings
+  for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))
   return response
 }
 
-/** @param {RecordReader} reader */
-function readAttempt(reader) {
-  const provider = reader.next()
-  const model = reader.next()
-  const keyIndex = reader.next()
-  const outcome = reader.next()
-  const errorClass = reader.next()
-  const status = reader.next()
-  const attempt = { provider, model, keyIndex, outcome, latencyMs: reader.next(), waitedMs: reader.next() }
+/** @param {Records} records */
+function readAttempt(records) {
+  const provider = records.name()
+  const model = records.name()
+  const keyIndex = records.numberOrNull()
+  const outcome = records.name()
+  const errorClass = records.nameOrNull()
+  const status = records.numberOrNull()
+  const attempt = { provider, model, keyIndex, outcome, latencyMs: records.number(), waitedMs: records.number() }
   setIfPresent(attempt, 'errorClass', errorClass)
   setIfPresent(attempt, 'status', status)
   return attempt
@@ -81,14 +137,14 @@ function parse(json) {
   return json === null ? null : JSON.parse(json)
 }
 
-/** One piece of a stream. @param {RecordReader} reader @param {string} [provider] @param {string} [model] */
-function readChunk(reader, provider, model) {
-  const chunk = { delta: reader.next(), provider, model }
-  const extra = reader.next()
+/** One piece of a stream. @param {Records} records @param {string} [provider] @param {string} [model] */
+function readChunk(records, provider, model) {
+  const chunk = { delta: records.text(), provider, model }
+  const extra = records.textOrNull()
   return extra === null ? chunk : Object.assign(chunk, JSON.parse(extra))
 }
 
 exports.KIND = KIND
-exports.RecordReader = RecordReader
+exports.Records = Records
 exports.readResponse = readResponse
 exports.readChunk = readChunk

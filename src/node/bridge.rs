@@ -7,81 +7,30 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use napi::bindgen_prelude::{Env, Null, ToNapiValue};
+use napi::bindgen_prelude::{Env, Float64ArraySlice};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Status, sys};
 use napi_derive::napi;
 use tokio::sync::oneshot;
 
 use super::io;
+use super::records::{Records, Text};
 use super::stream::Credit;
 
 /// Rings in JavaScript. Weak: waiting for nothing keeps no process alive.
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// One plain value of a record.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cell {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    Word(&'static str),
-    Shared(Arc<str>),
-}
-
 /// Records that may wait before JavaScript is woken in the middle of a turn. A turn of the I/O thread completes what it
 /// can and rings once; a long one rings earlier, so that both threads work.
 const BATCH: usize = 16;
 
-impl ToNapiValue for Cell {
-    unsafe fn to_napi_value(env: sys::napi_env, cell: Self) -> napi::Result<sys::napi_value> {
-        // SAFETY: the caller's promise about `env` is handed on unchanged.
-        unsafe {
-            match cell {
-                Self::Null => Null::to_napi_value(env, Null),
-                Self::Bool(value) => bool::to_napi_value(env, value),
-                Self::Number(value) => f64::to_napi_value(env, value),
-                Self::Text(value) => text(env, &value),
-                Self::Word(value) => text(env, value),
-                Self::Shared(value) => text(env, &value),
-            }
-        }
-    }
-}
-
-/// A JavaScript string. One that is all ASCII, which most are, is copied as it stands instead of being decoded.
-///
-/// # Safety
-/// As for [`ToNapiValue::to_napi_value`].
-unsafe fn text(env: sys::napi_env, text: &str) -> napi::Result<sys::napi_value> {
-    let Ok(length) = isize::try_from(text.len()) else {
-        return Err(napi::Error::from_status(Status::InvalidArg));
-    };
-    if !text.is_ascii() {
-        // SAFETY: the caller's promise about `env` is handed on unchanged.
-        return unsafe { <&str>::to_napi_value(env, text) };
-    }
-    let mut value = std::ptr::null_mut();
-    // SAFETY: the pointer and the length are those of a live string, and ASCII is Latin-1.
-    let status = unsafe { sys::napi_create_string_latin1(env, text.as_ptr().cast(), length, &mut value) };
-    if status == sys::Status::napi_ok { Ok(value) } else { Err(napi::Error::from_status(Status::from(status))) }
-}
-
 /// The queue and the bell of one environment, as tasks see it.
 pub struct Channel {
-    records: Mutex<Waiting>,
+    records: Mutex<Records>,
     wake: Wake,
     calls: Mutex<HashMap<u64, Call>>,
     /// JavaScript is in the middle of handing calls over.
     corked: AtomicBool,
-}
-
-/// Records that JavaScript has not drained yet.
-#[derive(Default)]
-struct Waiting {
-    cells: Vec<Cell>,
-    count: usize,
 }
 
 /// What JavaScript can still do to a call under way.
@@ -92,12 +41,11 @@ struct Call {
 
 impl Channel {
     /// Adds one record, whole: records of different tasks never mix. Only to be called on the I/O thread.
-    pub fn push(self: &Arc<Self>, record: impl IntoIterator<Item = Cell>) {
+    pub fn push(self: &Arc<Self>, write: impl FnOnce(&mut Records)) {
         let count = {
-            let mut waiting = held(&self.records);
-            waiting.cells.extend(record);
-            waiting.count += 1;
-            waiting.count
+            let mut records = held(&self.records);
+            write(&mut records);
+            records.end()
         };
         if count == 1 {
             // Behind everything that is ready now: what completes in this turn crosses together.
@@ -156,10 +104,18 @@ impl Bridge {
         }
     }
 
-    /// Takes all waiting records, one behind another in one array.
-    #[napi(catch_unwind, ts_return_type = "unknown[]")]
-    pub fn drain(&self) -> Vec<Cell> {
-        std::mem::take(&mut *held(&self.channel.records)).cells
+    /// Takes all waiting records: their numbers into `numbers`, behind how many there are, their texts as the result.
+    /// `null`, and nothing is taken, when `numbers` is too short.
+    #[napi(catch_unwind, ts_return_type = "string[] | null")]
+    pub fn drain(&self, mut numbers: Float64ArraySlice<'_>) -> Option<Vec<Text>> {
+        // SAFETY: the block is JavaScript's, this is its thread, and nothing of JavaScript runs before this returns.
+        held(&self.channel.records).drain(unsafe { numbers.as_mut() })
+    }
+
+    /// The reader has lost its place in the records: what waits is dropped, and words cross as texts again.
+    #[napi(catch_unwind)]
+    pub fn forget(&self) {
+        held(&self.channel.records).forget();
     }
 
     /// Answers are about to be handed out, and what their callers ask next comes in one go: the I/O thread is woken once

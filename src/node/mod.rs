@@ -1,18 +1,19 @@
 //! The Node addon: the only module that names napi.
 //!
 //! JavaScript submits calls and gets completions; nothing else crosses. A call goes in as one JSON string, is read on
-//! the I/O thread, and comes back as a run of plain values in a flat array, so that no tree of values is ever built on
+//! the I/O thread, and comes back as a run of numbers and a few texts, so that no tree of values is ever built on
 //! either side of the border. There is one queue of completions per JavaScript environment and one threadsafe function
 //! that rings when that queue stops being empty; promises live in JavaScript.
 //!
 //! Panics never cross: tasks are caught and reject their call, sync exports carry `catch_unwind`.
 
-#![expect(unsafe_code, reason = "napi's generated registration code, and the two places named in bridge.rs")]
+#![expect(unsafe_code, reason = "napi's generated registration code, and the places named in bridge.rs and records.rs")]
 
 mod bridge;
 mod io;
 mod pool;
 mod record;
+mod records;
 mod stream;
 
 use napi_derive::napi;

@@ -66,9 +66,9 @@ impl NativePool {
     pub fn initialize(&self, id: f64, env_json: String) -> napi::Result<()> {
         self.task(id, |inner, id| async move {
             let result = inner.start(&env_json).await;
-            inner.channel.push(match result {
-                Ok(initialized) => record::value(id, &initialized),
-                Err(error) => record::error(id, error),
+            inner.channel.push(|records| match result {
+                Ok(initialized) => record::value(records, id, &initialized),
+                Err(error) => record::error(records, id, &error),
             });
         })
     }
@@ -80,16 +80,16 @@ impl NativePool {
         self.task(id, |inner, id| async move {
             let call = match inner.read(&call_json) {
                 Ok(call) => call,
-                Err(error) => return inner.channel.push(record::error(id, error)),
+                Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
             drop(call_json);
             let (pool, call) = call;
             let completed = pool.chat_until(&call.request, &call.options, call.warnings, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
-            match completed.result {
-                Ok(response) => inner.channel.push(record::response(id, response)),
-                Err(error) => inner.channel.push(record::error(id, error)),
-            }
+            inner.channel.push(|records| match completed.result {
+                Ok(response) => record::response(records, id, response),
+                Err(error) => record::error(records, id, &error),
+            });
         })
     }
 
@@ -101,7 +101,7 @@ impl NativePool {
         self.task(id, |inner, id| async move {
             let call = match inner.read(&call_json) {
                 Ok(call) => call,
-                Err(error) => return inner.channel.push(record::error(id, error)),
+                Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
             drop(call_json);
             let (pool, call) = call;
@@ -110,7 +110,7 @@ impl NativePool {
             record::events(&inner.channel, inner.id, completed.events);
             match completed.result {
                 Ok(stream) => pump(stream, id, inner.id, &inner.channel, &credit, &mut cancelled).await,
-                Err(error) => inner.channel.push(record::error(id, error)),
+                Err(error) => inner.channel.push(|records| record::error(records, id, &error)),
             }
         })
     }
@@ -173,7 +173,7 @@ impl NativePool {
                 });
                 pool.shutdown(drain.min(crate::error::MAX_HINT)).await;
             }
-            inner.channel.push(record::value(id, &()));
+            inner.channel.push(|records| record::value(records, id, &()));
         })
     }
 }
@@ -200,8 +200,8 @@ impl NativePool {
             let work = Box::pin(make(inner, id));
             io::spawn(async move {
                 if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                    channel
-                        .push(record::error(id, Error::new(ErrorKind::Internal, "a defect in llmpool: it panicked")));
+                    let error = Error::new(ErrorKind::Internal, "a defect in llmpool: it panicked");
+                    channel.push(|records| record::error(records, id, &error));
                 }
                 channel.close(id);
             });

@@ -1,29 +1,34 @@
-//! Records: what a completion looks like in the flat array JavaScript drains. `lib/record.js` reads them, field by
-//! field in this order; the two change together.
+//! What each completion looks like when it crosses. `lib/record.js` reads the fields in this order; the two change
+//! together.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::bridge::{Cell, Channel};
+use super::bridge::Channel;
+use super::records::Records;
 use crate::error::{Error, ErrorKind, Problem, Reason};
 use crate::event::{Event, millis};
-use crate::types::{AttemptRecord, ChatResponse, FinishReason, Reply, RequestId, ToolCall, Usage};
+use crate::types::{AttemptRecord, ChatResponse, FinishReason, NanoUsd, Reply, RequestId, ToolCall, Usage};
 
-/// The second value of each record.
-pub mod kind {
-    use super::Cell;
-
-    pub const RESPONSE: Cell = Cell::Number(0.0);
-    pub const ERROR: Cell = Cell::Number(1.0);
-    pub const VALUE: Cell = Cell::Number(2.0);
-    pub const OPEN: Cell = Cell::Number(3.0);
-    pub const CHUNK: Cell = Cell::Number(4.0);
-    pub const EVENT: Cell = Cell::Number(5.0);
+/// What a record is: its second number.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Response,
+    Error,
+    Value,
+    Open,
+    Chunk,
+    Event,
 }
 
-/// An answer, fields in a row, the lines of its trail behind it.
-pub fn response(id: u64, response: ChatResponse) -> Vec<Cell> {
+fn begin(records: &mut Records, id: u64, kind: Kind) {
+    records.number(id as f64);
+    records.number(f64::from(kind as u8));
+}
+
+/// An answer, with the lines of its trail at the end.
+pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     let ChatResponse { reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
     let Reply {
         id: reply_id,
@@ -37,72 +42,75 @@ pub fn response(id: u64, response: ChatResponse) -> Vec<Cell> {
         raw_finish_reason,
         usage: _,
     } = reply;
-    let mut cells = Vec::with_capacity(24 + 8 * attempts.len());
-    cells.extend([
-        Cell::Number(id as f64),
-        kind::RESPONSE,
-        Cell::Text(reply_id),
-        Cell::Text(content),
-        Cell::Word(finish_reason.as_str()),
-        text_or_null(raw_finish_reason),
-        Cell::Text(model),
-        Cell::Shared(provider.shared()),
-        Cell::Number(created as f64),
-        Cell::Number(usage.prompt_tokens as f64),
-        Cell::Number(usage.completion_tokens as f64),
-        Cell::Number(usage.total_tokens as f64),
-        Cell::Number(usage.cached_tokens as f64),
-        Cell::Number(usage.cache_write_tokens as f64),
-        Cell::Number(usage.reasoning_tokens as f64),
-        Cell::Bool(usage.estimated),
-        cost.map_or(Cell::Null, |cost| Cell::Number(cost.as_usd())),
-        Cell::Number(millis(latency)),
-        Cell::Shared(request_id.shared()),
-        text_or_null(refusal),
-        text_or_null(reasoning),
-        if tool_calls.is_empty() { Cell::Null } else { Cell::Text(json(&tool_calls)) },
-        if warnings.is_empty() { Cell::Null } else { Cell::Text(json(&warnings)) },
-        Cell::Number(attempts.len() as f64),
-    ]);
+    begin(records, id, Kind::Response);
+    records.text(reply_id);
+    records.text(content);
+    records.name(finish_reason.as_str());
+    records.name_or_null(raw_finish_reason.as_deref());
+    records.name(&model);
+    records.name(provider.as_str());
+    records.number(created as f64);
+    records.number(usage.prompt_tokens as f64);
+    records.number(usage.completion_tokens as f64);
+    records.number(usage.total_tokens as f64);
+    records.number(usage.cached_tokens as f64);
+    records.number(usage.cache_write_tokens as f64);
+    records.number(usage.reasoning_tokens as f64);
+    records.flag(usage.estimated);
+    records.number_or_null(cost.map(NanoUsd::as_usd));
+    records.number(millis(latency));
+    records.shared(request_id.shared());
+    records.text_or_null(refusal);
+    records.text_or_null(reasoning);
+    records.text_or_null((!tool_calls.is_empty()).then(|| json(&tool_calls)));
+    records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    records.number(attempts.len() as f64);
     for AttemptRecord { provider, model, key_index, outcome, error_class, status, latency, waited } in attempts {
-        cells.extend([
-            Cell::Shared(provider.shared()),
-            Cell::Text(model),
-            key_index.map_or(Cell::Null, |key| Cell::Number(f64::from(key))),
-            Cell::Word(outcome.as_str()),
-            error_class.map_or(Cell::Null, Cell::Word),
-            status.map_or(Cell::Null, |status| Cell::Number(f64::from(status))),
-            Cell::Number(millis(latency)),
-            Cell::Number(millis(waited)),
-        ]);
+        records.name(provider.as_str());
+        records.name(&model);
+        records.number_or_null(key_index.map(f64::from));
+        records.name(outcome.as_str());
+        records.name_or_null(error_class);
+        records.number_or_null(status.map(f64::from));
+        records.number(millis(latency));
+        records.number(millis(waited));
     }
-    cells
-}
-
-fn text_or_null(text: Option<String>) -> Cell {
-    text.map_or(Cell::Null, Cell::Text)
 }
 
 /// A rare call's result.
-pub fn value(id: u64, value: &impl Serialize) -> [Cell; 3] {
-    [Cell::Number(id as f64), kind::VALUE, Cell::Text(json(value))]
+pub fn value(records: &mut Records, id: u64, value: &impl Serialize) {
+    begin(records, id, Kind::Value);
+    records.text(json(value));
 }
 
 /// A stream at its first content.
-pub fn open(id: u64, provider: &str, model: &str) -> [Cell; 4] {
-    [Cell::Number(id as f64), kind::OPEN, Cell::Text(provider.to_owned()), Cell::Text(model.to_owned())]
+pub fn open(records: &mut Records, id: u64, provider: &str, model: &str) {
+    begin(records, id, Kind::Open);
+    records.name(provider);
+    records.name(model);
+}
+
+/// A piece of a stream: its text, and what it carries beside it as JSON.
+pub fn chunk(records: &mut Records, id: u64, delta: String, extra: Option<String>) {
+    begin(records, id, Kind::Chunk);
+    records.text(delta);
+    records.text_or_null(extra);
 }
 
 /// Events go before the completion they belong to.
 pub fn events(channel: &Arc<Channel>, pool: u32, events: Vec<Event>) {
     for event in events {
-        let name = event.kind().name();
-        channel.push([Cell::Number(f64::from(pool)), kind::EVENT, Cell::Word(name), Cell::Text(json(&event))]);
+        channel.push(|records| {
+            begin(records, u64::from(pool), Kind::Event);
+            records.name(event.kind().name());
+            records.text(json(&event));
+        });
     }
 }
 
-pub fn error(id: u64, error: Error) -> [Cell; 3] {
-    [Cell::Number(id as f64), kind::ERROR, Cell::Text(error_json(&error))]
+pub fn error(records: &mut Records, id: u64, error: &Error) {
+    begin(records, id, Kind::Error);
+    records.text(error_json(error));
 }
 
 /// An error as data; JavaScript makes it an instance of its class.

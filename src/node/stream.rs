@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::bridge::{Cell, Channel};
-use super::record::{self, kind};
+use super::bridge::Channel;
+use super::record;
 use crate::pool::PoolStream;
 use crate::types::{StreamEvent, ToolCallDelta, Usage};
 
@@ -69,7 +69,7 @@ pub async fn pump(
     cancelled: impl Future<Output = ()>,
 ) {
     if let Some((provider, model)) = stream.source() {
-        channel.push(record::open(id, provider, model));
+        channel.push(|records| record::open(records, id, provider, model));
     }
     let mut cancelled = std::pin::pin!(cancelled);
     loop {
@@ -77,7 +77,7 @@ pub async fn pump(
             biased;
             () = &mut cancelled => {
                 drop(stream); // closes the socket and settles before the consumer hears of it
-                channel.push(record::error(id, crate::error::Error::cancelled()));
+                channel.push(|records| record::error(records, id, &crate::error::Error::cancelled()));
                 return;
             }
             event = async {
@@ -90,20 +90,20 @@ pub async fn pump(
         match event {
             Some(Ok(event)) => {
                 let size = event.size();
-                if let Some(chunk) = chunk(id, event) {
+                if let Some((delta, extra)) = chunk(event) {
                     credit.spend(size);
-                    channel.push(chunk);
+                    channel.push(|records| record::chunk(records, id, delta, extra));
                 }
             }
             Some(Err(error)) => {
                 record::events(channel, pool, stream.take_events());
-                channel.push(record::error(id, error));
+                channel.push(|records| record::error(records, id, &error));
                 return;
             }
             None => {
                 record::events(channel, pool, stream.take_events());
                 if let Some(response) = stream.into_response() {
-                    channel.push(record::response(id, response));
+                    channel.push(|records| record::response(records, id, response));
                 }
                 return;
             }
@@ -144,11 +144,11 @@ struct Function<'a> {
     arguments: &'a str,
 }
 
-/// The record of one event; `None` for what a consumer has no use for.
-fn chunk(id: u64, event: StreamEvent) -> Option<[Cell; 4]> {
-    let (delta, extra) = match event {
-        StreamEvent::Start { .. } => return None,
-        StreamEvent::Text(text) => (text, Cell::Null),
+/// An event as text and what stands beside it; `None` for what a consumer has no use for.
+fn chunk(event: StreamEvent) -> Option<(String, Option<String>)> {
+    match event {
+        StreamEvent::Start { .. } => None,
+        StreamEvent::Text(text) => Some((text, None)),
         other => {
             let extra = match &other {
                 StreamEvent::Reasoning(text) => Extra { reasoning: Some(text), ..Extra::default() },
@@ -168,8 +168,7 @@ fn chunk(id: u64, event: StreamEvent) -> Option<[Cell; 4]> {
                 }
                 StreamEvent::Start { .. } | StreamEvent::Text(_) => Extra::default(),
             };
-            (String::new(), Cell::Text(record::json(&extra)))
+            Some((String::new(), Some(record::json(&extra))))
         }
-    };
-    Some([Cell::Number(id as f64), kind::CHUNK, Cell::Text(delta), extra])
+    }
 }
