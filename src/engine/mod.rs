@@ -11,6 +11,7 @@
 //! | `stream` | a stream after its first content |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot` | what the pool shows of itself |
+//! | `totals` | what it came to, for saving and taking up again |
 
 mod attempt;
 mod mask;
@@ -22,6 +23,7 @@ mod snapshot;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +48,7 @@ pub struct Engine {
     budget: Mutex<RetryBudget>,
     random: Mutex<fastrand::Rng>,
     tally: Mutex<PoolTally>,
+    departed: Mutex<totals::Departed>,
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
 }
@@ -58,6 +61,7 @@ impl Engine {
             budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
             random: Mutex::new(random),
             tally: Mutex::new(PoolTally::new(history_limit)),
+            departed: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             interest,
             waiting: AtomicUsize::new(0),
@@ -92,7 +96,8 @@ impl Engine {
     }
 
     pub fn stats(&self) -> PoolStats {
-        PoolStats::of(&lock(&self.tally), self.roster().providers())
+        let totals = self.totals();
+        PoolStats::of(&totals, &lock(&self.tally), self.roster().providers())
     }
 
     pub fn health(&self) -> PoolHealth {

@@ -15,7 +15,7 @@ use super::permit::{Dispatch, Hold, Outcome, Permit};
 use crate::adapter::Endpoint;
 use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Problem, Scope};
-use crate::metrics::ProviderTally;
+use crate::metrics::{ProviderTally, ProviderTotals};
 use crate::policy::{
     BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter,
     Transition, Verdict,
@@ -347,6 +347,11 @@ impl Provider {
 
     pub(super) fn reset_breaker(&self) -> bool {
         lock(&self.state).breaker.reset()
+    }
+
+    /// Adds what an earlier process, or an earlier provider of this name, came to.
+    pub(super) fn restore_totals(&self, totals: &ProviderTotals) {
+        lock(&self.state).tally.totals.add(totals);
     }
 
     /// Reads everything shown to the outside under one lock.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Engine;
 use super::provider::{Live, Provider};
 use super::run::unix_ms_of;
-use crate::metrics::PoolTally;
+use crate::metrics::{PoolTally, ProviderTotals, Totals};
 use crate::policy::{CircuitState, Remaining};
 use crate::time::{self, Now};
 use crate::types::{NanoUsd, ProviderName};
@@ -203,12 +203,12 @@ impl ProviderHealth {
             requests_remaining: minute,
             daily_requests_remaining: day,
             tokens_remaining: None,
-            success_rate: tally.success_rate(),
+            success_rate: tally.totals.success_rate(),
             reliability_score: tally.reliability_score(),
             average_response_time: tally.latency.mean().unwrap_or_default(),
-            total_requests: tally.total_requests,
-            errors: tally.errors,
-            last_used: tally.last_used_unix_ms,
+            total_requests: tally.totals.total_requests,
+            errors: tally.totals.errors,
+            last_used: tally.totals.last_used_unix_ms,
             last_error: tally.last_error.clone(),
         }
     }
@@ -222,14 +222,14 @@ impl ProviderStats {
             let in_flight = live.in_flight;
             let health = ProviderHealth::of(provider, live, now);
             let usage = ProviderUsage {
-                total_requests: tally.total_requests,
-                successful_requests: tally.successful_requests,
-                errors: tally.errors,
-                total_tokens_used: tally.total_tokens,
-                prompt_tokens: tally.prompt_tokens,
-                completion_tokens: tally.completion_tokens,
-                total_cost: tally.total_cost,
-                unpriced_requests: tally.unpriced_requests,
+                total_requests: tally.totals.total_requests,
+                successful_requests: tally.totals.successful_requests,
+                errors: tally.totals.errors,
+                total_tokens_used: tally.totals.total_tokens,
+                prompt_tokens: tally.totals.prompt_tokens,
+                completion_tokens: tally.totals.completion_tokens,
+                total_cost: tally.totals.total_cost,
+                unpriced_requests: tally.totals.unpriced_requests,
                 requests_remaining: health.requests_remaining,
                 daily_requests_remaining: health.daily_requests_remaining,
                 in_flight,
@@ -258,29 +258,31 @@ impl ProviderStats {
 }
 
 impl PoolStats {
-    pub(super) fn of(tally: &PoolTally, providers: &[Arc<Provider>]) -> Self {
+    pub(super) fn of(totals: &Totals, tally: &PoolTally, providers: &[Arc<Provider>]) -> Self {
         let sum = |read: fn(&Live<'_>) -> u64| providers.iter().map(|provider| provider.look(|live| read(&live))).sum();
-        let ended = tally.successful_requests + tally.failed_requests;
+        let Totals { pool: calls, providers: by_name } = totals;
+        let mut spent = ProviderTotals::default();
+        by_name.values().for_each(|provider| spent.add(provider));
         let micros = |percentile: f64| tally.overhead.percentile(percentile).map(|ms| ms * 1e3);
         Self {
-            total_requests: tally.total_requests,
-            successful_requests: tally.successful_requests,
-            failed_requests: tally.failed_requests,
-            cancelled_requests: tally.cancelled_requests,
-            success_rate: if ended == 0 { 100.0 } else { tally.successful_requests as f64 * 100.0 / ended as f64 },
+            total_requests: calls.total_requests,
+            successful_requests: calls.successful_requests,
+            failed_requests: calls.failed_requests,
+            cancelled_requests: calls.cancelled_requests,
+            success_rate: calls.success_rate(),
             active_connections: sum(|live| u64::from(live.in_flight)),
             circuit_breaker_trips: sum(|live| live.breaker.trips()),
-            failover_count: tally.failovers,
-            retry_count: tally.retries,
+            failover_count: calls.failovers,
+            retry_count: calls.retries,
             avg_request_duration_ms: tally.duration.mean().unwrap_or_default(),
             p50: tally.duration.percentile(0.50),
             p95: tally.duration.percentile(0.95),
             p99: tally.duration.percentile(0.99),
             overhead_p50_us: micros(0.50),
             overhead_p99_us: micros(0.99),
-            total_tokens: sum(|live| live.tally.total_tokens),
-            total_cost: NanoUsd(sum(|live| live.tally.total_cost.0)),
-            unpriced_requests: sum(|live| live.tally.unpriced_requests),
+            total_tokens: spent.total_tokens,
+            total_cost: spent.total_cost,
+            unpriced_requests: spent.unpriced_requests,
         }
     }
 }

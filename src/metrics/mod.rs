@@ -5,9 +5,11 @@
 
 mod samples;
 mod tally;
+mod totals;
 
 pub use samples::Samples;
 pub use tally::{PoolTally, ProviderTally};
+pub use totals::{PoolTotals, ProviderTotals, Totals};
 
 /// How much is remembered.
 #[derive(Debug, Clone, PartialEq)]

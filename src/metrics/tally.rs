@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Samples;
+use super::{PoolTotals, ProviderTotals, Samples};
 use crate::types::{NanoUsd, Usage};
 
 /// The last error is kept up to this many bytes: enough for a provider's sentence, not for its HTML page.
@@ -19,20 +19,7 @@ const MOST_LATENCY_POINTS: f64 = 20.0;
 /// What one provider has done since it was configured.
 #[derive(Debug, Clone)]
 pub struct ProviderTally {
-    /// Attempts sent, those under way and those that were left included.
-    pub total_requests: u64,
-    pub successful_requests: u64,
-    /// Attempts that failed, for whatever reason.
-    pub errors: u64,
-    pub total_tokens: u64,
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
-    /// Of the requests whose price is known.
-    pub total_cost: NanoUsd,
-    /// Requests that used tokens at an unknown price.
-    pub unpriced_requests: u64,
-    /// Unix milliseconds of the last attempt; `None` before the first.
-    pub last_used_unix_ms: Option<u64>,
+    pub totals: ProviderTotals,
     /// Stays after a success. Never shows a key: it is masked before it comes here.
     pub last_error: Option<String>,
     /// Of successful attempts, from sending to the whole answer.
@@ -44,16 +31,7 @@ pub struct ProviderTally {
 /// What the pool has done since it was made.
 #[derive(Debug, Clone)]
 pub struct PoolTally {
-    /// Calls begun, those under way included.
-    pub total_requests: u64,
-    pub successful_requests: u64,
-    pub failed_requests: u64,
-    /// Calls that their caller left.
-    pub cancelled_requests: u64,
-    /// Attempts at a provider and key that the same call had tried before.
-    pub retries: u64,
-    /// Moves of a call from one provider to another.
-    pub failovers: u64,
+    pub totals: PoolTotals,
     /// Of calls that succeeded or failed, from the call to its end.
     pub duration: Samples,
     /// Of successful calls: the part of the duration that was the pool's own and not the upstream's.
@@ -66,15 +44,7 @@ impl ProviderTally {
     /// Nothing has happened yet. The rings keep `history_limit` times each.
     pub fn new(history_limit: usize) -> Self {
         Self {
-            total_requests: 0,
-            successful_requests: 0,
-            errors: 0,
-            total_tokens: 0,
-            prompt_tokens: 0,
-            completion_tokens: 0,
-            total_cost: NanoUsd(0),
-            unpriced_requests: 0,
-            last_used_unix_ms: None,
+            totals: ProviderTotals::default(),
             last_error: None,
             latency: Samples::new(history_limit),
             first_token: Samples::new(history_limit),
@@ -83,8 +53,8 @@ impl ProviderTally {
 
     /// An attempt goes out.
     pub fn sent(&mut self, unix_ms: u64) {
-        self.total_requests += 1;
-        self.last_used_unix_ms = Some(unix_ms);
+        self.totals.total_requests += 1;
+        self.totals.last_used_unix_ms = Some(unix_ms);
     }
 
     /// An attempt brought an answer. `first_token` is `None` where nothing was streamed, `cost` where the price is
@@ -96,7 +66,7 @@ impl ProviderTally {
         usage: &Usage,
         cost: Option<NanoUsd>,
     ) {
-        self.successful_requests += 1;
+        self.totals.successful_requests += 1;
         self.latency.push(latency);
         if let Some(first_token) = first_token {
             self.first_token.push(first_token);
@@ -106,7 +76,7 @@ impl ProviderTally {
 
     /// An attempt failed. `message` is masked already.
     pub fn failed(&mut self, mut message: String) {
-        self.errors += 1;
+        self.totals.errors += 1;
         // The end of a shorter message is a boundary, and nothing behind it is.
         let whole_letters = (0..=LAST_ERROR_BYTES).rev().find(|&at| message.is_char_boundary(at));
         message.truncate(whole_letters.unwrap_or(0));
@@ -115,18 +85,7 @@ impl ProviderTally {
 
     /// Books tokens and money of an attempt that brought no whole answer: it was left, or cut after content.
     pub fn spent(&mut self, usage: &Usage, cost: Option<NanoUsd>) {
-        self.total_tokens = self.total_tokens.saturating_add(usage.total_tokens);
-        self.prompt_tokens = self.prompt_tokens.saturating_add(usage.prompt_tokens);
-        self.completion_tokens = self.completion_tokens.saturating_add(usage.completion_tokens);
-        match cost {
-            Some(cost) => self.total_cost = self.total_cost.saturating_add(cost),
-            None => self.unpriced_requests += 1,
-        }
-    }
-
-    /// Percent of the ended attempts that succeeded, 0 to 100; 100 before the first has ended.
-    pub fn success_rate(&self) -> f64 {
-        percent(self.successful_requests, self.errors)
+        self.totals.spend(usage, cost);
     }
 
     /// How far this provider can be relied on, 0 to 100, for people and not for routing:
@@ -137,7 +96,7 @@ impl ProviderTally {
     /// first attempt; one that always answers within 20 s never falls under 80.
     pub fn reliability_score(&self) -> f64 {
         let seconds = self.latency.percentile(0.95).unwrap_or(0.0) / 1e3;
-        (self.success_rate() - (seconds * POINTS_PER_SECOND).min(MOST_LATENCY_POINTS)).max(0.0)
+        (self.totals.success_rate() - (seconds * POINTS_PER_SECOND).min(MOST_LATENCY_POINTS)).max(0.0)
     }
 }
 
@@ -147,12 +106,7 @@ impl PoolTally {
     /// Nothing has happened yet. The rings keep `history_limit` times each.
     pub fn new(history_limit: usize) -> Self {
         Self {
-            total_requests: 0,
-            successful_requests: 0,
-            failed_requests: 0,
-            cancelled_requests: 0,
-            retries: 0,
-            failovers: 0,
+            totals: PoolTotals::default(),
             duration: Samples::new(history_limit),
             overhead: Samples::new(history_limit),
         }
@@ -160,47 +114,35 @@ impl PoolTally {
 
     /// A call begins.
     pub fn started(&mut self) {
-        self.total_requests += 1;
+        self.totals.total_requests += 1;
     }
 
     /// A call was answered.
     pub fn succeeded(&mut self, duration: Duration, overhead: Duration) {
-        self.successful_requests += 1;
+        self.totals.successful_requests += 1;
         self.duration.push(duration);
         self.overhead.push(overhead);
     }
 
     /// A call ended in an error.
     pub fn failed(&mut self, duration: Duration) {
-        self.failed_requests += 1;
+        self.totals.failed_requests += 1;
         self.duration.push(duration);
     }
 
     /// The caller left. How long it stayed says nothing about the pool and is not kept.
     pub fn cancelled(&mut self) {
-        self.cancelled_requests += 1;
+        self.totals.cancelled_requests += 1;
     }
 
     /// A call asks the same provider again.
     pub fn retried(&mut self) {
-        self.retries += 1;
+        self.totals.retries += 1;
     }
 
     /// A call moves to another provider.
     pub fn failed_over(&mut self) {
-        self.failovers += 1;
-    }
-
-    /// Percent of the calls that succeeded among those that succeeded or failed, 0 to 100; 100 before the first.
-    pub fn success_rate(&self) -> f64 {
-        percent(self.successful_requests, self.failed_requests)
-    }
-}
-
-fn percent(good: u64, bad: u64) -> f64 {
-    match good.saturating_add(bad) {
-        0 => 100.0,
-        all => good as f64 * 100.0 / all as f64,
+        self.totals.failovers += 1;
     }
 }
 
@@ -213,44 +155,44 @@ mod tests {
     #[test]
     fn before_the_first_request_everything_is_fine_and_nothing_is_known() {
         let tally = ProviderTally::new(1000);
-        assert_eq!(tally.success_rate(), 100.0);
+        assert_eq!(tally.totals.success_rate(), 100.0);
         assert_eq!(tally.reliability_score(), 100.0);
         assert_eq!(tally.latency.mean(), None);
-        assert_eq!(tally.last_used_unix_ms, None);
-        assert_eq!(PoolTally::new(1000).success_rate(), 100.0);
+        assert_eq!(tally.totals.last_used_unix_ms, None);
+        assert_eq!(PoolTally::new(1000).totals.success_rate(), 100.0);
     }
 
     #[test]
     fn requests_under_way_or_left_do_not_lower_the_rate() {
         let mut tally = ProviderTally::new(10);
         tally.sent(1);
-        assert_eq!(tally.success_rate(), 100.0);
+        assert_eq!(tally.totals.success_rate(), 100.0);
         tally.succeeded(SECOND, None, &Usage::default(), None);
         tally.sent(2);
         tally.spent(&Usage::reported(5, 1), None);
-        assert_eq!(tally.success_rate(), 100.0);
-        assert_eq!((tally.total_requests, tally.successful_requests, tally.errors), (2, 1, 0));
+        assert_eq!(tally.totals.success_rate(), 100.0);
+        assert_eq!((tally.totals.total_requests, tally.totals.successful_requests, tally.totals.errors), (2, 1, 0));
 
         let mut pool = PoolTally::new(10);
         pool.started();
         pool.cancelled();
-        assert_eq!(pool.success_rate(), 100.0);
+        assert_eq!(pool.totals.success_rate(), 100.0);
     }
 
     #[test]
     fn the_rate_is_a_percentage_of_what_ended() {
         let mut tally = ProviderTally::new(10);
         tally.failed("broken".into());
-        assert_eq!(tally.success_rate(), 0.0);
+        assert_eq!(tally.totals.success_rate(), 0.0);
         for _ in 0..3 {
             tally.succeeded(SECOND, None, &Usage::default(), None);
         }
-        assert_eq!(tally.success_rate(), 75.0);
+        assert_eq!(tally.totals.success_rate(), 75.0);
 
         let mut pool = PoolTally::new(10);
         pool.failed(SECOND);
         pool.succeeded(SECOND, Duration::ZERO);
-        assert_eq!(pool.success_rate(), 50.0);
+        assert_eq!(pool.totals.success_rate(), 50.0);
     }
 
     #[test]
@@ -259,8 +201,11 @@ mod tests {
         tally.succeeded(SECOND, None, &Usage::reported(10, 5), Some(NanoUsd(7)));
         tally.succeeded(SECOND, None, &Usage::reported(1, 2), None);
         tally.spent(&Usage::reported(4, 0), Some(NanoUsd(3)));
-        assert_eq!((tally.prompt_tokens, tally.completion_tokens, tally.total_tokens), (15, 7, 22));
-        assert_eq!((tally.total_cost, tally.unpriced_requests), (NanoUsd(10), 1));
+        assert_eq!(
+            (tally.totals.prompt_tokens, tally.totals.completion_tokens, tally.totals.total_tokens),
+            (15, 7, 22)
+        );
+        assert_eq!((tally.totals.total_cost, tally.totals.unpriced_requests), (NanoUsd(10), 1));
     }
 
     #[test]
@@ -315,6 +260,6 @@ mod tests {
         pool.retried();
         pool.failed_over();
         pool.failed_over();
-        assert_eq!((pool.retries, pool.failovers), (1, 2));
+        assert_eq!((pool.totals.retries, pool.totals.failovers), (1, 2));
     }
 }

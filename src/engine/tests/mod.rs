@@ -10,3 +10,4 @@ mod repair;
 mod streams;
 mod support;
 mod timers;
+mod totals;
