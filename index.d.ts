@@ -714,6 +714,24 @@ export interface PoolConfig {
     /** After decompression. @default 33554432 */
     max_response_bytes?: number | null
   }
+  /** Asked before the pool's own failure table; the first that matches counts. */
+  failures?: FailureRow[]
+}
+
+/** At least one of `status`, `code` and `message`; all that is given must hold. */
+export interface FailureRow {
+  /** Only at providers of this type. */
+  type?: ProviderType
+  /** Only at this provider. */
+  provider?: string
+  /** Of the reply, 300 to 599, or what an error inside a 200 claims. */
+  status?: number
+  /** One of the codes, types and status words in the error; case does not count. */
+  code?: string
+  /** A piece of what the provider says; case does not count. */
+  message?: string
+  /** What it means; the docs' failure table says what follows. */
+  class: ErrorClass
 }
 
 export interface ProviderConfig {

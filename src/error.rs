@@ -69,6 +69,27 @@ struct Answers {
 }
 
 impl FailureClass {
+    /// Every class, in the order of the table.
+    pub const ALL: [Self; 17] = [
+        Self::Auth,
+        Self::Permission,
+        Self::QuotaExhausted,
+        Self::RateLimit,
+        Self::Overloaded,
+        Self::ServerError,
+        Self::Timeout,
+        Self::ModelLoading,
+        Self::ModelNotFound,
+        Self::ContextLength,
+        Self::RequestTooLarge,
+        Self::ContentFilter,
+        Self::InvalidRequest,
+        Self::ModelOutputInvalid,
+        Self::StreamTruncated,
+        Self::BadReply,
+        Self::Network,
+    ];
+
     /// The table. One row per class:
     ///
     /// | class | counts against the provider | rate signal | same provider again | another provider | scope |
@@ -160,6 +181,15 @@ impl FailureClass {
     }
 }
 
+impl std::str::FromStr for FailureClass {
+    type Err = ();
+
+    /// By its name, as it stands in errors and configurations.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name).ok_or(())
+    }
+}
+
 impl fmt::Display for FailureClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -214,6 +244,16 @@ pub struct Failure {
     pub phase: Option<Phase>,
     /// The parameter of the request that the provider does not take, as it spells it, when it named one.
     pub unsupported_param: Option<String>,
+    /// What the provider said, for rows that a configuration adds to the table. `None` once they were asked.
+    pub said: Option<Box<Said>>,
+}
+
+/// Everything in an error body that a row of the failure table may ask about, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Codes, types, status words.
+    pub words: Vec<String>,
+    pub text: String,
 }
 
 impl Failure {
@@ -227,6 +267,7 @@ impl Failure {
             should_retry: None,
             phase: None,
             unsupported_param: None,
+            said: None,
         }
     }
 

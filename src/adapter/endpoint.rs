@@ -12,8 +12,8 @@ use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Service};
 use super::{
-    Decoder, Encoded, ModelsRequest, RateHeaders, StreamDecoder, Terms, anthropic, base_url, cohere, failure, gemini,
-    ollama, openai, rate_headers, repair,
+    Decoder, Encoded, FailureRow, ModelsRequest, RateHeaders, Rows, StreamDecoder, Terms, anthropic, base_url, cohere,
+    failure, gemini, ollama, openai, rate_headers, repair,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, Reply};
@@ -70,6 +70,8 @@ pub struct EndpointParams {
     pub api_version: Option<String>,
     /// Refuse a request whose fields cannot all be sent, instead of naming the others in warnings.
     pub strict: bool,
+    /// Asked before the failure table, in this order.
+    pub failure_rows: Vec<FailureRow>,
 }
 
 /// One provider's wire, checked and ready.
@@ -82,6 +84,7 @@ pub struct Endpoint {
     max_tokens: Option<u32>,
     temperature: Option<f64>,
     strict: bool,
+    rows: Rows,
 }
 
 /// A setting of a provider that cannot be used. Never holds the value, which may be a secret.
@@ -109,6 +112,7 @@ impl EndpointParams {
             deployment: None,
             api_version: None,
             strict: false,
+            failure_rows: Vec::new(),
         }
     }
 }
@@ -139,6 +143,7 @@ impl Endpoint {
             deployment,
             api_version,
             strict,
+            failure_rows,
         } = params;
         let urls = base_url::join(service, base_url.as_deref(), deployment.as_deref(), api_version.as_deref())?;
         let mut map = HeaderMap::new();
@@ -169,7 +174,8 @@ impl Endpoint {
             message: format!("is no address for HTTP: {error}"),
         })?;
         let uri = matches!(chat, Cow::Borrowed(_)).then_some(uri);
-        Ok(Self { service, urls, uri, headers: map, max_tokens, temperature, strict })
+        let rows = Rows::new(&failure_rows);
+        Ok(Self { service, urls, uri, headers: map, max_tokens, temperature, strict, rows })
     }
 
     /// The kind of provider.
@@ -241,18 +247,19 @@ impl Endpoint {
 
     /// The answer in the body of a 2xx reply, or what is there instead of one.
     pub fn decode_chat(&self, body: &[u8]) -> Result<Reply, Failure> {
-        match self.service.adapter {
+        let reply = match self.service.adapter {
             AdapterKind::OpenAi => openai::reply(body),
             AdapterKind::Anthropic => anthropic::reply(body),
             AdapterKind::Gemini => gemini::reply(body),
             AdapterKind::Cohere => cohere::reply(body),
             AdapterKind::Ollama => ollama::reply(body),
-        }
+        };
+        reply.map_err(|failure| self.rows.apply(failure))
     }
 
     /// What a reply that is no 2xx means. `unix_ms` is when it came.
     pub fn classify(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8], unix_ms: u64) -> Failure {
-        failure::of_reply(status, headers, body, unix_ms)
+        failure::of_reply(&self.rows, status, headers, body, unix_ms)
     }
 
     /// What a reply of any status says is left of the provider's limits. `unix_ms` is when it came.
@@ -276,20 +283,21 @@ impl Endpoint {
     /// The names in the body of a 2xx reply to [`Endpoint::models_request`], or what is there instead of them.
     pub fn decode_models(&self, body: &[u8]) -> Result<Vec<String>, Failure> {
         match &self.service.dialect.models_list {
-            Some(list) => list.names(body),
+            Some(list) => list.names(body).map_err(|failure| self.rows.apply(failure)),
             None => Err(failure::no_answer(body, "this service lists no models")),
         }
     }
 
     /// A decoder for the body of one 2xx reply to a request that was encoded with `stream`.
     pub fn stream_decoder(&self) -> StreamDecoder {
-        StreamDecoder(match self.service.adapter {
+        let decoder = match self.service.adapter {
             AdapterKind::OpenAi => Decoder::OpenAi(Box::new(openai::decoder(&self.service.dialect))),
             AdapterKind::Anthropic => Decoder::Anthropic(Box::default()),
             AdapterKind::Gemini => Decoder::Gemini(Box::default()),
             AdapterKind::Cohere => Decoder::Cohere(Box::default()),
             AdapterKind::Ollama => Decoder::Ollama(Box::default()),
-        })
+        };
+        StreamDecoder { decoder, rows: self.rows.clone() }
     }
 }
 

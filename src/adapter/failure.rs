@@ -9,14 +9,16 @@
 //! 3. Type words, where there is no status (streams) or only the vague 400.
 //! 4. The status.
 //!
-//! The words themselves are tables in [`super::signals`].
+//! The words themselves are tables in [`super::signals`]. Rows of the configuration ([`super::rows`]) go before all of
+//! this.
 
 use http::{HeaderMap, StatusCode};
 
 use super::error_body::ErrorBody;
+use super::rows::Rows;
 use super::signals::{CODES, LOADING, LONG_WINDOWS, PHRASES, SHORT_WINDOWS, TYPES};
 use super::{hint, repair};
-use crate::error::{Failure, FailureClass, Phase, TransportError, TransportErrorKind};
+use crate::error::{Failure, FailureClass, Phase, Said, TransportError, TransportErrorKind};
 use FailureClass::*;
 
 /// Most of a provider's words that a failure carries.
@@ -27,13 +29,18 @@ const MAX_CODE: usize = 128;
 // === what the adapters ask ===
 
 /// A reply with an error status.
-pub(super) fn of_reply(status: StatusCode, headers: &HeaderMap, body: &[u8], unix_ms: u64) -> Failure {
+pub(super) fn of_reply(rows: &Rows, status: StatusCode, headers: &HeaderMap, body: &[u8], unix_ms: u64) -> Failure {
     let mut error = ErrorBody::read(body);
     let sent = Some(status.as_u16()).filter(|code| *code >= 300);
     let status_code = sent.or_else(|| error.as_ref().and_then(|error| error.status));
     let class = match &mut error {
-        Some(error) => classify(status_code, error),
-        None => classify_text(status_code, body),
+        Some(error) => {
+            rows.class(status_code, &error.words, &error.text).unwrap_or_else(|| classify(status_code, error))
+        }
+        None => {
+            let text = lower_case(body);
+            rows.class(status_code, &[], &text).unwrap_or_else(|| classify_text(status_code, body, &text))
+        }
     };
     let message = match error.as_ref().and_then(|error| error.message.as_deref()) {
         Some(message) => bounded(message, MAX_MESSAGE),
@@ -77,20 +84,21 @@ pub(super) fn in_band(body: &[u8]) -> Failure {
         status: error.status,
         code: error.code.as_deref().map(|code| bounded(code, MAX_CODE)),
         retry_after: hint::of_reply(None, Some(&error), class.is_rate_signal(), None),
+        said: Some(Box::new(Said { words: error.words, text: error.text })),
         ..Failure::new(class, message)
     }
 }
 
 /// An error that came as bare words whose meaning the adapter knows.
 pub(super) fn of_words(class: FailureClass, words: &str) -> Failure {
-    Failure::new(class, bounded(words, MAX_MESSAGE))
+    Failure { said: said(words.as_bytes()), ..Failure::new(class, bounded(words, MAX_MESSAGE)) }
 }
 
 /// JSON that is no answer: an error in some flat shape, or nothing we know.
 pub(super) fn no_answer(body: &[u8], what: &str) -> Failure {
     match ErrorBody::read(body) {
         Some(error) if error.says_something() => in_band(body),
-        _ => Failure::new(BadReply, in_its_own_words(what, body)),
+        _ => Failure { said: said(body), ..Failure::new(BadReply, in_its_own_words(what, body)) },
     }
 }
 
@@ -109,7 +117,7 @@ pub(super) fn json_object(body: &[u8]) -> Result<&[u8], Failure> {
 pub(super) fn unreadable(body: &[u8], why: impl std::fmt::Display) -> Failure {
     let what =
         if is_html(body) { "a page of HTML instead of JSON".to_owned() } else { format!("unreadable JSON, {why}") };
-    Failure::new(BadReply, in_its_own_words(&what, body))
+    Failure { said: said(body), ..Failure::new(BadReply, in_its_own_words(&what, body)) }
 }
 
 /// What went wrong below HTTP, or while the body was read.
@@ -154,10 +162,9 @@ fn classify(status: Option<u16>, error: &mut ErrorBody) -> FailureClass {
 }
 
 /// A body that is not JSON: a proxy speaks, or a service that answers in plain text.
-fn classify_text(status: Option<u16>, body: &[u8]) -> FailureClass {
+fn classify_text(status: Option<u16>, body: &[u8], text: &str) -> FailureClass {
     let html = is_html(body);
-    let text = String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).to_lowercase();
-    let class = if html { None } else { by_phrase(status, &text) }.unwrap_or_else(|| by_status(status));
+    let class = if html { None } else { by_phrase(status, text) }.unwrap_or_else(|| by_status(status));
     // The API itself never answers in HTML: whatever was wrong, it was not the request.
     if html && class == InvalidRequest { ServerError } else { class }
 }
@@ -215,6 +222,15 @@ fn in_its_own_words(what: &str, body: &[u8]) -> String {
         "" => format!("{what}, and an empty body"),
         text => bounded(&format!("{what}: {text}"), MAX_MESSAGE),
     }
+}
+
+/// The beginning of a body that has no fields to read, as phrases are looked for in it.
+fn lower_case(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).to_lowercase()
+}
+
+fn said(body: &[u8]) -> Option<Box<Said>> {
+    Some(Box::new(Said { words: Vec::new(), text: lower_case(body) }))
 }
 
 fn bounded(text: &str, max: usize) -> String {

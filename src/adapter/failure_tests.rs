@@ -4,7 +4,7 @@ use super::*;
 
 fn reply(status: u16, body: &str) -> Failure {
     let status = StatusCode::from_u16(status).expect("status");
-    of_reply(status, &HeaderMap::new(), body.as_bytes(), 0)
+    of_reply(&Rows::default(), status, &HeaderMap::new(), body.as_bytes(), 0)
 }
 
 fn class(status: u16, body: &str) -> FailureClass {
@@ -229,7 +229,7 @@ fn the_providers_word_on_retrying_is_kept() {
     for (header, expected) in [("true", Some(true)), ("false", Some(false)), ("perhaps", None)] {
         let headers =
             HeaderMap::from_iter([(http::HeaderName::from_static("x-should-retry"), HeaderValue::from_static(header))]);
-        let failure = of_reply(StatusCode::INTERNAL_SERVER_ERROR, &headers, b"", 0);
+        let failure = of_reply(&Rows::default(), StatusCode::INTERNAL_SERVER_ERROR, &headers, b"", 0);
         assert_eq!(failure.should_retry, expected);
     }
 }
@@ -242,7 +242,7 @@ fn the_wait_comes_from_headers_body_or_words() {
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        let failure = of_reply(StatusCode::TOO_MANY_REQUESTS, &headers, body.as_bytes(), NOW);
+        let failure = of_reply(&Rows::default(), StatusCode::TOO_MANY_REQUESTS, &headers, body.as_bytes(), NOW);
         failure.retry_after.map(|wait| wait.as_secs_f64())
     };
     assert_eq!(hint(&[("retry-after", "13")], &message("Please retry after 20 seconds.")), Some(13.0));
@@ -273,7 +273,7 @@ fn messages_are_the_providers_and_bounded() {
 fn wild_bodies_are_classified_by_their_status() {
     let deep = "[".repeat(1_000_000);
     for body in [&b"\xFF\xFE\x00"[..], b"{\"error\":", b"null", b"[]", b"{}", deep.as_bytes()] {
-        let failure = of_reply(StatusCode::BAD_GATEWAY, &HeaderMap::new(), body, 0);
+        let failure = of_reply(&Rows::default(), StatusCode::BAD_GATEWAY, &HeaderMap::new(), body, 0);
         assert_eq!((failure.class, failure.status), (ServerError, Some(502)));
     }
 }

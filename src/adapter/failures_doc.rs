@@ -19,31 +19,38 @@ A reply that is no answer, an error inside a 200 or inside a stream, a body that
 all take this way, once.
 ";
 
-const CLASSES: &[FailureClass] = &[
-    FailureClass::Auth,
-    FailureClass::Permission,
-    FailureClass::QuotaExhausted,
-    FailureClass::RateLimit,
-    FailureClass::Overloaded,
-    FailureClass::ServerError,
-    FailureClass::Timeout,
-    FailureClass::ModelLoading,
-    FailureClass::ModelNotFound,
-    FailureClass::ContextLength,
-    FailureClass::RequestTooLarge,
-    FailureClass::ContentFilter,
-    FailureClass::InvalidRequest,
-    FailureClass::ModelOutputInvalid,
-    FailureClass::StreamTruncated,
-    FailureClass::BadReply,
-    FailureClass::Network,
-];
-
 /// Statuses that providers send, or that stand in front of them.
 const STATUSES: &[u16] = &[
     301, 400, 401, 402, 403, 404, 405, 407, 408, 409, 410, 412, 413, 415, 422, 424, 425, 429, 498, 499, 500, 501, 502,
     503, 504, 520, 522, 524, 529,
 ];
+
+const ROWS: &str = r#"
+## Rows of your own
+
+`failures` in the configuration adds rows that are asked before everything below: what a gateway of your own says in its
+own words, or a wording that has changed. The first row that matches counts.
+
+```jsonc
+{ "providers": [ … ],
+  "failures": [
+    { "provider": "gateway", "status": 403, "message": "no credits left", "class": "quota_exhausted" },
+    { "type": "openai-compatible", "code": "E1042", "class": "overloaded" }
+  ] }
+```
+
+| key | |
+|---|---|
+| `type`, `provider` | only at providers of this type, or of this name |
+| `status` | the status of the reply, 300 to 599, or the one that an error inside a 200 claims |
+| `code` | one of the codes, types and status words in the error; case does not count |
+| `message` | a piece of what the provider says; case does not count |
+| `class` | required; a class of the table above |
+
+All that a row gives must hold, and it gives at least one of `status`, `code` and `message`. Rows are asked about what a
+provider says: a reply with an error status, an error inside a 200 or inside a stream, a body that cannot be read. A
+timer of the pool and a broken connection are nothing a provider said.
+"#;
 
 fn render() -> String {
     let mut page = String::from(HEAD);
@@ -53,7 +60,7 @@ fn render() -> String {
     );
     page.push_str("|---|---|---|---|---|---|\n");
     let word = |yes: bool| if yes { "yes" } else { "no" };
-    for class in CLASSES {
+    for class in FailureClass::ALL {
         let scope = match class.scope() {
             Scope::Caller => "caller",
             Scope::Key => "key",
@@ -72,6 +79,7 @@ fn render() -> String {
         );
     }
     page.push_str("\n`x-should-retry` goes over \"same provider again\" and over nothing else.\n");
+    page.push_str(ROWS);
     page.push_str("\n## 1. Codes, under any status\n\n| class | codes and types |\n|---|---|\n");
     for (codes, class) in CODES {
         line(&mut page, format_args!("| `{class}` | {} |", listed(codes)));

@@ -35,6 +35,7 @@ mod parts;
 mod providers_doc;
 mod rate_headers;
 mod repair;
+mod rows;
 mod signals;
 mod sse;
 #[cfg(test)]
@@ -52,6 +53,8 @@ pub use failure::transport_failure;
 use gate::Gate;
 pub use models_list::ModelsRequest;
 pub use rate_headers::{Quota, RateHeaders};
+pub use rows::FailureRow;
+use rows::Rows;
 
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, StreamEvent};
@@ -79,7 +82,10 @@ pub struct Encoded {
 
 /// Decodes one stream: bytes in, events out. Memory is bounded, and any cutting of the bytes gives the same events.
 #[derive(Debug)]
-pub struct StreamDecoder(Decoder);
+pub struct StreamDecoder {
+    decoder: Decoder,
+    rows: Rows,
+}
 
 #[derive(Debug)]
 enum Decoder {
@@ -141,29 +147,31 @@ impl StreamDecoder {
     /// Takes the next bytes and appends the events they complete. After a failure the decoder is spent; events before
     /// it are in `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        match &mut self.0 {
+        let pushed = match &mut self.decoder {
             Decoder::OpenAi(decoder) => decoder.push(bytes, out),
             Decoder::Anthropic(decoder) => decoder.push(bytes, out),
             Decoder::Gemini(decoder) => decoder.push(bytes, out),
             Decoder::Cohere(decoder) => decoder.push(bytes, out),
             Decoder::Ollama(decoder) => decoder.push(bytes, out),
-        }
+        };
+        pushed.map_err(|failure| self.rows.apply(failure))
     }
 
     /// The bytes are over. A stream that never said it was done is [`FailureClass::StreamTruncated`].
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        match &mut self.0 {
+        let finished = match &mut self.decoder {
             Decoder::OpenAi(decoder) => decoder.finish(out),
             Decoder::Anthropic(decoder) => decoder.finish(out),
             Decoder::Gemini(decoder) => decoder.finish(out),
             Decoder::Cohere(decoder) => decoder.finish(out),
             Decoder::Ollama(decoder) => decoder.finish(out),
-        }
+        };
+        finished.map_err(|failure| self.rows.apply(failure))
     }
 
     /// The dialect's terminal event was seen: nothing worth reading follows.
     pub fn is_done(&self) -> bool {
-        match &self.0 {
+        match &self.decoder {
             Decoder::OpenAi(decoder) => decoder.is_done(),
             Decoder::Anthropic(decoder) => decoder.is_done(),
             Decoder::Gemini(decoder) => decoder.is_done(),

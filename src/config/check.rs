@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::env::Environment;
+use super::failures;
 use super::nearest::nearest;
 use super::network;
 use super::provider::{self, Shared};
@@ -40,12 +41,13 @@ pub(super) fn config(value: &Value, environment: &Environment, settings: &Settin
 }
 
 fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
-    let RawConfig { providers, routing, qos } = raw;
+    let RawConfig { providers, routing, qos, failures } = raw;
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()));
     let client = network::from_environment(environment, reader);
     let shared = Shared { breaker, enable_breaker: routing.enable_circuit_breaker, client };
-    let providers = check_providers(providers, &shared, reader);
+    let mut providers = check_providers(providers, &shared, reader);
+    failures::check(failures, &mut providers, reader);
 
     if let Some(deadline) = settings.deadline.filter(|deadline| *deadline > qos.max_deadline) {
         let (asked, most) = (deadline.as_millis(), qos.max_deadline.as_millis());

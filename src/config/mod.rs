@@ -11,6 +11,7 @@
 
 mod check;
 mod env;
+mod failures;
 mod file;
 mod nearest;
 mod network;
@@ -36,7 +37,7 @@ pub use file::read_file;
 pub use secret::{MASK, Secret};
 pub use settings::{Settings, Source};
 
-use crate::adapter::{EndpointParams, Service};
+use crate::adapter::{EndpointParams, FailureRow, Service};
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
@@ -109,6 +110,8 @@ pub struct ProviderConfig {
     pub prices: Option<Prices>,
     /// With the environment in it.
     pub client: ClientParams,
+    /// What the configuration adds to the failure table for this provider, in the order written.
+    pub failure_rows: Vec<FailureRow>,
 }
 
 /// Who is asked, how often, and how long a call waits for it.
@@ -185,6 +188,7 @@ impl ProviderConfig {
             deployment: self.deployment.clone(),
             api_version: self.api_version.clone(),
             strict: self.strict_params,
+            failure_rows: self.failure_rows.clone(),
         }
     }
 }
@@ -216,6 +220,7 @@ impl fmt::Debug for ProviderConfig {
             breaker,
             prices,
             client,
+            failure_rows,
         } = self;
         let headers: BTreeMap<_, _> = headers.iter().map(|(name, _)| (name, MASK)).collect();
         f.debug_struct("ProviderConfig")
@@ -242,6 +247,7 @@ impl fmt::Debug for ProviderConfig {
             .field("breaker", breaker)
             .field("prices", prices)
             .field("client", client)
+            .field("failure_rows", failure_rows)
             .finish()
     }
 }

@@ -130,6 +130,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
             extra_roots,
             only_roots: shared.client.only_roots.clone(),
         },
+        failure_rows: Vec::new(),
     };
     if wire_is_sound && let Err(refused) = Endpoint::new(provider.endpoint_params()) {
         reader.problem(join(at, refused.field), refused.message);
@@ -137,7 +138,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     name.and(model).map(|_| provider)
 }
 
-fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
+pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
     let found = service(&kind.value);
     if found.is_none() {
         let names: Vec<&str> = services().iter().map(|service| service.name).collect();

@@ -24,6 +24,8 @@ section! {
         providers: Vec<Field<RawProvider>>,
         routing: RawRouting,
         qos: RawQos,
+        /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
+        failures: Vec<Field<RawFailure>>,
     }
 }
 
@@ -153,6 +155,24 @@ section! {
         max_prompt_bytes: u64,
         /// Of a whole reply. Default 33554432; `null` = no limit.
         max_response_bytes: u64,
+    }
+}
+
+section! {
+    /// At least one of `status`, `code` and `message`; everything that is given must hold.
+    struct RawFailure {
+        /// Only at providers of this type. Default: any.
+        kind as "type": Text,
+        /// Only at this provider. Default: any.
+        provider: Text,
+        /// Of the reply, or what an error inside a 200 claims; 300 to 599.
+        status: u32,
+        /// One of the codes, types and status words in the error; case does not count.
+        code: Text,
+        /// A piece of what the provider says; case does not count.
+        message: Text,
+        /// A class of the failure table.
+        class: Text,
     }
 }
 

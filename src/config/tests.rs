@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::raw::{RawBreaker, RawConfig, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::raw::{RawBreaker, RawConfig, RawFailure, RawProvider, RawQos, RawRetryBudget, RawRouting};
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, FailureClass};
 
 fn settings() -> Settings {
     Settings::new(Source::Inline(Value::Null))
@@ -497,6 +497,70 @@ fn unsupported_params_is_one_of_two_words() {
     );
 }
 
+// === rows of the failure table ===
+
+fn with_rows(rows: Value) -> Value {
+    let provider = |name: &str, kind: &str| json!({ "name": name, "type": kind, "model": "m", "api_key": "k" });
+    json!({ "providers": [provider("a", "openai"), provider("b", "groq")], "failures": rows })
+}
+
+#[test]
+fn a_row_goes_to_the_providers_it_is_about_in_the_order_written() {
+    let config = checked(&with_rows(json!([
+        { "type": "groq", "code": "Out_Of_Luck", "class": "overloaded" },
+        { "provider": "a", "status": 403, "message": "No Credits", "class": "quota_exhausted" },
+        { "status": 418, "class": "permission" },
+    ])));
+    let row = |status, code: Option<&str>, message: Option<&str>, class| FailureRow {
+        status,
+        code: code.map(str::to_owned),
+        message: message.map(str::to_owned),
+        class,
+    };
+    let teapot = row(Some(418), None, None, FailureClass::Permission);
+    let credits = row(Some(403), None, Some("no credits"), FailureClass::QuotaExhausted);
+    assert_eq!(config.providers[0].failure_rows, [credits, teapot.clone()]);
+    assert_eq!(
+        config.providers[1].failure_rows,
+        [row(None, Some("out_of_luck"), None, FailureClass::Overloaded), teapot]
+    );
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_row_that_cannot_be_meant_is_refused() {
+    let names = FailureClass::ALL.map(FailureClass::as_str).join(", ");
+    assert_eq!(
+        problems(&with_rows(json!([
+            { "type": "groq", "class": "overloaded" },
+            { "status": 200, "class": "quota_exausted" },
+            { "provider": "c", "status": 99999, "class": "auth" },
+            { "code": "", "class": null },
+            { "status": 400, "klass": "auth", "class": "auth" },
+            { "type": "grok", "status": 400, "class": "auth" },
+        ])))
+        .into_iter()
+        .map(|problem| problem.replace(&names, "…"))
+        .collect::<Vec<_>>(),
+        [
+            "failures[3].code: expected a string, found an empty one",
+            "failures[4].klass: unknown key; did you mean \"class\"?",
+            "failures[0]: would match everything that goes wrong; expected at least one of status, code, message",
+            "failures[1].status: expected an HTTP status from 300 to 599, found 200",
+            "failures[1].class: unknown class \"quota_exausted\", expected one of …; did you mean \"quota_exhausted\"?",
+            "failures[2].provider: there is no provider \"c\"",
+            "failures[2].status: expected an HTTP status from 300 to 599, found 99999",
+            "failures[3].class: is missing; expected a string",
+            &format!(
+                "failures[5].type: unknown type \"grok\", expected one of {}; did you mean \"groq\"?",
+                crate::adapter::services().iter().map(|service| service.name).collect::<Vec<_>>().join(", ")
+            ),
+        ]
+    );
+    let config = checked(&with_rows(json!([{ "type": "cohere", "status": 400, "class": "auth" }])));
+    assert_eq!(config.warnings, ["failures[0]: no provider is meant by it"]);
+}
+
 #[test]
 fn a_providers_own_proxy_replaces_the_environments_and_its_certificates_are_added() {
     let environment = Environment::from_map([
@@ -608,7 +672,22 @@ fn every_key_makes_a_difference() {
             "max_deadline_ms": 5, "max_prompt_bytes": 5, "max_response_bytes": 5
         }),
     );
-    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos"]);
+    let mut base = base;
+    merge(&mut base, json!({ "failures": [{ "status": 418, "code": "e", "message": "m", "class": "auth" }] }));
+    merge(base.pointer_mut("/providers").and_then(|list| list.get_mut(0)).expect("one"), json!({ "name": "b" }));
+    base["providers"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({ "name": "a", "type": "groq", "model": "m", "base_url": "https://a.b", "api_key": "j" }));
+    assert_all_count(
+        RawFailure::KEYS,
+        &base,
+        "/failures/0",
+        json!({
+            "type": "groq", "provider": "b", "status": 419, "code": "f", "message": "n", "class": "permission"
+        }),
+    );
+    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos", "failures"]);
 }
 
 #[test]

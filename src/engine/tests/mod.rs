@@ -7,6 +7,7 @@ mod limits;
 mod outage;
 mod properties;
 mod repair;
+mod rows;
 mod streams;
 mod support;
 mod timers;
