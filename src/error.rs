@@ -445,6 +445,11 @@ impl Error {
         }
     }
 
+    /// Did the caller or the pool end the call, rather than anything that went wrong?
+    pub fn is_cancellation(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Cancelled | ErrorKind::Closed)
+    }
+
     /// Would the same call have a chance a little later?
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {

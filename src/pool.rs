@@ -76,7 +76,10 @@ impl Pool {
     ) -> Completed<ChatResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
         let result = match self.enter() {
-            Ok(_call) => self.race(self.engine.chat(request, options, warnings, &mut log), cancelled).await,
+            Ok(_call) => {
+                let ended = self.ended(cancelled);
+                self.engine.chat(request, options, warnings, &mut log, ended).await
+            }
             Err(error) => Err(error),
         };
         Completed { result, events: log.take() }
@@ -92,10 +95,11 @@ impl Pool {
     ) -> Completed<PoolStream> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
         let result = match self.enter() {
-            Ok(call) => self
-                .race(self.engine.stream(request, options, warnings, &mut log), cancelled)
-                .await
-                .map(|stream| PoolStream { stream: Some(stream), ending: self.ending.clone(), _call: call }),
+            Ok(call) => {
+                let ended = self.ended(cancelled);
+                let opened = self.engine.stream(request, options, warnings, &mut log, ended).await;
+                opened.map(|stream| PoolStream { stream: Some(stream), ending: self.ending.clone(), _call: call })
+            }
             Err(error) => Err(error),
         };
         Completed { result, events: log.take() }
@@ -107,17 +111,12 @@ impl Pool {
         if self.calls.is_closed() { Err(Error::closed()) } else { Ok(call) }
     }
 
-    async fn race<T>(
-        &self,
-        call: impl Future<Output = Result<T, Error>>,
-        cancelled: impl Future<Output = ()>,
-    ) -> Result<T, Error> {
+    /// What ends a call from outside: its caller, or the pool.
+    async fn ended(&self, cancelled: impl Future<Output = ()>) -> Error {
         tokio::select! {
-            // In this order: an answer that is here goes over a cancellation that came with it.
             biased;
-            result = call => result,
-            () = cancelled => Err(Error::cancelled()),
-            () = self.ending.cancelled() => Err(Error::closed()),
+            () = cancelled => Error::cancelled(),
+            () = self.ending.cancelled() => Error::closed(),
         }
     }
 
@@ -148,10 +147,7 @@ impl PoolStream {
         tokio::select! {
             biased;
             event = stream.next() => event,
-            () = self.ending.cancelled() => {
-                self.stream = None;
-                Some(Err(Error::closed()))
-            }
+            () = self.ending.cancelled() => Some(Err(stream.end(Error::closed()))),
         }
     }
 
@@ -165,9 +161,8 @@ impl PoolStream {
                 Ok(()) => return None,
                 Err(_) => stream.out_of_time(),
             },
-            () = self.ending.cancelled() => Error::closed(),
+            () = self.ending.cancelled() => stream.end(Error::closed()),
         };
-        self.stream = None;
         Some(error)
     }
 

@@ -154,6 +154,33 @@ impl ChatStream {
         self.interrupt(Failure::timeout(Phase::Deadline, "the call's deadline passed in the middle of the stream"))
     }
 
+    /// Ends it from outside: the socket closes, what had come is booked, and nobody is blamed.
+    pub fn end(&mut self, error: Error) -> Error {
+        self.cancel();
+        let Handover { request_id, trail, .. } = &mut self.told;
+        error.with_context(Context {
+            provider: Some(self.provider.clone()),
+            model: Some(self.model.clone()),
+            request_id: Some(request_id.clone()),
+            attempts: std::mem::take(trail),
+        })
+    }
+
+    /// Books a stream that was left before its end.
+    fn cancel(&mut self) {
+        let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
+        self.ready.clear();
+        let now = time::now().mono;
+        let received = received(self.accumulator.reply());
+        // A cancellation never moves the breaker to where anybody must be told.
+        let _ = permit.settle(&Outcome::Cancelled { received }, now);
+        lock(&self.engine.tally).cancelled();
+        if let Some(line) = self.told.trail.last_mut() {
+            line.outcome = AttemptOutcome::Cancelled;
+            line.latency = now.duration_since(sent);
+        }
+    }
+
     /// When the call must be over.
     pub fn deadline(&self) -> Instant {
         self.told.deadline
@@ -263,6 +290,8 @@ impl ChatStream {
         let Some(OpenStream { permit, sent, .. }) = self.open.take() else {
             return Error::new(ErrorKind::Internal, "a stream that was over failed");
         };
+        // Out of time, events may wait that nobody has taken: after the error there is nothing more.
+        self.ready.clear();
         let failure = self.told.mask.failure(failure);
         let received = received(self.accumulator.reply());
         // The caller's deadline is not the provider's failure.
@@ -307,13 +336,8 @@ impl ChatStream {
 }
 
 impl Drop for ChatStream {
-    /// A stream that is left early was cancelled; what had come of it is booked.
+    /// A stream that is left early was cancelled.
     fn drop(&mut self) {
-        if let Some(OpenStream { permit, .. }) = self.open.take() {
-            let received = received(self.accumulator.reply());
-            // A cancellation never moves the breaker to where anybody must be told.
-            let _ = permit.settle(&Outcome::Cancelled { received }, time::now().mono);
-            lock(&self.engine.tally).cancelled();
-        }
+        self.cancel();
     }
 }

@@ -42,17 +42,19 @@ pub struct Completed<T> {
 }
 
 impl Engine {
-    /// Answers one request. Dropping the future cancels the call: the socket closes, what was reserved returns.
+    /// Answers one request, unless `ended` says first why the call is over. Dropping the future cancels the call: the
+    /// socket closes, what was reserved returns.
     pub async fn chat(
         &self,
         request: &ChatRequest,
         options: &CallOptions,
         warnings: Vec<String>,
         log: &mut EventLog,
+        ended: impl Future<Output = Error>,
     ) -> Result<ChatResponse, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, options, warnings, log);
-        let result = run.whole(request, options).await;
+        let result = unless(ended, run.whole(request, options)).await;
         result.map_err(|error| run.give_context(error))
     }
 
@@ -63,10 +65,12 @@ impl Engine {
         options: &CallOptions,
         warnings: Vec<String>,
         log: &mut EventLog,
+        ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, options, warnings, log);
-        match run.drive(&request, options, Mode::Stream).await {
+        let opened = unless(ended, run.drive(&request, options, Mode::Stream)).await;
+        match opened {
             Ok((Answer::Stream(open), _)) => {
                 let interest = Arc::clone(&self.interest);
                 let told = run.handover();
@@ -75,6 +79,19 @@ impl Engine {
             Ok((Answer::Whole(_), _)) => Err(Error::new(ErrorKind::Internal, "a stream came back whole")),
             Err(error) => Err(run.give_context(error)),
         }
+    }
+}
+
+/// The call, unless it is over before.
+async fn unless<T>(
+    ended: impl Future<Output = Error>,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        // In this order: an answer that is here goes over an end that came with it.
+        biased;
+        result = call => result,
+        error = ended => Err(error),
     }
 }
 
@@ -128,6 +145,8 @@ struct Run<'a> {
     failover: bool,
     retries: u32,
     trail: Vec<AttemptRecord>,
+    /// The last line of the trail is an attempt under way since then.
+    asking: Option<Instant>,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
@@ -172,6 +191,7 @@ impl<'a> Run<'a> {
             failover: options.failover.unwrap_or(routing.enable_failover),
             retries: 0,
             trail: Vec::new(),
+            asking: None,
             warnings,
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
@@ -249,7 +269,7 @@ impl<'a> Run<'a> {
                 return Err(self.out_of_time());
             }
             if let Some((at, admitted)) = self.next_visit(&mut visits, now) {
-                if let Some(answer) = self.ask(&mut visits[at], admitted, request, options, mode).await? {
+                if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, request, options, mode).await? {
                     return Ok(answer);
                 }
                 continue;
@@ -271,7 +291,8 @@ impl<'a> Run<'a> {
                 match visit.provider.admit(now, &visit.model, &[]) {
                     Ok(admitted) => {
                         visit.refusal = None;
-                        if let Some(answer) = self.ask(&mut visits[next.at], admitted, request, options, mode).await? {
+                        let visit = &mut visits[next.at];
+                        if let Some(answer) = self.ask(visit, admitted, now.mono, request, options, mode).await? {
                             return Ok(answer);
                         }
                     }
@@ -388,6 +409,7 @@ impl<'a> Run<'a> {
         &mut self,
         visit: &mut Visit,
         (permit, moved): Admitted,
+        now: Instant,
         request: &ChatRequest,
         options: &CallOptions,
         mode: Mode,
@@ -413,54 +435,52 @@ impl<'a> Run<'a> {
             limits: self.roster.limits(),
             deadline: self.deadline,
         };
-        let mut line = AttemptRecord {
+        // It stands as cancelled until it is over: should the call end before, that is what it was.
+        self.trail.push(AttemptRecord {
             provider: provider.name().clone(),
             model: visit.model.clone(),
             key_index,
-            outcome: AttemptOutcome::Success,
+            outcome: AttemptOutcome::Cancelled,
             error_class: None,
             status: None,
             latency: Duration::ZERO,
             waited: std::mem::take(&mut self.waited),
-        };
-        match attempt(permit, &order).await {
+        });
+        self.asking = Some(now);
+        let attempted = attempt(permit, &order).await;
+        self.asking = None;
+        match attempted {
             Ok(answer) => {
                 let (latency, moved) = match &answer {
                     Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
                     Answer::Stream(open) => (open.to_first_content(), open.prove()),
                 };
-                line.latency = latency;
-                self.not_ours += latency;
+                self.book_line(AttemptOutcome::Success, latency, None);
                 if let Some(moved) = moved {
                     tell(self.log, provider.name(), moved);
                 }
-                self.trail.push(line);
                 Ok(Some((answer, provider.name().clone())))
             }
             Err(Missed::Unsendable(error)) => {
-                // Another provider's dialect may be able to say it.
+                // Nothing was sent. Another provider's dialect may be able to say it.
+                self.waited += self.trail.pop().map_or(Duration::ZERO, |line| line.waited);
                 visit.visited = true;
                 self.unsendable = Some(error);
                 Ok(None)
             }
             Err(Missed::OutOfTime { latency }) => {
-                line.outcome = AttemptOutcome::Cancelled;
-                line.latency = latency;
-                self.not_ours += latency;
-                self.trail.push(line);
+                self.book_line(AttemptOutcome::Cancelled, latency, None);
                 Err(self.out_of_time())
             }
             Err(Missed::Failed { failure, latency, transition }) => {
-                line.outcome = AttemptOutcome::Failure;
-                line.error_class = Some(failure.class.as_str());
-                line.status = failure.status;
-                line.latency = latency;
-                self.not_ours += latency;
-                self.trail.push(line);
+                self.book_line(AttemptOutcome::Failure, latency, Some(&failure));
                 let repaired = self.repair(visit, key, request, mode, &failure);
                 self.note_failure(visit, key, failure, transition, repaired.is_some())?;
                 match repaired {
-                    Some(Ok(admitted)) => Box::pin(self.ask(visit, admitted, request, options, mode)).await,
+                    Some(Ok(admitted)) => {
+                        let now = time::now().mono;
+                        Box::pin(self.ask(visit, admitted, now, request, options, mode)).await
+                    }
                     Some(Err(refusal)) => {
                         self.note_refusal(visit, refusal, time::now());
                         Ok(None)
@@ -468,6 +488,17 @@ impl<'a> Run<'a> {
                     None => Ok(None),
                 }
             }
+        }
+    }
+
+    /// Writes how the attempt under way ended into its line of the trail.
+    fn book_line(&mut self, outcome: AttemptOutcome, latency: Duration, failure: Option<&Failure>) {
+        self.not_ours += latency;
+        if let Some(line) = self.trail.last_mut() {
+            line.outcome = outcome;
+            line.latency = latency;
+            line.error_class = failure.map(|failure| failure.class.as_str());
+            line.status = failure.and_then(|failure| failure.status);
         }
     }
 
@@ -627,13 +658,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn fail(&mut self) {
-        self.closed = true;
-        lock(&self.engine.tally).failed(time::now().mono.duration_since(self.started.mono));
-    }
-
+    /// Books a call that ended without an answer, and says in its error what was tried.
     fn give_context(&mut self, error: Error) -> Error {
-        self.fail();
+        let now = time::now().mono;
+        if let (Some(since), Some(line)) = (self.asking, self.trail.last_mut()) {
+            line.latency = now.duration_since(since);
+        }
+        // A call that was ended from outside stays what its drop makes of it: cancelled.
+        if !error.is_cancellation() {
+            self.closed = true;
+            lock(&self.engine.tally).failed(now.duration_since(self.started.mono));
+        }
         let context = error.context().clone();
         error.with_context(Context {
             request_id: Some(self.request_id.clone()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::{Story, answer, fails, hangs, host, question, trail};
 use crate::error::{ErrorKind, Phase};
 use crate::time;
-use crate::types::{AttemptOutcome, CallOptions};
+use crate::types::{AttemptOutcome, CallOptions, RequestId};
 
 async fn after(wait: Duration) {
     time::sleep_until(time::now().mono + wait).await;
@@ -105,4 +105,33 @@ async fn a_shutdown_ends_what_does_not_end_by_itself() {
     assert!(matches!(running.expect_err("ended").kind(), ErrorKind::Closed));
     assert_eq!(story.in_flight(), 0);
     story.pool.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_shutdown_ends_says_what_it_was_doing() {
+    let story = Story::new(&["a", "b"], |request| if host(request) == "a" { fails(500) } else { hangs() });
+    let options = CallOptions { request_id: Some(RequestId::new("mine")), ..CallOptions::default() };
+    let (running, ()) = tokio::join!(story.ask_with(&options), async {
+        after(Duration::from_secs(1)).await;
+        story.pool.shutdown(Duration::from_secs(1)).await;
+    });
+    let error = running.expect_err("ended");
+    let context = error.context();
+    assert_eq!(context.request_id.as_ref().map(RequestId::as_str), Some("mine"));
+    assert_eq!(trail(&context.attempts), ["a:failure", "b:cancelled"]);
+    assert_eq!(context.attempts[1].latency, Duration::from_secs(2));
+    let stats = story.pool.engine().stats();
+    assert_eq!((stats.cancelled_requests, stats.failed_requests), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_its_caller_ends_says_what_it_was_doing() {
+    let story = Story::new(&["a"], |_| hangs());
+    let request = question();
+    let options = CallOptions::default();
+    let left = story.pool.chat_until(&request, &options, Vec::new(), after(Duration::from_secs(3)));
+    let error = left.await.result.expect_err("left");
+    assert!(matches!(error.kind(), ErrorKind::Cancelled));
+    assert_eq!(trail(&error.context().attempts), ["a:cancelled"]);
+    assert_eq!(error.context().attempts[0].latency, Duration::from_secs(3));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
-use super::support::{Answer, Story, fails, host, question};
+use super::support::{Answer, Story, fails, host, question, trail};
 use crate::error::{Error, ErrorKind, TransportError, TransportErrorKind};
 use crate::pool::PoolStream;
 use crate::time;
@@ -175,7 +175,10 @@ async fn a_consumer_without_room_holds_up_neither_the_shutdown_nor_the_deadline(
         },
         story.pool.shutdown(Duration::from_secs(1))
     );
-    assert!(matches!(error.expect("ended").kind(), ErrorKind::Closed));
+    let error = error.expect("ended");
+    assert!(matches!(error.kind(), ErrorKind::Closed));
+    assert_eq!(trail(&error.context().attempts), ["a:cancelled"]);
+    assert!(error.context().request_id.is_some());
 
     let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
     let options = CallOptions { deadline: Some(Duration::from_secs(3)), ..CallOptions::default() };
