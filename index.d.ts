@@ -650,7 +650,7 @@ export declare class NoProviderError extends LLMPoolError {
   reasons: { provider: string; reason: string }[]
 }
 
-/** The pool was shut down. `ERR_LLMPOOL_CLOSED` */
+/** The pool was shut down. A call that it ended has its `requestId` and `attempts`. `ERR_LLMPOOL_CLOSED` */
 export declare class PoolClosedError extends LLMPoolError {
   constructor(message?: string)
 }

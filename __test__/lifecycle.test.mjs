@@ -311,8 +311,17 @@ describe('LLMPool shutdown', () => {
       )
       await Promise.all([a.request(1), b.request(1)])
       await pool.shutdown({ drainTimeout })
-      assert.ok((await running) instanceof LLMPoolError)
-      assert.ok((await reading) instanceof LLMPoolError)
+      for (const [error, name] of [
+        [await running, 'a'],
+        [await reading, 'b'],
+      ]) {
+        assert.ok(error instanceof PoolClosedError, error.stack)
+        assert.match(error.requestId, /^req_/)
+        assert.deepEqual(
+          error.attempts.map(({ provider, outcome }) => ({ provider, outcome })),
+          [{ provider: name, outcome: 'cancelled' }],
+        )
+      }
       await Promise.all([a.last.closed, b.last.closed])
       assert.equal((await rejection(pool.chat(ask()))).code, 'ERR_LLMPOOL_CLOSED')
     })
