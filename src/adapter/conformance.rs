@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use http::{HeaderMap, StatusCode};
 
+use super::fuzz::keeps_the_order;
 use super::*;
 use crate::error::FailureClass;
 use crate::types::{Accumulator, Reply};
@@ -67,31 +68,6 @@ fn decode(endpoint: &Endpoint, bytes: &[u8]) -> (Vec<StreamEvent>, Result<(), Fa
     let mut out = VecDeque::new();
     let result = decoder.push(bytes, &mut out).and_then(|()| decoder.finish(&mut out));
     (out.into(), result, decoder)
-}
-
-/// Who answers comes first and once; the end comes once, and nothing is said after it; calls are numbered without gaps
-/// and begin with their name and id.
-fn keeps_the_order(events: &[StreamEvent]) -> Result<(), String> {
-    let (mut calls, mut finished) = (0, false);
-    for (at, event) in events.iter().enumerate() {
-        match event {
-            StreamEvent::Start { .. } if at == 0 => {}
-            StreamEvent::Start { .. } => return Err(format!("a second start at {at}")),
-            _ if at == 0 => return Err(format!("begins with {event:?}")),
-            StreamEvent::Usage(_) => {}
-            _ if finished => return Err(format!("{event:?} after the end")),
-            StreamEvent::Finish { .. } => finished = true,
-            StreamEvent::ToolCall(delta) if delta.index == calls => {
-                calls += 1;
-                if delta.id.as_deref().unwrap_or_default().is_empty() || delta.name.is_none() {
-                    return Err(format!("{delta:?} begins a call namelessly"));
-                }
-            }
-            StreamEvent::ToolCall(delta) if delta.index > calls => return Err(format!("{delta:?} leaves a gap")),
-            StreamEvent::ToolCall(_) | StreamEvent::Text(_) | StreamEvent::Reasoning(_) | StreamEvent::Refusal(_) => {}
-        }
-    }
-    Ok(())
 }
 
 fn text(events: &[StreamEvent]) -> Reply {

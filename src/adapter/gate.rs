@@ -120,6 +120,17 @@ impl<'a> Gate<'a> {
         (self.take("tool_choice", choice), self.take("parallel_tool_calls", parallel))
     }
 
+    /// `stop`, of which this service takes at most `max`.
+    pub fn take_stops<'r>(&mut self, request: &'r ChatRequest, max: usize) -> &'r [String] {
+        let given = Some(request.stop.as_slice()).filter(|stops| !stops.is_empty());
+        let stops = self.take("stop", given).unwrap_or_default();
+        if stops.len() > max {
+            let name = self.service.name;
+            self.refuse(format_args!("stop[{max}]"), format_args!("{name} takes at most {max}"));
+        }
+        &stops[..stops.len().min(max)]
+    }
+
     /// `temperature` and `top_p`, the former with the provider's default behind it. A temperature of 1 is every model's
     /// own default: where the field is refused, leaving it out changes nothing and needs no warning.
     pub fn take_sampling(&mut self, request: &ChatRequest) -> (Option<f64>, Option<f64>) {

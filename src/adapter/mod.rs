@@ -19,6 +19,8 @@ mod failure;
 mod failures_doc;
 #[cfg(test)]
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gate;
 mod gemini;
 mod hint;

@@ -1,11 +1,14 @@
 //! Reads the parts of a request that several dialects want in pieces: where an image is, arguments as an object, and
 //! which call a result answers.
 
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-use crate::types::{FieldError, Message, ToolCall};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::gate::Gate;
+use crate::types::{FieldError, Function, ImageUrl, Message, ToolCall};
 
 /// Where an image or a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +55,38 @@ impl<'a> Arguments<'a> {
             None => Self::Wrapped { arguments: text },
         }
     }
+}
 
-    /// Whether they had to be changed.
-    pub fn is_wrapped(&self) -> bool {
-        matches!(self, Self::Wrapped { .. })
+/// An address that a server on the web answers.
+pub(super) fn is_web(url: &str) -> bool {
+    url.split_once("://")
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"))
+}
+
+/// The arguments of the call at `messages[index].tool_calls[at]` as an object, with a warning where they were none.
+pub(super) fn arguments<'a>(call: &'a ToolCall, index: usize, at: usize, gate: &mut Gate<'_>) -> Arguments<'a> {
+    let arguments = Arguments::of(&call.function.arguments);
+    if let Arguments::Wrapped { .. } = arguments {
+        gate.warn(
+            format_args!("messages[{index}].tool_calls[{at}].function.arguments"),
+            "no JSON object, sent as { \"arguments\": … }",
+        );
+    }
+    arguments
+}
+
+/// The schema of a function's arguments, where a dialect needs one: without any, an object of nothing.
+pub(super) fn schema(function: &Function) -> Cow<'_, Value> {
+    match &function.parameters {
+        Some(schema) => Cow::Borrowed(schema),
+        None => Cow::Owned(json!({ "type": "object", "properties": {} })),
+    }
+}
+
+/// Names the `detail` of an image, where a dialect has no such thing.
+pub(super) fn refuse_detail(image: &ImageUrl, index: usize, at: usize, gate: &mut Gate<'_>) {
+    if image.detail.as_deref().is_some_and(|detail| detail != "auto") {
+        gate.refuse_unsupported(format_args!("messages[{index}].content[{at}].image_url.detail"));
     }
 }
 

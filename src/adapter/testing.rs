@@ -169,25 +169,6 @@ fn an_error_inside_a_200_is_classified_in_every_dialect_and_shape() {
     }
 }
 
-/// Where tricky bodies are kept: what a property test or a fuzzer once found stays found.
-#[test]
-fn the_corpus_stays_in_bounds_in_any_pieces() {
-    let folder: std::path::PathBuf = [env!("CARGO_MANIFEST_DIR"), "__test__", "fixtures", "corpus"].iter().collect();
-    for (name, _) in NATIVE {
-        let files = std::fs::read_dir(folder.join(name)).expect("a corpus of this dialect");
-        for file in files {
-            let path = file.expect("an entry").path();
-            let body = std::fs::read(&path).expect("a file");
-            let _ = endpoint(name).decode_chat(&body);
-            let whole = run(name, &[&body]);
-            for size in [1, 7, 37] {
-                let chunks: Vec<&[u8]> = body.chunks(size).collect();
-                assert_eq!(run(name, &chunks), whole, "{} in pieces of {size}", path.display());
-            }
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn any_chunking_gives_the_same_events_and_the_same_end(

@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
+use super::super::parts::{Media, arguments, is_web, refusal, refuse_detail, text_of};
 use super::super::{Encoded, Terms, tool_ids};
-use super::wire::{Block, Input, Metadata, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn};
+use super::wire::{Block, Metadata, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn};
 use crate::types::{
     ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
 };
@@ -245,19 +245,16 @@ impl<'a> Turns<'a, '_, '_> {
             Content::Parts(parts) => {
                 let mut blocks = Vec::with_capacity(parts.len());
                 for (at, part) in parts.iter().enumerate() {
-                    let field = || format!("messages[{index}].content[{at}]");
                     match part {
                         Part::Text { text } => blocks.extend(text_block(text)),
                         Part::ImageUrl { image_url } => {
-                            blocks.push(image(image_url).map_err(|message| refusal(field(), message))?);
-                            if image_url.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                                self.gate.refuse_unsupported(format_args!("{}.image_url.detail", field()));
-                            }
+                            blocks.push(image(image_url).map_err(|why| refusal(index, at, why))?);
+                            refuse_detail(image_url, index, at, self.gate);
                         }
                         Part::File { file } => {
-                            blocks.push(document(file).map_err(|message| refusal(field(), message))?);
+                            blocks.push(document(file).map_err(|why| refusal(index, at, why))?);
                         }
-                        Part::InputAudio { .. } => return Err(refusal(field(), "anthropic takes no audio")),
+                        Part::InputAudio { .. } => return Err(refusal(index, at, "anthropic takes no audio")),
                     }
                 }
                 Ok(blocks)
@@ -266,19 +263,7 @@ impl<'a> Turns<'a, '_, '_> {
     }
 
     fn tool_use(&mut self, index: usize, at: usize, call: &'a ToolCall) -> Block<'a> {
-        let arguments = call.function.arguments.trim();
-        let object = serde_json::from_str::<&RawValue>(arguments).ok().filter(|json| json.get().starts_with('{'));
-        let input = match object {
-            Some(object) => Input::Object(object),
-            None if arguments.is_empty() => Input::Empty {},
-            None => {
-                self.gate.warn(
-                    format_args!("messages[{index}].tool_calls[{at}].function.arguments"),
-                    "no JSON object, sent as { \"arguments\": … }",
-                );
-                Input::Wrapped { arguments: &call.function.arguments }
-            }
-        };
+        let input = arguments(call, index, at, self.gate);
         let id = tool_ids::fitting(&call.id, self.service.dialect.tool_ids);
         Block::ToolUse { id, name: &call.function.name, input }
     }
@@ -319,29 +304,17 @@ fn image(image: &ImageUrl) -> Result<Block<'_>, &'static str> {
 }
 
 fn document(file: &Value) -> Result<Block<'_>, &'static str> {
-    let data = file.get("file_data").and_then(Value::as_str);
-    let data = data.ok_or("anthropic takes files only by their content, in file_data")?;
+    let data = text_of(file, "file_data").ok_or("anthropic takes files only by their content, in file_data")?;
     let source = source(data).ok_or("file_data must be a data: URI in base64")?;
-    Ok(Block::Document { source, title: file.get("filename").and_then(Value::as_str) })
+    Ok(Block::Document { source, title: text_of(file, "filename") })
 }
 
-/// `https://…` or `data:image/png;base64,…`.
+/// Anthropic fetches what is on the web by itself.
 fn source(url: &str) -> Option<Source<'_>> {
-    let scheme = |name: &str| url.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    if scheme("https://") || scheme("http://") {
-        return Some(Source::Url { url });
+    match Media::of(url)? {
+        Media::Inline { media_type, data } => Some(Source::Base64 { media_type, data }),
+        Media::Remote(url) => is_web(url).then_some(Source::Url { url }),
     }
-    if !scheme("data:") {
-        return None;
-    }
-    let (head, data) = url["data:".len()..].split_once(',')?;
-    let mut words = head.split(';');
-    let media_type = words.next().filter(|media_type| !media_type.is_empty())?;
-    words.any(|word| word.eq_ignore_ascii_case("base64")).then_some(Source::Base64 { media_type, data })
-}
-
-fn refusal(field: String, message: impl Into<String>) -> FieldError {
-    FieldError { field, message: message.into() }
 }
 
 #[cfg(test)]

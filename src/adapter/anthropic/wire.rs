@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::lenient::{Count, Text};
+use super::super::parts::Arguments;
 
 // === the request ===
 
@@ -73,7 +74,7 @@ pub(super) enum Block<'a> {
     ToolUse {
         id: Cow<'a, str>,
         name: &'a str,
-        input: Input<'a>,
+        input: Arguments<'a>,
     },
     ToolResult {
         tool_use_id: Cow<'a, str>,
@@ -87,15 +88,6 @@ pub(super) enum Block<'a> {
 pub(super) enum Source<'a> {
     Base64 { media_type: &'a str, data: &'a str },
     Url { url: &'a str },
-}
-
-/// The arguments of a call: an object as the model wrote it, or wrapped when what it wrote is no object.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Input<'a> {
-    Object(&'a RawValue),
-    Wrapped { arguments: &'a str },
-    Empty {},
 }
 
 #[derive(Serialize)]

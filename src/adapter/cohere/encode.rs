@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::parts::refusal;
+use super::super::parts::{refusal, schema};
 use super::super::{Encoded, Terms};
 use super::wire::{
     OutCall, OutContent, OutFormat, OutFunction, OutFunctionCall, OutMessage, OutPart, OutTool, Request, Thinking,
@@ -43,7 +43,7 @@ pub(in crate::adapter) fn request(
         p: top_p.map(|value| clamped("top_p", value, P, &mut gate)),
         presence_penalty: presence_penalty.map(|value| clamped("presence_penalty", value, PENALTY, &mut gate)),
         frequency_penalty: frequency_penalty.map(|value| clamped("frequency_penalty", value, PENALTY, &mut gate)),
-        stop_sequences: stop_sequences(request, &mut gate),
+        stop_sequences: gate.take_stops(request, MAX_STOPS),
         seed: seed(request, &mut gate),
         logprobs: passed(request, &mut gate),
         strict_tools: strict_tools(&tools, request, &mut gate),
@@ -66,14 +66,6 @@ fn clamped(field: &str, value: f64, (low, high): (f64, f64), gate: &mut Gate<'_>
         gate.warn(field, format_args!("{value} is outside of {low} to {high}, {sent} sent"));
     }
     sent
-}
-
-fn stop_sequences<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> &'a [String] {
-    let stops = gate.take("stop", Some(request.stop.as_slice()).filter(|stops| !stops.is_empty())).unwrap_or_default();
-    if stops.len() > MAX_STOPS {
-        gate.refuse(format_args!("stop[{MAX_STOPS}]"), format_args!("cohere takes at most {MAX_STOPS}"));
-    }
-    &stops[..stops.len().min(MAX_STOPS)]
 }
 
 fn seed(request: &ChatRequest, gate: &mut Gate<'_>) -> Option<u64> {
@@ -150,13 +142,13 @@ fn tools<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> (Vec<OutTool<'a>>
 
 fn tool(tool: &Tool) -> OutTool<'_> {
     let function = &tool.function;
-    let parameters = match &function.parameters {
-        Some(schema) => Cow::Borrowed(schema),
-        None => Cow::Owned(json!({ "type": "object", "properties": {} })),
-    };
     OutTool {
         kind: "function",
-        function: OutFunction { name: &function.name, description: function.description.as_deref(), parameters },
+        function: OutFunction {
+            name: &function.name,
+            description: function.description.as_deref(),
+            parameters: schema(function),
+        },
     }
 }
 

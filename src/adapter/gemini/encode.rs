@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::parts::{Arguments, Media, answered_call, json_object, refusal, text_of};
+use super::super::parts::{Media, answered_call, arguments, json_object, refusal, refuse_detail, text_of};
 use super::super::{Encoded, Terms};
 use super::families::{Family, Thinking, family};
 use super::wire::{
@@ -50,7 +50,7 @@ pub(in crate::adapter) fn request(
         temperature,
         top_p,
         max_output_tokens: gate.take("max_tokens", request.max_tokens.or(terms.max_tokens)),
-        stop_sequences: stop_sequences(request, &mut gate),
+        stop_sequences: gate.take_stops(request, MAX_STOPS),
         seed: seed(request, &mut gate),
         presence_penalty: gate.take("presence_penalty", request.presence_penalty),
         frequency_penalty: gate.take("frequency_penalty", request.frequency_penalty),
@@ -76,14 +76,6 @@ pub(in crate::adapter) fn request(
 }
 
 // === fields ===
-
-fn stop_sequences<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> &'a [String] {
-    let stops = gate.take("stop", Some(request.stop.as_slice()).filter(|stops| !stops.is_empty())).unwrap_or_default();
-    if stops.len() > MAX_STOPS {
-        gate.refuse(format_args!("stop[{MAX_STOPS}]"), format_args!("gemini takes at most {MAX_STOPS}"));
-    }
-    &stops[..stops.len().min(MAX_STOPS)]
-}
 
 fn seed(request: &ChatRequest, gate: &mut Gate<'_>) -> Option<i32> {
     let seed = gate.take("seed", request.seed)?;
@@ -354,9 +346,7 @@ impl<'a> Turns<'a, '_, '_> {
         match part {
             Part::Text { text } => Ok(text_part(text)),
             Part::ImageUrl { image_url } => {
-                if image_url.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    self.gate.refuse_unsupported(format_args!("messages[{index}].content[{at}].image_url.detail"));
-                }
+                refuse_detail(image_url, index, at, self.gate);
                 media(&image_url.url).map(Some).map_err(|why| refusal(index, at, why))
             }
             Part::File { file } => {
@@ -374,13 +364,7 @@ impl<'a> Turns<'a, '_, '_> {
     }
 
     fn call(&mut self, index: usize, at: usize, call: &'a ToolCall, signed: bool) -> OutPart<'a> {
-        let args = Arguments::of(&call.function.arguments);
-        if args.is_wrapped() {
-            self.gate.warn(
-                format_args!("messages[{index}].tool_calls[{at}].function.arguments"),
-                "no JSON object, sent as { \"arguments\": … }",
-            );
-        }
+        let args = arguments(call, index, at, self.gate);
         OutPart::Call {
             function_call: OutCall { id: &call.id, name: &call.function.name, args },
             thought_signature: signed.then_some(NO_SIGNATURE),

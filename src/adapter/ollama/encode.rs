@@ -5,11 +5,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
-
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::parts::{Arguments, Media, answered_call, refusal};
+use super::super::parts::{Media, answered_call, arguments, refusal, refuse_detail, schema};
 use super::super::{Encoded, Terms};
 use super::wire::{Format, Options, OutCall, OutFunction, OutFunctionCall, OutMessage, OutTool, Request, Think};
 use crate::types::{ChatRequest, Content, FieldError, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
@@ -135,13 +133,13 @@ fn tools<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Vec<OutTool<'a>> 
 
 fn tool(tool: &Tool) -> OutTool<'_> {
     let function = &tool.function;
-    let parameters = match &function.parameters {
-        Some(schema) => Cow::Borrowed(schema),
-        None => Cow::Owned(json!({ "type": "object", "properties": {} })),
-    };
     OutTool {
         kind: "function",
-        function: OutFunction { name: &function.name, description: function.description.as_deref(), parameters },
+        function: OutFunction {
+            name: &function.name,
+            description: function.description.as_deref(),
+            parameters: schema(function),
+        },
     }
 }
 
@@ -172,13 +170,7 @@ fn message<'a>(
                 sent.content = Cow::Borrowed(refusal);
             }
             for (at, call) in message.tool_calls.iter().enumerate() {
-                let arguments = Arguments::of(&call.function.arguments);
-                if arguments.is_wrapped() {
-                    gate.warn(
-                        format_args!("messages[{index}].tool_calls[{at}].function.arguments"),
-                        "no JSON object, sent as { \"arguments\": … }",
-                    );
-                }
+                let arguments = arguments(call, index, at, gate);
                 let function = OutFunctionCall { name: &call.function.name, arguments };
                 sent.tool_calls.push(OutCall { id: &call.id, function });
             }
@@ -217,9 +209,7 @@ fn content<'a>(
                     }
                     _ => return Err(refusal(index, at, "must be an image as a data: URI in base64")),
                 }
-                if image_url.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    gate.refuse_unsupported(format_args!("messages[{index}].content[{at}].image_url.detail"));
-                }
+                refuse_detail(image_url, index, at, gate);
             }
             Part::InputAudio { .. } => return Err(refusal(index, at, "ollama takes no audio")),
             Part::File { .. } => return Err(refusal(index, at, "ollama takes no files")),
