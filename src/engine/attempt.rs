@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 
 use super::mask::Mask;
@@ -18,7 +17,7 @@ use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::tokens;
-use crate::transport::{Body, HttpReply, HttpRequest, Started, read_all, read_prefix};
+use crate::transport::{self, Body, HttpReply, HttpRequest, Started, read_all, read_prefix};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
@@ -207,9 +206,7 @@ impl Opened {
             Some(Ok(piece)) => {
                 self.decoder.push(&piece, &mut self.ready)?;
                 if self.decoder.is_done() {
-                    // The last bytes of the framing are usually here already; taking them gives the connection back
-                    // to the pool of idle ones instead of closing it.
-                    let _ = self.body.next().now_or_never();
+                    transport::finish(std::mem::replace(&mut self.body, Box::pin(futures_util::stream::empty())));
                     self.end()?;
                 }
                 Ok(())

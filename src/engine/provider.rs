@@ -31,8 +31,8 @@ const MODEL_REST: Duration = Duration::from_secs(5 * 60);
 pub struct Provider {
     config: ProviderConfig,
     endpoint: Endpoint,
-    /// One per key; `None` for a provider that needs none.
-    auth: Vec<Option<(HeaderName, HeaderValue)>>,
+    /// What every request carries, one per key; a provider that needs none has one without a key.
+    headers: Vec<Arc<HeaderMap>>,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
     priority: AtomicU32,
@@ -142,18 +142,21 @@ impl Provider {
     ) -> Result<Self, Vec<Problem>> {
         let problem = |field: &str, message: String| vec![Problem { path: format!("{path}.{field}"), message }];
         let endpoint = Endpoint::new(config.endpoint_params()).map_err(|error| problem(error.field, error.message))?;
-        let mut auth = Vec::with_capacity(config.keys.len().max(1));
+        let mut headers = Vec::with_capacity(config.keys.len().max(1));
         for key in &config.keys {
-            auth.push(Some(endpoint.auth(key.expose()).map_err(|error| problem(error.field, error.message))?));
+            let (name, value) = endpoint.auth(key.expose()).map_err(|error| problem(error.field, error.message))?;
+            let mut with_key = endpoint.headers().clone();
+            with_key.insert(name, value);
+            headers.push(Arc::new(with_key));
         }
-        if auth.is_empty() {
-            auth.push(None);
+        if headers.is_empty() {
+            headers.push(Arc::new(endpoint.headers().clone()));
         }
         let state = State {
             breaker: Breaker::new(config.breaker.clone()),
             rate: RateLimiter::new(config.rate.clone()),
-            keys: KeyRing::new(auth.len()),
-            key_rest_class: vec![FailureClass::RateLimit; auth.len()],
+            keys: KeyRing::new(headers.len()),
+            key_rest_class: vec![FailureClass::RateLimit; headers.len()],
             missing_models: Vec::new(),
             in_flight: 0,
             tally: ProviderTally::new(history_limit),
@@ -162,7 +165,7 @@ impl Provider {
             priority: AtomicU32::new(config.priority),
             unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
-            auth,
+            headers,
             transport: ArcSwapOption::from_pointee(transport),
             state: Mutex::new(state),
             config,
@@ -199,16 +202,18 @@ impl Provider {
         self.transport.store(None);
     }
 
-    /// The headers of a request by that key. A call's own go over the configured ones and under the key.
-    pub(super) fn headers(&self, key: u32, own: &[(HeaderName, HeaderValue)]) -> HeaderMap {
-        let mut headers = self.endpoint.headers().clone();
+    /// The headers of a request by that key. A call's own go over the configured ones; none of them is the key's
+    /// (`engine/run/headers.rs` sees to that).
+    pub(super) fn headers(&self, key: u32, own: &[(HeaderName, HeaderValue)]) -> Arc<HeaderMap> {
+        let Some(usual) = self.headers.get(key as usize) else { return Arc::default() };
+        if own.is_empty() {
+            return Arc::clone(usual);
+        }
+        let mut headers = HeaderMap::clone(usual);
         for (name, value) in own {
             headers.insert(name, value.clone());
         }
-        if let Some(Some((name, value))) = self.auth.get(key as usize) {
-            headers.insert(name, value.clone());
-        }
-        headers
+        Arc::new(headers)
     }
 
     /// The provider's name for what the caller asked for; `None` when it does not serve that.

@@ -1,92 +1,56 @@
-//! The transport that speaks HTTP/1.1 over TCP and TLS to the provider itself, by hyper-util.
+//! The transport that speaks HTTP/1.1 over TCP and TLS to the provider itself, by hyper.
 //!
 //! HTTP/2 is left out on purpose: it gains nothing below a thousand concurrent calls to one host, and one broken
 //! connection would fail all of them.
+//!
+//! A server may close an idle connection in the moment a request is written to it. Such a request is sent once more, on
+//! a new connection, and nobody is blamed. It is recognised by two facts: the connection had answered before, and it
+//! broke before a reply began.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream;
-use http::{Method, Uri};
+use futures_util::stream::Stream;
+use http::{Method, Uri, header};
 use http_body::Body as _;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower_service::Service;
+use hyper::body::Incoming;
 
 use super::body::{WatchedBody, broke_off, innermost, refuse_encoded};
-use super::stale::Answered;
-use super::{ClientParams, HttpReply, HttpRequest, Transport, tls};
+use super::connections::{Connection, Connections, Origin};
+use super::{ClientParams, HttpReply, HttpRequest, Transport};
 use crate::error::{TransportError, TransportErrorKind};
-use crate::time;
 
 /// A keep-alive HTTP/1.1 client. Cheap to clone.
 #[derive(Clone)]
 pub struct DirectClient {
-    client: Http,
-    /// Keeps no connection: each of its requests goes out on a new one.
-    fresh: Http,
-    answered: Arc<Answered>,
+    connections: Arc<Connections>,
 }
-
-type Http = Client<Timed<HttpsConnector<HttpConnector>>, WatchedBody>;
 
 impl DirectClient {
     /// Builds a client; reads the certificate files that `params` names. Its proxies are not looked at.
     pub fn new(params: &ClientParams) -> Result<Self, TransportError> {
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false); // the scheme is the TLS connector's business
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::config(params)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let ClientParams { connect_timeout, idle_timeout, .. } = *params;
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(idle_timeout);
-        if idle_timeout.is_zero() {
-            builder.pool_max_idle_per_host(0);
-        }
-        let connector = Timed { inner: connector, timeout: connect_timeout };
-        let client = builder.build(connector.clone());
-        let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        Ok(Self { client, fresh, answered: Arc::new(Answered::new(idle_timeout)) })
-    }
-
-    async fn send_once(&self, http: &Http, request: HttpRequest) -> Result<HttpReply, legacy::Error> {
-        let HttpRequest { uri, headers, body, started } = request;
-        let mut request = http::Request::new(WatchedBody::new(body, started));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        let (head, body) = http.request(request).await?.into_parts();
-        self.answered.note(&head.extensions);
-        let pieces = stream::unfold(body, |mut body| async move {
-            loop {
-                let frame = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await?;
-                match frame.map(http_body::Frame::into_data) {
-                    Ok(Ok(bytes)) => return Some((Ok(bytes), body)),
-                    Ok(Err(_trailers)) => {}
-                    Err(error) => return Some((Err(broke_off(&error)), body)),
-                }
-            }
-        });
-        Ok(HttpReply { status: head.status, headers: head.headers, body: Box::pin(pieces) })
+        Ok(Self { connections: Arc::new(Connections::new(params)?) })
     }
 }
 
 impl Transport for DirectClient {
     fn send(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>> {
-        let client = self.clone();
+        let connections = Arc::clone(&self.connections);
         async move {
-            let reply = match client.send_once(&client.client, request.clone()).await {
-                Err(error) if client.answered.broke(&error) => client.send_once(&client.fresh, request).await,
-                other => other,
+            let origin = Origin::of(&request.uri).ok_or_else(|| {
+                TransportError::new(TransportErrorKind::Request, "the request cannot be sent: no http address")
+            })?;
+            let reply = match connections.take_idle(&origin) {
+                Some(idle) => match exchange(idle, request.clone()).await {
+                    Err(error) if !began(&error) => exchange(connections.open(origin).await?, request).await,
+                    other => other,
+                },
+                None => exchange(connections.open(origin).await?, request).await,
             };
-            let reply = reply.map_err(|error| translate(&error))?;
+            let reply = reply.map_err(|error| broke(&error))?;
             refuse_encoded(&reply.headers)?;
             Ok(reply)
         }
@@ -94,49 +58,66 @@ impl Transport for DirectClient {
     }
 }
 
-fn translate(error: &legacy::Error) -> TransportError {
-    let said = innermost(error);
-    let (kind, message) = if said == CONNECT_TIMED_OUT {
-        (TransportErrorKind::ConnectTimeout, said)
-    } else if tls::is_cause(error) {
-        (TransportErrorKind::Tls, format!("TLS: {said}"))
-    } else if error.is_connect() {
-        (TransportErrorKind::Connect, format!("cannot connect: {said}"))
-    } else {
-        (TransportErrorKind::Reset, format!("the connection broke before a reply: {said}"))
-    };
-    TransportError::new(kind, message)
+/// One request and the head of its reply.
+async fn exchange(mut connection: Connection, request: HttpRequest) -> Result<HttpReply, hyper::Error> {
+    let HttpRequest { uri, headers, body, started } = request;
+    let mut request = http::Request::new(WatchedBody::new(body, started));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
+    *request.headers_mut() = Arc::unwrap_or_clone(headers);
+    request.headers_mut().insert(header::HOST, connection.host.clone());
+    let (head, body) = connection.sender.send_request(request).await?.into_parts();
+    let body = ReplyBody { body, connection: Some(connection) };
+    Ok(HttpReply { status: head.status, headers: head.headers, body: Box::pin(body) })
 }
 
-/// Bounds DNS, TCP and TLS together; the connector's own timeout is for each TCP address alone.
-#[derive(Clone)]
-struct Timed<C> {
-    inner: C,
-    timeout: Duration,
+/// Had a reply begun? What cannot be read of it came from the server.
+fn began(error: &hyper::Error) -> bool {
+    error.is_parse() || error.is_parse_status()
 }
 
-type ConnectError = Box<dyn std::error::Error + Send + Sync>;
+fn broke(error: &hyper::Error) -> TransportError {
+    let message = format!("the connection broke before a reply: {}", innermost(error));
+    TransportError::new(TransportErrorKind::Reset, message)
+}
 
-const CONNECT_TIMED_OUT: &str = "no connection within the connect timeout";
+/// A reply's body. Read to its end it gives its connection back.
+struct ReplyBody {
+    body: Incoming,
+    connection: Option<Connection>,
+}
 
-impl<C> Service<Uri> for Timed<C>
-where
-    C: Service<Uri, Error = ConnectError>,
-    C::Response: Send + 'static,
-    C::Future: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<C::Response, ConnectError>>;
+impl Stream for ReplyBody {
+    type Item = Result<Bytes, TransportError>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.inner.poll_ready(context)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+            let ended = match &frame {
+                None => true,
+                // The last piece of a body of stated length is known for it: nobody has to ask once more.
+                Some(Ok(_)) => self.body.is_end_stream(),
+                Some(Err(_)) => false,
+            };
+            if ended && let Some(connection) = self.connection.take() {
+                connection.give_back();
+            }
+            return Poll::Ready(match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+                None => None,
+                Some(Ok(Ok(bytes))) => Some(Ok(bytes)),
+                Some(Ok(Err(_trailers))) => continue,
+                Some(Err(error)) => Some(Err(broke_off(&error))),
+            });
+        }
     }
+}
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let ends = time::now().mono + self.timeout;
-        let connecting = self.inner.call(uri);
-        async move { time::until(Some(ends), connecting).await.unwrap_or_else(|_| Err(CONNECT_TIMED_OUT.into())) }
-            .boxed()
+impl Drop for ReplyBody {
+    /// Left early. If only the end of the framing was still to come, hyper takes that and the connection serves again;
+    /// otherwise it closes it at once.
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.give_back();
+        }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A transport sends one request and hands back status, headers and a body that is read as it is asked for; a reader
 //! that stops reading stops the socket. It follows no redirect, retries nothing a provider may have seen (but see
-//! `stale.rs`), keeps no cookies, asks for no compression, and knows nothing of providers, keys or failures.
+//! `direct.rs`), keeps no cookies, asks for no compression, and knows nothing of providers, keys or failures.
 
 mod body;
+mod connections;
 mod direct;
 #[cfg(test)]
 pub mod fake;
@@ -19,9 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode, Uri};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioExecutor;
 
 use crate::error::{TransportError, TransportErrorKind};
 use crate::time::{self, Instant};
@@ -30,7 +33,8 @@ use crate::time::{self, Instant};
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
     pub uri: Uri,
-    pub headers: HeaderMap,
+    /// Shared, because most requests to a provider have the same.
+    pub headers: Arc<HeaderMap>,
     pub body: Bytes,
     /// Set by the transport when the first byte goes out.
     pub started: Started,
@@ -106,6 +110,22 @@ pub async fn read_prefix(mut body: Body, limit: usize, ends: Instant) -> Bytes {
         }
     }
     read.freeze()
+}
+
+/// What may follow a body whose content is complete, and for how long it is waited for: the end of the framing comes with
+/// the last content or right behind it. A server that goes on talking loses the connection.
+const REST_BYTES: usize = 16 * 1024;
+const REST_WAIT: Duration = Duration::from_secs(1);
+
+/// Lets go of a body whose content is complete. The end of its framing is taken behind the caller's back, so that the
+/// connection serves the next request instead of being closed.
+pub fn finish(mut body: Body) {
+    if let Some(None | Some(Err(_))) = body.next().now_or_never() {
+        return;
+    }
+    TokioExecutor::new().execute(async move {
+        read_prefix(body, REST_BYTES, time::now().mono + REST_WAIT).await;
+    });
 }
 
 /// What distinguishes one HTTP client from another. Providers with equal parameters share a client and its connections.

@@ -39,7 +39,7 @@ impl ProxiedClient {
             stale: false,
         })?;
         let mut request = reqwest::Request::new(Method::POST, url);
-        *request.headers_mut() = headers;
+        *request.headers_mut() = Arc::unwrap_or_clone(headers);
         *request.body_mut() = Some(reqwest::Body::wrap(WatchedBody::new(body, started)));
         let mut reply = http.execute(request).await.map_err(|error| SendError {
             stale: legacy_cause(&error).is_some_and(|cause| self.answered.broke(cause)),
