@@ -2,6 +2,7 @@
 //!
 //! The permit is settled here, whatever happens: by the outcome, or by being dropped with the future.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::mask::Mask;
 use super::permit::{Dispatch, Outcome, Permit};
+use super::provider::Provider;
 use super::roster::CallLimits;
 use super::stream::OpenStream;
 use crate::adapter::{Encoded, StreamDecoder, transport_failure};
@@ -108,7 +110,8 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
     let attempt_ends = sent.mono + timeout;
     let ends = attempt_ends.min(order.deadline);
 
-    let work = async {
+    // Pinned, not moved: each move into another future would make room for it once more.
+    let work = pin!(async {
         let Some(transport) = provider.transport() else {
             return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
         };
@@ -118,16 +121,16 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
             .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", timers.first_byte))?
             .map_err(|error| transport_failure(&error))?;
         if !reply.status.is_success() {
-            return Err(classify(&permit, reply).await);
+            return Err(classify(&provider, reply).await);
         }
         match order.mode {
-            Mode::Whole => whole(&permit, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
-            Mode::Stream => time::until(Some(sent.mono + timers.first_content), open(&permit, reply))
+            Mode::Whole => whole(&provider, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
+            Mode::Stream => time::until(Some(sent.mono + timers.first_content), Box::pin(open(&provider, reply)))
                 .await
                 .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(timers.first_content)))?
                 .map(Arrived::Stream),
         }
-    };
+    });
     let arrived = time::until(Some(ends), work).await;
     let now = time::now().mono;
     let latency = now.duration_since(sent.mono);
@@ -170,21 +173,21 @@ pub(super) struct Opened {
     pub ended: bool,
 }
 
-async fn classify(permit: &Permit, reply: HttpReply) -> Failure {
+async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
     // A body that stalls or breaks off changes nothing about what the status says.
     let body = read_prefix(reply.body, ERROR_BODY_BYTES, time::now().mono + ERROR_BODY_WAIT).await;
-    permit.provider().endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
+    provider.endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 
-async fn whole(permit: &Permit, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
+async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
     let body = read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))?;
-    permit.provider().endpoint().decode_chat(&body)
+    provider.endpoint().decode_chat(&body)
 }
 
 /// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
-async fn open(permit: &Permit, reply: HttpReply) -> Result<Opened, Failure> {
+async fn open(provider: &Provider, reply: HttpReply) -> Result<Opened, Failure> {
     let mut opened = Opened {
-        decoder: permit.provider().endpoint().stream_decoder(),
+        decoder: provider.endpoint().stream_decoder(),
         body: reply.body,
         ready: std::collections::VecDeque::new(),
         ended: false,

@@ -13,6 +13,7 @@
 mod errors;
 mod headers;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Engine {
     ) -> Result<ChatResponse, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, options, warnings, log);
-        let result = unless(ended, run.whole(request, options)).await;
+        let result = unless(ended, pin!(run.whole(request, options))).await;
         result.map_err(|error| run.give_context(error))
     }
 
@@ -69,7 +70,7 @@ impl Engine {
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, options, warnings, log);
-        let opened = unless(ended, run.drive(&request, options, Mode::Stream)).await;
+        let opened = unless(ended, pin!(run.drive(&request, options, Mode::Stream))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
                 let interest = Arc::clone(&self.interest);
@@ -82,10 +83,11 @@ impl Engine {
     }
 }
 
-/// The call, unless it is over before.
+/// The call, unless it is over before. It comes pinned: moved in, its kilobytes of state would stand in its caller's
+/// state twice.
 async fn unless<T>(
     ended: impl Future<Output = Error>,
-    call: impl Future<Output = Result<T, Error>>,
+    call: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     tokio::select! {
         // In this order: an answer that is here goes over an end that came with it.
