@@ -222,6 +222,18 @@ export interface ChatMessage {
   refusal?: string | null
   /** Accepted so that an answer can be sent back as it came; never sent to a provider. */
   reasoning?: string | null
+  /** As the answer had it: sent to the provider and model that made it, and to nobody else. */
+  reasoning_state?: ReasoningState | null
+}
+
+/** What a provider wants back to go on thinking where it stopped. Keep it as it is. */
+export interface ReasoningState {
+  /** The provider's name in the configuration. */
+  provider: string
+  /** The model that was asked for, as the provider names it. */
+  model: string
+  /** In the provider's own shape. */
+  state: unknown
 }
 
 export type ContentPart =
@@ -265,6 +277,8 @@ export interface ChatResponse {
   tool_calls?: ToolCall[]
   refusal?: string
   reasoning?: string
+  /** Signatures and encrypted parts of the reasoning, where a provider has such: send them back with the message. */
+  reasoning_state?: ReasoningState
   finish_reason: FinishReason
   /** The provider's own word. */
   raw_finish_reason: string | null

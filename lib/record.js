@@ -107,6 +107,7 @@ function readResponse(records) {
   }
   setIfPresent(response, 'refusal', records.textOrNull())
   setIfPresent(response, 'reasoning', records.textOrNull())
+  setIfPresent(response, 'reasoning_state', parse(records.textOrNull()))
   setIfPresent(response, 'tool_calls', parse(records.textOrNull()))
   response.warnings = parse(records.textOrNull()) ?? response.warnings
   for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))

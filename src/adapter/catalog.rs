@@ -70,6 +70,18 @@ pub(super) enum Turns {
     Alternate,
 }
 
+/// What of an answer's reasoning goes back with the message, in the OpenAI family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    None,
+    /// `reasoning_details`, whole.
+    Details,
+    /// `reasoning_content`, beside calls.
+    Content,
+    /// The `extra_content` of each call: Gemini's compatible base keeps its signatures there.
+    Calls,
+}
+
 /// Names of request fields. `messages[].x` is a field of every message.
 pub(super) type Fields = &'static [&'static str];
 
@@ -93,6 +105,10 @@ pub(super) struct Dialect {
     pub json_schema: bool,
     /// Whether `reasoning_effort` is a field of an object `reasoning`.
     pub reasoning_object: bool,
+    /// Whether `thinking: {type}` switches reasoning on and off beside `reasoning_effort`.
+    pub thinking_switch: bool,
+    /// What of an answer's reasoning it wants back.
+    pub echo: Echo,
     /// Keywords at the root of a tool's schema that it does not take; they describe the document, not the value.
     pub schema_without: Fields,
     pub turns: Turns,
@@ -175,6 +191,8 @@ const OPENAI: Dialect = Dialect {
     required: "required",
     json_schema: true,
     reasoning_object: false,
+    thinking_switch: false,
+    echo: Echo::None,
     schema_without: &[],
     turns: Turns::Any,
     end_object: None,
@@ -301,6 +319,8 @@ const SERVICES: &[Service] = &[
             developer_role: false,
             renames: &[("user", "user_id")],
             json_schema: false,
+            thinking_switch: true,
+            echo: Echo::Content,
             refuses: &[
                 PLATFORM,
                 PREDICTION,
@@ -330,6 +350,7 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             include_usage: false, // always in the last chunk
             reasoning_object: true,
+            echo: Echo::Details,
             refuses: &[FUNCTIONS, &["messages[].refusal"]],
             models: &[],
             tool_ids: ANY_ID,
@@ -427,6 +448,7 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             developer_role: false,
             tool_ids: ANY_ID,
+            echo: Echo::Calls,
             models_list: Some(models_list::PUBLIC), // whether a key is wanted at all, nobody knows
             ..OPENAI
         },

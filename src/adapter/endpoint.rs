@@ -52,6 +52,8 @@ const PUBLIC_HEADERS: &[&str] = &[
 pub struct EndpointParams {
     /// The kind of provider.
     pub service: &'static Service,
+    /// The provider's own name, by which it knows the reasoning that it made.
+    pub name: String,
     /// Where it is; the service's own address when `None`.
     pub base_url: Option<String>,
     /// Further headers of every request.
@@ -77,6 +79,7 @@ pub struct EndpointParams {
 /// One provider's wire, checked and ready.
 pub struct Endpoint {
     service: &'static Service,
+    name: String,
     urls: base_url::Urls,
     /// Where every chat request goes, for services that have one address for all of them.
     uri: Option<Uri>,
@@ -103,6 +106,7 @@ impl EndpointParams {
     pub fn new(service: &'static Service) -> Self {
         Self {
             service,
+            name: String::new(),
             base_url: None,
             headers: Vec::new(),
             organization: None,
@@ -134,6 +138,7 @@ impl Endpoint {
     pub fn new(params: EndpointParams) -> Result<Self, EndpointError> {
         let EndpointParams {
             service,
+            name,
             base_url,
             headers,
             organization,
@@ -175,7 +180,7 @@ impl Endpoint {
         })?;
         let uri = matches!(chat, Cow::Borrowed(_)).then_some(uri);
         let rows = Rows::new(&failure_rows);
-        Ok(Self { service, urls, uri, headers: map, max_tokens, temperature, strict, rows })
+        Ok(Self { service, name, urls, uri, headers: map, max_tokens, temperature, strict, rows })
     }
 
     /// The kind of provider.
@@ -226,7 +231,7 @@ impl Endpoint {
         without: &[String],
     ) -> Result<Encoded, FieldError> {
         let Self { max_tokens, temperature, strict, .. } = *self;
-        let terms = Terms { max_tokens, temperature, strict, without };
+        let terms = Terms { provider: &self.name, max_tokens, temperature, strict, without };
         match self.service.adapter {
             AdapterKind::OpenAi => openai::request(request, model, stream, self.service, terms),
             AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, terms),
@@ -248,7 +253,7 @@ impl Endpoint {
     /// The answer in the body of a 2xx reply, or what is there instead of one.
     pub fn decode_chat(&self, body: &[u8]) -> Result<Reply, Failure> {
         let reply = match self.service.adapter {
-            AdapterKind::OpenAi => openai::reply(body),
+            AdapterKind::OpenAi => openai::reply(body, &self.service.dialect),
             AdapterKind::Anthropic => anthropic::reply(body),
             AdapterKind::Gemini => gemini::reply(body),
             AdapterKind::Cohere => cohere::reply(body),

@@ -16,7 +16,7 @@ pub(super) trait Dialect: fmt::Debug {
     fn on_event(&mut self, event: Event<'_>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure>;
 
     /// Reads a whole reply that came instead of a stream.
-    fn whole(document: &[u8]) -> Result<Reply, Failure>;
+    fn whole(&self, document: &[u8]) -> Result<Reply, Failure>;
 
     /// The bytes are over: says what was held back, and whether the answer is whole.
     fn on_end(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<bool, Failure>;
@@ -75,7 +75,7 @@ impl<D: Dialect> EventStream<D> {
 
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if let Shape::Document(document) = &self.shape {
-            let reply = D::whole(document)?;
+            let reply = self.dialect.whole(document)?;
             self.shape = Shape::Told;
             tell_whole(reply, out);
             return Ok(());
@@ -97,8 +97,19 @@ impl<D: Dialect> EventStream<D> {
 
 /// A whole reply, told as a stream.
 pub(super) fn tell_whole(reply: Reply, out: &mut VecDeque<StreamEvent>) {
-    let Reply { id, model, created, content, tool_calls, refusal, reasoning, finish_reason, raw_finish_reason, usage } =
-        reply;
+    let Reply {
+        id,
+        model,
+        created,
+        content,
+        tool_calls,
+        refusal,
+        reasoning,
+        reasoning_state,
+        finish_reason,
+        raw_finish_reason,
+        usage,
+    } = reply;
     out.push_back(StreamEvent::Start { id, model, created });
     out.extend(reasoning.map(StreamEvent::Reasoning));
     out.extend(Some(content).filter(|content| !content.is_empty()).map(StreamEvent::Text));
@@ -111,6 +122,7 @@ pub(super) fn tell_whole(reply: Reply, out: &mut VecDeque<StreamEvent>) {
             arguments: call.function.arguments,
         })
     }));
+    out.extend(reasoning_state.map(|kept| StreamEvent::ReasoningState(kept.state)));
     out.extend(usage.map(StreamEvent::Usage));
     out.push_back(StreamEvent::Finish { reason: finish_reason, raw: raw_finish_reason });
 }

@@ -102,7 +102,7 @@ fn stream(endpoint: &Endpoint, data: &[u8]) {
 /// Who answers comes first and once; the end comes once, and nothing is said after it; calls are numbered without gaps
 /// and begin with their name and id.
 pub(super) fn keeps_the_order(events: &[StreamEvent]) -> Result<(), String> {
-    let (mut calls, mut finished) = (0, false);
+    let (mut calls, mut kept, mut finished) = (0, false, false);
     for (at, event) in events.iter().enumerate() {
         match event {
             StreamEvent::Start { .. } if at == 0 => {}
@@ -118,7 +118,14 @@ pub(super) fn keeps_the_order(events: &[StreamEvent]) -> Result<(), String> {
                 }
             }
             StreamEvent::ToolCall(delta) if delta.index > calls => return Err(format!("{delta:?} leaves a gap")),
-            StreamEvent::ToolCall(_) | StreamEvent::Text(_) | StreamEvent::Reasoning(_) | StreamEvent::Refusal(_) => {}
+            StreamEvent::ReasoningState(_) if std::mem::replace(&mut kept, true) => {
+                return Err(format!("a second state at {at}"));
+            }
+            StreamEvent::ReasoningState(_)
+            | StreamEvent::ToolCall(_)
+            | StreamEvent::Text(_)
+            | StreamEvent::Reasoning(_)
+            | StreamEvent::Refusal(_) => {}
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::fmt;
 use super::Terms;
 use super::catalog::{Fields, Service};
 use super::models::ModelRule;
-use crate::types::{ChatRequest, FieldError, ToolChoice};
+use crate::types::{ChatRequest, FieldError, Message, ReasoningState, ToolChoice};
 
 pub(super) struct Gate<'a> {
     service: &'static Service,
@@ -31,7 +31,27 @@ impl<'a> Gate<'a> {
     pub fn new(service: &'static Service, model: &'a str, request: &ChatRequest, terms: Terms<'a>) -> Self {
         let rule = service.dialect.models.iter().find(|rule| rule.models.contain(model));
         let reasoning = request.reasoning_effort.as_deref() != Some("none");
-        Self { service, model, rule, reasoning, terms, warnings: Vec::new(), refused: None }
+        let mut gate = Self { service, model, rule, reasoning, terms, warnings: Vec::new(), refused: None };
+        gate.refuse_foreign_states(&request.messages);
+        gate
+    }
+
+    /// Whether this provider made that reasoning, with the model that is asked now.
+    pub fn made(&self, state: &ReasoningState) -> bool {
+        !self.terms.provider.is_empty() && state.provider == self.terms.provider && state.model == self.model
+    }
+
+    /// Names what was thought elsewhere: nobody else can read it.
+    fn refuse_foreign_states(&mut self, messages: &[Message]) {
+        for (index, message) in messages.iter().enumerate() {
+            if let Some(state) = message.reasoning_state.as_ref().filter(|state| !self.made(state)) {
+                let (provider, model) = (&state.provider, &state.model);
+                self.warn(
+                    format_args!("messages[{index}].reasoning_state"),
+                    format_args!("made by {provider:?} with model {model:?}, which alone can read it, not sent"),
+                );
+            }
+        }
     }
 
     /// All warnings, or the field that is not sent although it must be.

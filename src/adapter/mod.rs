@@ -36,6 +36,8 @@ mod parts;
 #[cfg(test)]
 mod providers_doc;
 mod rate_headers;
+#[cfg(test)]
+mod reasoning_tests;
 mod repair;
 mod rows;
 mod signals;
@@ -64,6 +66,8 @@ use crate::types::{ChatRequest, FieldError, StreamEvent};
 /// What one encoding goes by beside the request: the provider's configuration, and what it has just refused.
 #[derive(Debug, Clone, Copy)]
 struct Terms<'a> {
+    /// The provider's name.
+    provider: &'a str,
     /// Stand in where a request says nothing.
     max_tokens: Option<u32>,
     temperature: Option<f64>,

@@ -126,11 +126,11 @@ const CLAUDE: ModelRule = ModelRule {
 };
 
 /// From 4.5 on `temperature` and `top_p` exclude each other and structured output exists; after 4.6 no sampling field
-/// is taken. `output_config.effort` came with Opus 4.5 and reached the other lines with 4.6.
+/// is taken. How they think is in `anthropic/families.rs`.
 pub(super) const CLAUDE_MODELS: &[ModelRule] = &[
     ModelRule {
         models: Models::Versions {
-            prefixes: &["claude-opus-", "claude-sonnet-", "claude-haiku-"],
+            prefixes: &["claude-opus-", "claude-sonnet-", "claude-haiku-", "claude-mythos-", "claude-fable-"],
             from: (4, 7),
             below: (100, 0),
         },
@@ -145,7 +145,6 @@ pub(super) const CLAUDE_MODELS: &[ModelRule] = &[
     ModelRule { models: Models::Versions { prefixes: &["claude-opus-"], from: (4, 5), below: (4, 7) }, ..CLAUDE },
     ModelRule {
         models: Models::Versions { prefixes: &["claude-sonnet-", "claude-haiku-"], from: (4, 5), below: (4, 6) },
-        refuses: &[&["reasoning_effort"]],
         ..CLAUDE
     },
     ModelRule {
@@ -154,7 +153,7 @@ pub(super) const CLAUDE_MODELS: &[ModelRule] = &[
             from: (1, 0),
             below: (4, 5),
         },
-        refuses: &[&["reasoning_effort", "response_format"]],
+        refuses: &[&["response_format"]],
         either: None,
         ..CLAUDE
     },

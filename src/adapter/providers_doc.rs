@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::catalog::{Auth, Dialect, Root, Turns};
+use super::catalog::{Auth, Dialect, Echo, Root, Turns};
 use super::{Service, services};
 
 const HEAD: &str = "\
@@ -56,7 +56,10 @@ const NOTES: &[(&str, &[&str])] = &[
         &[
             "`max_tokens` is required there: 4096 where nothing is set. A `temperature` above 1 is sent as 1.",
             "System messages go to the top, results of tools into user turns, `stop` is `stop_sequences`, `user` is \
-             `metadata.user_id`, `reasoning_effort` is `output_config.effort`.",
+             `metadata.user_id`.",
+            "`reasoning_effort` is `thinking: {type: \"adaptive\"}` and `output_config.effort` from 4.6 on, and a budget of \
+             1024, 8192 or 24576 tokens before; a tool that must be called goes over it, and so do calls of another \
+             provider that were just answered, where it is a budget. `temperature` and `top_p` are not sent while it thinks.",
             "An `overloaded_error` inside a stream fails over as long as nothing was said.",
         ],
     ),
@@ -65,6 +68,7 @@ const NOTES: &[(&str, &[&str])] = &[
         &[
             "Fields are those of `generationConfig` (`maxOutputTokens`, `topP`, `stopSequences`, …), system messages go to \
              `systemInstruction`, results of tools become `functionResponse` parts.",
+            "`reasoning_state` is the `thoughtSignature` of what was said and of each call.",
             "429 that names a quota per day is `quota_exhausted`, however short its `retryDelay`.",
         ],
     ),
@@ -188,6 +192,15 @@ fn changed(dialect: &Dialect) -> Vec<String> {
     }
     if dialect.reasoning_object {
         changed.push("`reasoning_effort` as `reasoning.effort`".to_owned());
+    }
+    if dialect.thinking_switch {
+        changed.push("`reasoning_effort` with `thinking`, which it switches".to_owned());
+    }
+    match dialect.echo {
+        Echo::None => {}
+        Echo::Details => changed.push("`reasoning_state` as `reasoning_details`".to_owned()),
+        Echo::Content => changed.push("`reasoning_state` as `reasoning_content`, beside calls".to_owned()),
+        Echo::Calls => changed.push("`reasoning_state` as the `extra_content` of calls".to_owned()),
     }
     if dialect.logprobs_is_count {
         changed.push("`logprobs` and `top_logprobs` as one number".to_owned());

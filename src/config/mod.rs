@@ -179,6 +179,7 @@ impl ProviderConfig {
     pub fn endpoint_params(&self) -> EndpointParams {
         EndpointParams {
             service: self.service,
+            name: self.name.to_string(),
             base_url: self.base_url.clone(),
             headers: self.headers.clone(),
             organization: self.organization.clone(),

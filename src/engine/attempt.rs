@@ -230,12 +230,13 @@ impl Opened {
 
 fn book(
     permit: Permit,
-    reply: Reply,
+    mut reply: Reply,
     order: &Order<'_>,
     warnings: Vec<String>,
     latency: Duration,
     now: Instant,
 ) -> Whole {
+    reply.sign(permit.provider().name(), order.model);
     let usage = usage_of(&reply, order.request);
     let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);

@@ -233,6 +233,7 @@ impl ChatStream {
         let Some(OpenStream { permit, sent, first_content, .. }) = self.open.take() else { return };
         let now = time::now();
         let mut reply = std::mem::take(&mut self.accumulator).into_reply();
+        reply.sign(&self.provider, &self.model);
         let usage = usage_of(&reply, &self.request);
         let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
         let spent = now.mono.duration_since(sent);

@@ -38,6 +38,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
         tool_calls,
         refusal,
         reasoning,
+        reasoning_state,
         finish_reason,
         raw_finish_reason,
         usage: _,
@@ -62,6 +63,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.shared(request_id.shared());
     records.text_or_null(refusal);
     records.text_or_null(reasoning);
+    records.text_or_null(reasoning_state.map(|state| json(&state)));
     records.text_or_null((!tool_calls.is_empty()).then(|| json(&tool_calls)));
     records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
     records.number(attempts.len() as f64);

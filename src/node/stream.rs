@@ -147,7 +147,7 @@ struct Function<'a> {
 /// An event as text and what stands beside it; `None` for what a consumer has no use for.
 fn chunk(event: StreamEvent) -> Option<(String, Option<String>)> {
     match event {
-        StreamEvent::Start { .. } => None,
+        StreamEvent::Start { .. } | StreamEvent::ReasoningState(_) => None,
         StreamEvent::Text(text) => Some((text, None)),
         other => {
             let extra = match &other {
@@ -166,7 +166,7 @@ fn chunk(event: StreamEvent) -> Option<(String, Option<String>)> {
                 StreamEvent::Finish { reason, .. } => {
                     Extra { finish_reason: Some(reason.as_str()), ..Extra::default() }
                 }
-                StreamEvent::Start { .. } | StreamEvent::Text(_) => Extra::default(),
+                StreamEvent::Start { .. } | StreamEvent::ReasoningState(_) | StreamEvent::Text(_) => Extra::default(),
             };
             Some((String::new(), Some(record::json(&extra))))
         }

@@ -60,8 +60,10 @@ struct Seen {
 
 impl Seen {
     fn message(&mut self, message: &Message) {
-        // All fields by name, so that a new one is not forgotten. Reasoning is never sent, an id is not read.
-        let Message { role: _, content, name, tool_calls, tool_call_id: _, refusal, reasoning: _ } = message;
+        // All fields by name, so that a new one is not forgotten. An id is not read; reasoning goes back to few, and is
+        // counted there as what it was when it was written.
+        let Message { role: _, content, name, tool_calls, tool_call_id: _, refusal, reasoning: _, reasoning_state: _ } =
+            message;
         match content {
             Content::Empty => {}
             Content::Text(text) => self.text(text),

@@ -38,6 +38,29 @@ pub struct Message {
     /// the provider that made it and is never sent to one.
     #[serde(default, alias = "reasoning_content", skip_serializing)]
     pub reasoning: Option<String>,
+    /// What the answer carried for the provider that made it; see [`ReasoningState`].
+    #[serde(default, skip_serializing)]
+    pub reasoning_state: Option<ReasoningState>,
+}
+
+/// What a provider wants back to go on thinking where it stopped: signatures and encrypted parts of its reasoning. Only
+/// the provider and model that made it can read it, so it is sent to them alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReasoningState {
+    /// The name of the provider in the configuration.
+    pub provider: String,
+    /// The model that was asked for, as the provider names it.
+    pub model: String,
+    /// In the provider's own shape; to be kept as it is.
+    pub state: Value,
+}
+
+impl ReasoningState {
+    /// One that is not yet said to be anybody's: see [`super::Reply::sign`].
+    pub fn unsigned(state: Value) -> Self {
+        Self { provider: String::new(), model: String::new(), state }
+    }
 }
 
 impl Message {
@@ -57,6 +80,7 @@ impl Message {
             tool_call_id: None,
             refusal: None,
             reasoning: None,
+            reasoning_state: None,
         }
     }
 }

@@ -10,7 +10,7 @@ mod stream;
 mod usage;
 
 pub use ids::{ProviderName, RequestId};
-pub use message::{Content, FunctionCall, ImageUrl, Message, Part, Role, ToolCall};
+pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::CallOptions;
 pub use parse::{FieldError, ParsedCall, parse_call};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};

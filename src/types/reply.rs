@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::ids::{ProviderName, RequestId};
-use super::message::ToolCall;
+use super::message::{ReasoningState, ToolCall};
 use super::usage::{NanoUsd, Usage};
 
 /// Why the model stopped, in one vocabulary. An upstream that says it failed is a failure, never one of these.
@@ -46,6 +46,8 @@ pub struct Reply {
     pub tool_calls: Vec<ToolCall>,
     pub refusal: Option<String>,
     pub reasoning: Option<String>,
+    /// Whose it is is said by whoever asked: [`Reply::sign`].
+    pub reasoning_state: Option<ReasoningState>,
     pub finish_reason: FinishReason,
     pub raw_finish_reason: Option<String>,
     /// `None` when the provider reported nothing.
@@ -53,6 +55,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Says which provider, asked for which model, thought what is in the state of its reasoning.
+    pub fn sign(&mut self, provider: &ProviderName, model: &str) {
+        if let Some(state) = &mut self.reasoning_state {
+            provider.as_str().clone_into(&mut state.provider);
+            model.clone_into(&mut state.model);
+        }
+    }
+
     /// Said it was done and said nothing: no text, call, refusal or reasoning. Such a reply is a failure, not an answer.
     pub fn is_empty_stop(&self) -> bool {
         self.finish_reason == FinishReason::Stop

@@ -1,6 +1,8 @@
 //! A streamed answer: a closed set of events, and the accumulator that folds them into the whole answer.
 
-use super::message::ToolCall;
+use serde_json::Value;
+
+use super::message::{ReasoningState, ToolCall};
 use super::reply::{FinishReason, Reply};
 use super::usage::Usage;
 
@@ -17,6 +19,8 @@ pub enum StreamEvent {
     Reasoning(String),
     Refusal(String),
     ToolCall(ToolCallDelta),
+    /// The [`ReasoningState`] of the answer, in the provider's own shape. Comes once, before the finish.
+    ReasoningState(Value),
     /// What is known so far; a later one replaces an earlier one.
     Usage(Usage),
     Finish {
@@ -42,7 +46,7 @@ impl StreamEvent {
         match self {
             Self::Text(text) | Self::Reasoning(text) | Self::Refusal(text) => !text.is_empty(),
             Self::ToolCall(_) | Self::Finish { .. } => true,
-            Self::Start { .. } | Self::Usage(_) => false,
+            Self::Start { .. } | Self::ReasoningState(_) | Self::Usage(_) => false,
         }
     }
 
@@ -58,7 +62,7 @@ impl StreamEvent {
                         + delta.id.as_ref().map_or(0, String::len)
                         + delta.name.as_ref().map_or(0, String::len)
                 }
-                Self::Usage(_) | Self::Finish { .. } => 0,
+                Self::ReasoningState(_) | Self::Usage(_) | Self::Finish { .. } => 0,
             }
     }
 }
@@ -82,6 +86,9 @@ impl Accumulator {
             StreamEvent::Reasoning(text) => self.reply.reasoning.get_or_insert_default().push_str(text),
             StreamEvent::Refusal(text) => self.reply.refusal.get_or_insert_default().push_str(text),
             StreamEvent::ToolCall(delta) => self.push_tool_call(delta),
+            StreamEvent::ReasoningState(state) => {
+                self.reply.reasoning_state = Some(ReasoningState::unsigned(state.clone()));
+            }
             StreamEvent::Usage(usage) => self.reply.usage = Some(*usage),
             StreamEvent::Finish { reason, raw } => {
                 self.finished = true;
@@ -113,6 +120,7 @@ impl Accumulator {
     pub fn forget_content(&mut self) {
         self.reply.content = String::new();
         self.reply.reasoning = None;
+        self.reply.reasoning_state = None;
         self.reply.refusal = None;
         self.reply.tool_calls = Vec::new();
     }

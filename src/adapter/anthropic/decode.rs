@@ -1,12 +1,13 @@
 //! Reads a whole reply of the messages API.
 
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
-use super::wire::{Envelope, InUsage};
+use super::wire::{Envelope, InBlock, InUsage};
 use crate::error::{Failure, FailureClass};
-use crate::types::{FinishReason, Reply, ToolCall, Usage};
+use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
 
 /// Decodes a whole reply.
 pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
@@ -20,7 +21,9 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
     };
 
     let mut reply = Reply { id: envelope.id.into_owned(), model: envelope.model.into_owned(), ..Reply::default() };
+    let mut thoughts = Vec::new();
     for block in blocks {
+        thoughts.extend(thought(&block));
         match &*block.kind.0 {
             "text" => reply.content.push_str(&block.text.0),
             "thinking" => reply.reasoning.get_or_insert_default().push_str(&block.thinking.0),
@@ -35,6 +38,7 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
             _ => {}
         }
     }
+    reply.reasoning_state = state(thoughts).map(ReasoningState::unsigned);
     reply.raw_finish_reason = envelope.stop_reason.non_empty();
     reply.finish_reason = finish(reply.raw_finish_reason.as_deref(), !reply.tool_calls.is_empty());
     if reply.finish_reason == FinishReason::ContentFilter {
@@ -46,6 +50,23 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         return Err(empty_stop());
     }
     Ok(reply)
+}
+
+/// A block that the API wants back as it was, where a later request goes on from this answer.
+pub(super) fn thought(block: &InBlock<'_>) -> Option<Value> {
+    match &*block.kind.0 {
+        "thinking" if !block.signature.is_empty() => {
+            let (thinking, signature) = (&*block.thinking.0, &*block.signature.0);
+            Some(json!({ "type": "thinking", "thinking": thinking, "signature": signature }))
+        }
+        "redacted_thinking" => Some(json!({ "type": "redacted_thinking", "data": &*block.data.0 })),
+        _ => None,
+    }
+}
+
+/// The state of an answer's reasoning.
+pub(super) fn state(thoughts: Vec<Value>) -> Option<Value> {
+    if thoughts.is_empty() { None } else { Some(json!({ "blocks": thoughts })) }
 }
 
 pub(super) fn empty_stop() -> Failure {

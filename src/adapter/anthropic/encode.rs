@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::parts::{Media, arguments, is_web, refusal, refuse_detail, text_of};
+use super::super::parts::{Media, arguments, is_web, own_state, refusal, refuse_detail, text_of};
 use super::super::{Encoded, Terms, tool_ids};
-use super::wire::{Block, Metadata, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn};
+use super::thinking::{self, Asked};
+use super::wire::{
+    Block, Metadata, OutThinking, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn,
+};
 use crate::types::{
     ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
 };
@@ -20,8 +23,6 @@ use crate::types::{
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 /// The highest temperature there is; OpenAI's scale goes to 2.
 const MAX_TEMPERATURE: f64 = 1.0;
-/// Words of `output_config.effort`; OpenAI's `none` and `minimal` have no counterpart.
-const EFFORTS: &[&str] = &["low", "medium", "high", "xhigh", "max"];
 /// Words of `service_tier`; OpenAI's others mean nothing here.
 const SERVICE_TIERS: &[&str] = &["auto", "standard_only"];
 
@@ -35,10 +36,12 @@ pub(in crate::adapter) fn request(
 ) -> Result<Encoded, FieldError> {
     let mut gate = Gate::new(service, model, request, terms);
     let (system, messages) = Turns::of(&request.messages, service, &mut gate)?;
-    let (temperature, top_p) = gate.take_sampling(request);
+    let bound = request.max_tokens.or(terms.max_tokens);
+    let Asked { thinking, effort } = thinking::asked(request, model, bound, &mut gate);
+    let (temperature, top_p) = sampling(request, thinking, &mut gate);
     let wire = Request {
         model,
-        max_tokens: request.max_tokens.or(terms.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        max_tokens: bound.unwrap_or_else(|| default_max_tokens(thinking)),
         system,
         messages,
         temperature: temperature.map(|value| clamped(value, &mut gate)),
@@ -47,8 +50,9 @@ pub(in crate::adapter) fn request(
         tools: request.tools.iter().map(tool).collect(),
         tool_choice: tool_choice(request, &mut gate),
         metadata: gate.take("user", request.user.as_deref()).map(|user_id| Metadata { user_id }),
-        output_config: output_config(request, &mut gate),
+        output_config: output_config(request, effort, &mut gate),
         service_tier: passed(request, &mut gate),
+        thinking,
         stream,
     };
     gate.take("presence_penalty", request.presence_penalty);
@@ -59,6 +63,28 @@ pub(in crate::adapter) fn request(
 }
 
 // === fields ===
+
+/// Thoughts come out of `max_tokens`: what is said stays as long as it would be without them.
+fn default_max_tokens(thinking: Option<OutThinking>) -> u32 {
+    match thinking {
+        Some(OutThinking::Enabled { budget_tokens }) => budget_tokens + DEFAULT_MAX_TOKENS,
+        Some(OutThinking::Adaptive) | None => DEFAULT_MAX_TOKENS,
+    }
+}
+
+/// A model that thinks takes neither; 1 is the temperature it then has.
+fn sampling(request: &ChatRequest, thinking: Option<OutThinking>, gate: &mut Gate<'_>) -> (Option<f64>, Option<f64>) {
+    let (temperature, top_p) = gate.take_sampling(request);
+    if thinking.is_none() {
+        return (temperature, top_p);
+    }
+    for (field, given) in [("temperature", temperature.filter(|value| *value != 1.0)), ("top_p", top_p)] {
+        if given.is_some() {
+            gate.refuse(field, "not taken by anthropic while the model thinks");
+        }
+    }
+    (None, None)
+}
 
 fn clamped(temperature: f64, gate: &mut Gate<'_>) -> f64 {
     if temperature > MAX_TEMPERATURE {
@@ -112,14 +138,11 @@ fn tool_choice<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<OutT
     Some(OutToolChoice { kind, name, disable_parallel_tool_use: one_at_a_time && kind != "none" })
 }
 
-fn output_config<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<OutputConfig<'a>> {
-    let effort = gate.take("reasoning_effort", request.reasoning_effort.as_deref()).filter(|effort| {
-        let known = EFFORTS.contains(effort);
-        if !known {
-            gate.refuse("reasoning_effort", format_args!("there is no \"{effort}\" here"));
-        }
-        known
-    });
+fn output_config<'a>(
+    request: &'a ChatRequest,
+    effort: Option<&'a str>,
+    gate: &mut Gate<'_>,
+) -> Option<OutputConfig<'a>> {
     let format = match &request.response_format {
         None | Some(ResponseFormat::Text) => None,
         Some(ResponseFormat::JsonObject) => {
@@ -184,7 +207,8 @@ impl<'a> Turns<'a, '_, '_> {
                 self.say("user", index, blocks);
             }
             Role::Assistant => {
-                let mut blocks = self.blocks(index, &message.content)?;
+                let mut blocks = self.thoughts(message);
+                blocks.extend(self.blocks(index, &message.content)?);
                 // What the model said, if only to decline.
                 if let Some(refusal) = message.refusal.as_deref().filter(|refusal| !refusal.is_empty()) {
                     blocks.push(Block::Text { text: Cow::Borrowed(refusal) });
@@ -260,6 +284,13 @@ impl<'a> Turns<'a, '_, '_> {
                 Ok(blocks)
             }
         }
+    }
+
+    /// What it thought before it said this, as it came: it goes on from there.
+    fn thoughts(&self, message: &'a Message) -> Vec<Block<'a>> {
+        let blocks = own_state(message, self.gate).and_then(|state| state.get("blocks")).and_then(Value::as_array);
+        let known = |block: &&Value| matches!(text_of(block, "type"), Some("thinking" | "redacted_thinking"));
+        blocks.into_iter().flatten().filter(known).map(Block::Thought).collect()
     }
 
     fn tool_use(&mut self, index: usize, at: usize, call: &'a ToolCall) -> Block<'a> {

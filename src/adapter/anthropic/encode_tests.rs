@@ -288,7 +288,8 @@ fn every_field_without_a_counterpart_is_named() {
     );
     assert_eq!((&body["stop_sequences"], &body["metadata"]), (&json!(["END"]), &json!({ "user_id": "u" })));
     let sent: Vec<&str> = body.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(sent, ["max_tokens", "messages", "metadata", "model", "stop_sequences"]);
+    let expected = ["max_tokens", "messages", "metadata", "model", "output_config", "stop_sequences", "thinking"];
+    assert_eq!(sent, expected);
 }
 
 #[test]

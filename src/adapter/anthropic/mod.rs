@@ -2,7 +2,9 @@
 
 mod decode;
 mod encode;
+mod families;
 mod stream;
+mod thinking;
 mod wire;
 
 pub(super) use decode::reply;

@@ -7,8 +7,10 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
 use super::super::event_stream::{Dialect, EventStream};
-use super::super::lenient::text_or_json;
+use super::super::lenient::{Text, text_or_json};
 use super::super::sse::{Event, MAX_EVENT};
 use super::super::{failure, tool_ids};
 use super::decode;
@@ -18,6 +20,8 @@ use crate::types::{FinishReason, Reply, StreamEvent, ToolCallDelta, Usage};
 
 /// Blocks are told one after the other; a broken server that never closes one could fill the memory with them.
 const MAX_OPEN: usize = 1024;
+/// What a block of thoughts takes beside its text, about.
+const BLOCK: usize = 64;
 
 /// The decoder of one stream.
 pub(in crate::adapter) type Decoder = EventStream<State>;
@@ -35,6 +39,11 @@ pub(in crate::adapter) struct State {
     done: bool,
     counts: InUsage,
     usage: Option<Usage>,
+    /// Blocks of thoughts that came so far, and the bytes of those, about.
+    thoughts: Vec<Value>,
+    thought: usize,
+    /// The one that is still open: its text and what it is signed with.
+    thinking: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -60,7 +69,7 @@ impl Dialect for State {
         match &*said.kind.0 {
             "message_start" => self.on_start(said.message, out),
             "content_block_start" => return self.on_block(said.index.0.unwrap_or(0), said.content_block, out),
-            "content_block_delta" => self.on_delta(said.index.0.unwrap_or(0), said.delta, out),
+            "content_block_delta" => return self.on_delta(said.index.0.unwrap_or(0), said.delta, out),
             "content_block_stop" => self.close(said.index.0, out),
             "message_delta" => {
                 self.start(String::new(), String::new(), out);
@@ -73,7 +82,7 @@ impl Dialect for State {
         Ok(())
     }
 
-    fn whole(document: &[u8]) -> Result<Reply, Failure> {
+    fn whole(&self, document: &[u8]) -> Result<Reply, Failure> {
         decode::reply(document)
     }
 
@@ -120,7 +129,17 @@ impl State {
         let Some(block) = block else { return Ok(()) };
         match &*block.kind.0 {
             "text" => self.say(&block.text.0, StreamEvent::Text, out),
-            "thinking" => self.say(&block.thinking.0, StreamEvent::Reasoning, out),
+            "thinking" => {
+                self.close_thought();
+                self.hold(BLOCK)?;
+                self.keep_thought(&block.thinking.0, &block.signature.0)?;
+                self.say(&block.thinking.0, StreamEvent::Reasoning, out);
+            }
+            "redacted_thinking" => {
+                self.close_thought();
+                self.hold(BLOCK + block.data.0.len())?;
+                self.thoughts.extend(decode::thought(&block));
+            }
             "tool_use" if !self.finished => {
                 self.close(Some(index), out);
                 let input = text_or_json(block.input).into_owned();
@@ -141,19 +160,28 @@ impl State {
                     arguments: String::new(),
                 }));
             }
-            // `redacted_thinking` is encrypted, server tools report what they did: neither is said to the caller.
+            // Server tools report what they did; nobody above is told.
             _ => {}
         }
         Ok(())
     }
 
-    fn on_delta(&mut self, index: u64, delta: Option<InDelta<'_>>, out: &mut VecDeque<StreamEvent>) {
-        let Some(delta) = delta else { return };
+    fn on_delta(
+        &mut self,
+        index: u64,
+        delta: Option<InDelta<'_>>,
+        out: &mut VecDeque<StreamEvent>,
+    ) -> Result<(), Failure> {
+        let Some(delta) = delta else { return Ok(()) };
         match &*delta.kind.0 {
             "text_delta" => self.say(&delta.text.0, StreamEvent::Text, out),
-            "thinking_delta" => self.say(&delta.thinking.0, StreamEvent::Reasoning, out),
+            "thinking_delta" => {
+                self.keep_thought(&delta.thinking.0, "")?;
+                self.say(&delta.thinking.0, StreamEvent::Reasoning, out);
+            }
+            "signature_delta" => self.keep_thought("", &delta.signature.0)?,
             "input_json_delta" if !delta.partial_json.is_empty() => {
-                let Some(call) = self.open.iter_mut().find(|call| call.index == index) else { return };
+                let Some(call) = self.open.iter_mut().find(|call| call.index == index) else { return Ok(()) };
                 call.has_pieces = true;
                 out.push_back(StreamEvent::ToolCall(ToolCallDelta {
                     index: call.number,
@@ -161,9 +189,41 @@ impl State {
                     ..ToolCallDelta::default()
                 }));
             }
-            // Signatures and citations belong to nobody above.
+            // Citations belong to nobody above.
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Thoughts are kept whole, because they go back whole: with their text, or their signature is worth nothing.
+    fn keep_thought(&mut self, text: &str, signature: &str) -> Result<(), Failure> {
+        if self.finished {
+            return Ok(());
+        }
+        self.hold(text.len() + signature.len())?;
+        let (thinking, signed) = self.thinking.get_or_insert_default();
+        thinking.push_str(text);
+        signed.push_str(signature);
+        Ok(())
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.thought += bytes;
+        if self.thought > MAX_EVENT {
+            return Err(Failure::new(FailureClass::BadReply, "the stream holds too many thoughts"));
+        }
+        Ok(())
+    }
+
+    fn close_thought(&mut self) {
+        let Some((thinking, signature)) = self.thinking.take() else { return };
+        let block = InBlock {
+            kind: Text("thinking".into()),
+            thinking: Text(thinking.into()),
+            signature: Text(signature.into()),
+            ..InBlock::default()
+        };
+        self.thoughts.extend(decode::thought(&block));
     }
 
     fn say(&mut self, text: &str, event: fn(String) -> StreamEvent, out: &mut VecDeque<StreamEvent>) {
@@ -216,6 +276,8 @@ impl State {
         }
         self.start(String::new(), String::new(), out);
         self.close(None, out);
+        self.close_thought();
+        out.extend(decode::state(std::mem::take(&mut self.thoughts)).map(StreamEvent::ReasoningState));
         self.finished = true;
         out.push_back(StreamEvent::Finish { reason, raw });
         Ok(())

@@ -14,7 +14,7 @@ fn run(chunks: &[&[u8]]) -> (Vec<StreamEvent>, Option<FailureClass>, bool) {
 /// A stream of these payloads, each an event under the name that its type repeats.
 fn stream(payloads: &[&str]) -> String {
     let name = |payload: &str| {
-        let value: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+        let value: Value = serde_json::from_str(payload).unwrap_or_default();
         value["type"].as_str().unwrap_or_default().to_owned()
     };
     payloads.iter().map(|payload| format!("event: {}\ndata: {payload}\n\n", name(payload))).collect()

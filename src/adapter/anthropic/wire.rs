@@ -38,6 +38,8 @@ pub(super) struct Request<'a> {
     pub output_config: Option<OutputConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<OutThinking>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
 }
@@ -81,6 +83,16 @@ pub(super) enum Block<'a> {
         #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "blocks_or_text")]
         content: Vec<Block<'a>>,
     },
+    /// A block of thoughts as it came.
+    #[serde(untagged)]
+    Thought(&'a Value),
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum OutThinking {
+    Adaptive,
+    Enabled { budget_tokens: u32 },
 }
 
 #[derive(Serialize)]
@@ -159,7 +171,7 @@ pub(super) struct StopDetails<'a> {
 }
 
 /// One block of content; fields of the kinds we read, side by side.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct InBlock<'a> {
     #[serde(rename = "type", borrow, default)]
     pub kind: Text<'a>,
@@ -167,6 +179,11 @@ pub(super) struct InBlock<'a> {
     pub text: Text<'a>,
     #[serde(borrow, default)]
     pub thinking: Text<'a>,
+    #[serde(borrow, default)]
+    pub signature: Text<'a>,
+    /// Of a `redacted_thinking`.
+    #[serde(borrow, default)]
+    pub data: Text<'a>,
     #[serde(borrow, default)]
     pub id: Text<'a>,
     #[serde(borrow, default)]
@@ -203,6 +220,8 @@ pub(super) struct InDelta<'a> {
     pub text: Text<'a>,
     #[serde(borrow, default)]
     pub thinking: Text<'a>,
+    #[serde(borrow, default)]
+    pub signature: Text<'a>,
     #[serde(borrow, default)]
     pub partial_json: Text<'a>,
     #[serde(borrow, default)]

@@ -88,7 +88,7 @@ impl Dialect for State {
         Ok(())
     }
 
-    fn whole(document: &[u8]) -> Result<Reply, Failure> {
+    fn whole(&self, document: &[u8]) -> Result<Reply, Failure> {
         decode::reply(document)
     }
 

@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
+use super::signatures::Signatures;
 use super::wire::{Candidate, Envelope, InCall, InUsage, PromptFeedback};
 use crate::error::{Failure, FailureClass};
-use crate::types::{FinishReason, Reply, ToolCall, Usage};
+use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
 
 /// Decodes a whole reply.
 pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
@@ -29,16 +30,23 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
             ..reply
         });
     };
+    let mut signatures = Signatures::default();
     for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+        let signature = part.thought_signature.0;
         if let Some(call) = part.function_call {
             let call = tool_call(call, &reply.id, reply.tool_calls.len());
+            signatures.of_call(&call.id, &signature)?;
             reply.tool_calls.push(call);
-        } else if part.thought.0 {
+            continue;
+        }
+        signatures.of_text(&signature)?;
+        if part.thought.0 {
             reply.reasoning.get_or_insert_default().push_str(&part.text.0);
         } else {
             reply.content.push_str(&part.text.0);
         }
     }
+    reply.reasoning_state = signatures.finish().map(ReasoningState::unsigned);
     let message = candidate.finish_message.non_empty();
     reply.raw_finish_reason = candidate.finish_reason.non_empty();
     let raw = reply.raw_finish_reason.as_deref().unwrap_or_default();

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::super::catalog::Service;
 use super::super::gate::Gate;
-use super::super::parts::{Media, answered_call, arguments, json_object, refusal, refuse_detail, text_of};
+use super::super::parts::{Media, answered_call, arguments, json_object, own_state, refusal, refuse_detail, text_of};
 use super::super::{Encoded, Terms};
 use super::families::{Family, Thinking, family};
+use super::signatures;
 use super::wire::{
     FileData, FunctionCallingConfig, GenerationConfig, InlineData, OutCall, OutFunction, OutPart, OutResponse,
     OutResult, OutTools, Request, SystemInstruction, ThinkingConfig, ToolConfig, Turn,
@@ -142,7 +143,7 @@ fn thinking(request: &ChatRequest, family: &Family, gate: &mut Gate<'_>) -> Opti
                 ..ThinkingConfig::default()
             })
         }
-        Thinking::Level { minimal } => {
+        Thinking::Level { minimal, medium } => {
             let level = match effort {
                 "none" if minimal => {
                     sent_as("minimal");
@@ -154,7 +155,7 @@ fn thinking(request: &ChatRequest, family: &Family, gate: &mut Gate<'_>) -> Opti
                     "LOW"
                 }
                 "low" => "LOW",
-                "medium" => "MEDIUM",
+                "medium" if medium => "MEDIUM",
                 "high" => "HIGH",
                 _ => {
                     sent_as("high");
@@ -271,12 +272,15 @@ impl<'a> Turns<'a, '_, '_> {
             }
             Role::Assistant => {
                 let mut parts = self.parts(index, &message.content)?;
+                let state = own_state(message, self.gate);
+                sign_text(&mut parts, signatures::of_text(state));
                 // What the model said, if only to decline.
                 parts.extend(message.refusal.as_deref().and_then(text_part));
                 for (at, call) in message.tool_calls.iter().enumerate() {
                     // Calls beside the first one are covered by its signature.
-                    let signed = at == 0 && self.signed_from.is_some_and(|from| index >= from);
-                    parts.push(self.call(index, at, call, signed));
+                    let must = at == 0 && self.signed_from.is_some_and(|from| index >= from);
+                    let signature = signatures::of_call(state, &call.id).or(must.then_some(NO_SIGNATURE));
+                    parts.push(self.call(index, at, call, signature));
                 }
                 self.say("model", index, parts);
             }
@@ -363,11 +367,11 @@ impl<'a> Turns<'a, '_, '_> {
         }
     }
 
-    fn call(&mut self, index: usize, at: usize, call: &'a ToolCall, signed: bool) -> OutPart<'a> {
+    fn call(&mut self, index: usize, at: usize, call: &'a ToolCall, signature: Option<&'a str>) -> OutPart<'a> {
         let args = arguments(call, index, at, self.gate);
         OutPart::Call {
             function_call: OutCall { id: &call.id, name: &call.function.name, args },
-            thought_signature: signed.then_some(NO_SIGNATURE),
+            thought_signature: signature,
         }
     }
 
@@ -404,6 +408,15 @@ fn plain_text(content: &Content) -> Cow<'_, str> {
     match content {
         Content::Text(text) => Cow::Borrowed(text),
         other => Cow::Owned(other.plain_text()),
+    }
+}
+
+/// The signature of what was said belongs to the end of it.
+fn sign_text<'a>(parts: &mut [OutPart<'a>], signature: Option<&'a str>) {
+    if let (Some(last), Some(thought_signature)) = (parts.last_mut(), signature)
+        && let OutPart::Text { text } = last
+    {
+        *last = OutPart::Signed { text: std::mem::take(text), thought_signature };
     }
 }
 

@@ -247,6 +247,7 @@ fn effort_is_said_as_the_family_is_told() {
         ("gemini-2.5-pro", "none", json!({ "thinkingBudget": 1024, "includeThoughts": true }), true),
         ("gemini-3-flash", "minimal", json!({ "thinkingLevel": "MINIMAL", "includeThoughts": true }), false),
         ("gemini-3-flash", "none", json!({ "thinkingLevel": "MINIMAL" }), true),
+        ("gemini-3-pro", "medium", json!({ "thinkingLevel": "HIGH", "includeThoughts": true }), true),
         ("gemini-3.1-pro", "minimal", json!({ "thinkingLevel": "LOW", "includeThoughts": true }), true),
         ("gemini-3.1-pro", "xhigh", json!({ "thinkingLevel": "HIGH", "includeThoughts": true }), true),
         ("gemini-3.1-pro", "medium", json!({ "thinkingLevel": "MEDIUM", "includeThoughts": true }), false),

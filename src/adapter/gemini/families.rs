@@ -12,8 +12,8 @@ pub(super) enum Thinking {
     None,
     /// By a number of tokens; `off` is whether 0 is taken.
     Budget { off: bool },
-    /// By a word; `minimal` is whether the lowest one is taken.
-    Level { minimal: bool },
+    /// By a word; `minimal` and `medium` are whether those are taken.
+    Level { minimal: bool, medium: bool },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Family {
 
 const NEWEST: Family = Family {
     models: Models::Prefix(""),
-    thinking: Thinking::Level { minimal: true },
+    thinking: Thinking::Level { minimal: true, medium: true },
     system: true,
     signed_calls: true,
     json_with_tools: true,
@@ -67,8 +67,13 @@ const FAMILIES: &[Family] = &[
         json_with_tools: false,
         ..NEWEST
     },
-    // Pro models from 3 on have no level below `LOW`.
-    Family { models: Models::Contains("-pro"), thinking: Thinking::Level { minimal: false }, ..NEWEST },
+    // The first Pro of 3 knows only `LOW` and `HIGH`; later ones have no level below `LOW`.
+    Family {
+        models: Models::Prefix("gemini-3-pro"),
+        thinking: Thinking::Level { minimal: false, medium: false },
+        ..NEWEST
+    },
+    Family { models: Models::Contains("-pro"), thinking: Thinking::Level { minimal: false, medium: true }, ..NEWEST },
     NEWEST,
 ];
 
@@ -89,10 +94,11 @@ mod tests {
             ("models/gemini-2.0-flash", Thinking::None, false),
             ("gemini-2.5-pro", Thinking::Budget { off: false }, false),
             ("gemini-2.5-flash-lite", Thinking::Budget { off: true }, false),
-            ("gemini-3.1-pro-preview", Thinking::Level { minimal: false }, true),
-            ("gemini-3-flash-preview", Thinking::Level { minimal: true }, true),
-            ("gemini-flash-latest", Thinking::Level { minimal: true }, true),
-            ("tunedModels/mine", Thinking::Level { minimal: true }, true),
+            ("gemini-3-pro-preview", Thinking::Level { minimal: false, medium: false }, true),
+            ("gemini-3.1-pro-preview", Thinking::Level { minimal: false, medium: true }, true),
+            ("gemini-3-flash-preview", Thinking::Level { minimal: true, medium: true }, true),
+            ("gemini-flash-latest", Thinking::Level { minimal: true, medium: true }, true),
+            ("tunedModels/mine", Thinking::Level { minimal: true, medium: true }, true),
         ] {
             let family = family(model);
             assert_eq!((family.thinking, family.signed_calls), (thinking, signed), "{model}");

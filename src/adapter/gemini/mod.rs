@@ -4,6 +4,7 @@ mod address;
 mod decode;
 mod encode;
 mod families;
+mod signatures;
 mod stream;
 mod wire;
 

@@ -9,6 +9,7 @@ use super::super::event_stream::{Dialect, EventStream};
 use super::super::failure;
 use super::super::sse::Event;
 use super::decode;
+use super::signatures::Signatures;
 use super::wire::Candidate;
 use crate::error::{Failure, FailureClass};
 use crate::types::{FinishReason, Reply, StreamEvent, ToolCallDelta, Usage};
@@ -28,6 +29,7 @@ pub(in crate::adapter) struct State {
     /// The prompt was blocked, for this reason.
     blocked: Option<(String, Option<String>)>,
     usage: Option<Usage>,
+    signatures: Signatures,
     told: bool,
 }
 
@@ -72,7 +74,7 @@ impl Dialect for State {
         Ok(())
     }
 
-    fn whole(document: &[u8]) -> Result<Reply, Failure> {
+    fn whole(&self, document: &[u8]) -> Result<Reply, Failure> {
         decode::reply(document)
     }
 
@@ -91,6 +93,7 @@ impl Dialect for State {
         if reason == FinishReason::ContentFilter {
             out.extend(words.map(StreamEvent::Refusal));
         }
+        out.extend(std::mem::take(&mut self.signatures).finish().map(StreamEvent::ReasoningState));
         out.push_back(StreamEvent::Finish { reason, raw: Some(raw) });
         self.told = true;
         Ok(true)
@@ -105,8 +108,10 @@ impl Dialect for State {
 impl State {
     fn on_candidate(&mut self, candidate: Candidate<'_>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+            let signature = part.thought_signature.0;
             if let Some(call) = part.function_call {
                 let call = decode::tool_call(call, &self.id, self.calls as usize);
+                self.signatures.of_call(&call.id, &signature)?;
                 out.push_back(StreamEvent::ToolCall(ToolCallDelta {
                     index: self.calls,
                     id: Some(call.id),
@@ -114,7 +119,10 @@ impl State {
                     arguments: call.function.arguments,
                 }));
                 self.calls += 1;
-            } else if !part.text.is_empty() {
+                continue;
+            }
+            self.signatures.of_text(&signature)?;
+            if !part.text.is_empty() {
                 self.spoke = true;
                 let text = part.text.into_owned();
                 out.push_back(if part.thought.0 { StreamEvent::Reasoning(text) } else { StreamEvent::Text(text) });

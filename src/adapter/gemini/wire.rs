@@ -44,6 +44,11 @@ pub(super) enum OutPart<'a> {
     Text {
         text: Cow<'a, str>,
     },
+    /// What was said after a thought, with the signature of it.
+    Signed {
+        text: Cow<'a, str>,
+        thought_signature: &'a str,
+    },
     Inline {
         inline_data: InlineData<'a>,
     },
@@ -53,7 +58,7 @@ pub(super) enum OutPart<'a> {
     Call {
         function_call: OutCall<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        thought_signature: Option<&'static str>,
+        thought_signature: Option<&'a str>,
     },
     Result {
         function_response: OutResult<'a>,
@@ -217,6 +222,8 @@ pub(super) struct InPart<'a> {
     pub thought: Flag,
     #[serde(borrow, default)]
     pub function_call: Option<InCall<'a>>,
+    #[serde(borrow, default)]
+    pub thought_signature: Text<'a>,
 }
 
 #[derive(Deserialize)]

@@ -39,14 +39,14 @@ impl Calls {
         self.calls.is_empty()
     }
 
-    /// Takes one piece; `position` is its place in its chunk.
+    /// Takes one piece, and says the id of its call; `position` is its place in its chunk.
     pub fn push(
         &mut self,
         piece: InCall<'_>,
         position: usize,
         answer_id: &str,
         out: &mut VecDeque<StreamEvent>,
-    ) -> Result<(), Failure> {
+    ) -> Result<&str, Failure> {
         let function = piece.function.unwrap_or_default();
         let (id, name) = (&*piece.id.0, &*function.name.0);
         let at = match self.find(piece.index.0, id, name, position) {
@@ -71,7 +71,7 @@ impl Calls {
                 return Err(too_much("arguments of an unnamed tool call"));
             }
             call.waiting.push_str(&arguments);
-            return Ok(());
+            return Ok(&self.calls[at].id);
         }
         match call.number {
             None => self.tell(at, &arguments, answer_id, out),
@@ -82,7 +82,7 @@ impl Calls {
             })),
             Some(_) => {}
         }
-        Ok(())
+        Ok(&self.calls[at].id)
     }
 
     /// The call a piece belongs to; `None`: a new one.
@@ -228,7 +228,7 @@ mod tests {
         let mut out = VecDeque::new();
         let result = (0..2000).try_for_each(|index| {
             let json = format!(r#"{{"index":{index},"function":{{"name":"f"}}}}"#);
-            calls.push(serde_json::from_str(&json).expect("piece"), 0, "", &mut out)
+            calls.push(serde_json::from_str(&json).expect("piece"), 0, "", &mut out).map(drop)
         });
         assert_eq!(result.expect_err("unbounded").class, FailureClass::BadReply);
     }

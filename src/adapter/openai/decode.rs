@@ -5,14 +5,16 @@
 
 use serde_json::value::RawValue;
 
+use super::super::catalog::Dialect;
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
+use super::echo::Kept;
 use super::wire::{Envelope, InFunction, InMessage, InUsage};
 use crate::error::{Failure, FailureClass};
-use crate::types::{FinishReason, Reply, ToolCall, Usage};
+use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
 
 /// Decodes a whole reply.
-pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
+pub(in crate::adapter) fn reply(body: &[u8], dialect: &Dialect) -> Result<Reply, Failure> {
     let mut envelope = envelope(body)?;
     let choice = envelope.choices.take().into_iter().flatten().next();
     let Some(mut choice) = choice else {
@@ -26,7 +28,13 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
     };
     let id = envelope.id.into_owned();
     let reasoning = message.take_reasoning().into_owned();
+    let mut kept = Kept::new(dialect.echo);
+    kept.take(&message, &reasoning)?;
+    let extras: Vec<_> = message.tool_calls.iter().flatten().map(|call| call.extra_content).collect();
     let tool_calls = tool_calls(&mut message, &id);
+    for (call, extra) in tool_calls.iter().zip(extras) {
+        extra.map_or(Ok(()), |extra| kept.take_call(&call.id, extra))?;
+    }
     let raw = choice.finish_reason.non_empty();
     let finish_reason = finish(raw.as_deref(), !tool_calls.is_empty())?;
     let refusal = message.refusal.non_empty().or_else(|| non_empty(message.content.refusal));
@@ -38,6 +46,7 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         tool_calls,
         refusal,
         reasoning: non_empty(reasoning),
+        reasoning_state: kept.finish().map(ReasoningState::unsigned),
         finish_reason,
         raw_finish_reason: raw,
         usage: usage(envelope.usage).or_else(|| usage(envelope.x_groq.and_then(|groq| groq.usage))),

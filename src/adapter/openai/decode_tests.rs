@@ -1,11 +1,17 @@
+use super::super::super::service;
 use super::*;
+use crate::adapter::Service;
+
+fn openai() -> &'static Service {
+    service("openai").expect("known")
+}
 
 fn decode(json: &str) -> Reply {
-    reply(json.as_bytes()).expect(json)
+    reply(json.as_bytes(), &openai().dialect).expect(json)
 }
 
 fn class(body: impl AsRef<[u8]>) -> FailureClass {
-    reply(body.as_ref()).expect_err("no answer").class
+    reply(body.as_ref(), &openai().dialect).expect_err("no answer").class
 }
 
 /// A reply around a message and a finish reason, both JSON.

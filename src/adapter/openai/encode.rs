@@ -6,9 +6,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::catalog::{Dialect, Service, Turns};
+use super::super::catalog::{Dialect, Echo, Service, Turns};
 use super::super::gate::Gate;
+use super::super::parts::own_state;
 use super::super::{Encoded, Terms, tool_ids};
+use super::echo;
 use super::wire::{OutCalls, OutContent, OutMessage, Request, StreamOptions};
 use crate::types::{ChatRequest, FieldError, Message, ResponseFormat, Role};
 
@@ -147,7 +149,7 @@ impl<'a> Messages<'a> {
         if !dialect.takes("tools") && (message.role == Role::Tool || !message.tool_calls.is_empty()) {
             return Err(FieldError { field: format!("messages[{index}]"), message: format!("{name} takes no tools") });
         }
-        let next = self.message(message);
+        let next = self.message(message, gate);
         match dialect.turns {
             Turns::Any => self.out.push(next),
             Turns::Replies => {
@@ -197,7 +199,10 @@ impl<'a> Messages<'a> {
         }
     }
 
-    fn message(&self, message: &'a Message) -> OutMessage<'a> {
+    fn message(&self, message: &'a Message, gate: &Gate<'_>) -> OutMessage<'a> {
+        let kept = own_state(message, gate);
+        let echo = self.service.dialect.echo;
+        let extra = kept.and_then(|state| state.get("calls")).filter(|_| echo == Echo::Calls);
         let ids = self.service.dialect.tool_ids;
         let refusal = message.refusal.as_deref();
         let content = match (&message.content, refusal) {
@@ -216,9 +221,11 @@ impl<'a> Messages<'a> {
             },
             content,
             name: message.name.as_deref().filter(|_| self.names),
-            tool_calls: Some(OutCalls { calls: &message.tool_calls, ids }).filter(|calls| !calls.calls.is_empty()),
+            tool_calls: Some(OutCalls { calls: &message.tool_calls, ids, extra })
+                .filter(|calls| !calls.calls.is_empty()),
             tool_call_id: message.tool_call_id.as_deref().map(|id| tool_ids::fitting(id, ids)),
             refusal: refusal.filter(|_| self.refusals),
+            echo: echo::of_state(echo, kept, !message.tool_calls.is_empty()),
         }
     }
 }

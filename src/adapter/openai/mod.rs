@@ -5,6 +5,7 @@
 
 mod calls;
 mod decode;
+mod echo;
 mod encode;
 mod stream;
 mod wire;

@@ -12,6 +12,7 @@ use super::super::failure;
 use super::super::sse::Event;
 use super::calls::Calls;
 use super::decode;
+use super::echo::Kept;
 use super::wire::{Choice, InCall};
 use crate::error::{Failure, FailureClass};
 use crate::types::{FinishReason, Reply, StreamEvent, Usage};
@@ -20,12 +21,13 @@ use crate::types::{FinishReason, Reply, StreamEvent, Usage};
 pub(in crate::adapter) type Decoder = EventStream<State>;
 
 /// The decoder of a stream in this dialect.
-pub(in crate::adapter) fn decoder(dialect: &Row) -> Decoder {
-    EventStream::new(State { end_object: dialect.end_object, ..State::default() })
+pub(in crate::adapter) fn decoder(dialect: &'static Row) -> Decoder {
+    EventStream::new(State::new(dialect))
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::adapter) struct State {
+    dialect: &'static Row,
     started: bool,
     id: String,
     calls: Calls,
@@ -34,7 +36,8 @@ pub(in crate::adapter) struct State {
     finished: bool,
     done: bool,
     usage: Option<Usage>,
-    end_object: Option<&'static str>,
+    /// What of the reasoning goes back; `None` once it was told.
+    kept: Option<Kept>,
 }
 
 impl Dialect for State {
@@ -60,7 +63,7 @@ impl Dialect for State {
         let choices = choices.unwrap_or_default();
         // Azure sends its content filter's verdict in a chunk that names neither id nor model.
         let names_itself = !choices.is_empty() || !chunk.id.is_empty() || usage.is_some();
-        let last = self.end_object.is_some_and(|object| chunk.object.0 == object);
+        let last = self.dialect.end_object.is_some_and(|object| chunk.object.0 == object);
         if names_itself && !self.started {
             self.started = true;
             self.id = chunk.id.into_owned();
@@ -81,8 +84,8 @@ impl Dialect for State {
         if last { self.end(out) } else { Ok(()) }
     }
 
-    fn whole(document: &[u8]) -> Result<Reply, Failure> {
-        decode::reply(document)
+    fn whole(&self, document: &[u8]) -> Result<Reply, Failure> {
+        decode::reply(document, self.dialect)
     }
 
     fn on_end(&mut self, _: &mut VecDeque<StreamEvent>) -> Result<bool, Failure> {
@@ -95,6 +98,20 @@ impl Dialect for State {
 }
 
 impl State {
+    fn new(dialect: &'static Row) -> Self {
+        Self {
+            dialect,
+            started: false,
+            id: String::new(),
+            calls: Calls::default(),
+            spoke: false,
+            finished: false,
+            done: false,
+            usage: None,
+            kept: Some(Kept::new(dialect.echo)),
+        }
+    }
+
     fn on_choice(&mut self, mut choice: Choice<'_>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if let Some(error) = decode::real_error(choice.error) {
             return Err(failure::in_band(error.get().as_bytes()));
@@ -107,6 +124,9 @@ impl State {
         let whole = choice.message.take().filter(|_| !self.spoke);
         let mut delta = choice.delta.take().or(whole).unwrap_or_default();
         let reasoning = delta.take_reasoning();
+        if let Some(kept) = &mut self.kept {
+            kept.take(&delta, &reasoning)?;
+        }
         let mut say = |text: &str, event: fn(String) -> StreamEvent| {
             if !text.is_empty() {
                 self.spoke = true;
@@ -118,7 +138,11 @@ impl State {
         say(&delta.refusal.0, StreamEvent::Refusal);
         say(&delta.content.refusal, StreamEvent::Refusal);
         for (position, piece) in delta.tool_calls.into_iter().flatten().enumerate() {
-            self.calls.push(piece, position, &self.id, out)?;
+            let extra = piece.extra_content;
+            let id = self.calls.push(piece, position, &self.id, out)?;
+            if let (Some(extra), Some(kept)) = (extra, &mut self.kept) {
+                kept.take_call(id, extra)?;
+            }
         }
         if let Some(function) = delta.function_call {
             let piece = InCall { function: Some(function), ..InCall::default() };
@@ -136,6 +160,7 @@ impl State {
             return Err(decode::empty_stop());
         }
         self.calls.finish(&self.id, out);
+        out.extend(self.kept.take().and_then(Kept::finish).map(StreamEvent::ReasoningState));
         self.finished = true;
         out.push_back(StreamEvent::Finish { reason, raw });
         Ok(())

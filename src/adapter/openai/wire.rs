@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::super::catalog::{Dialect, IdRule};
 use super::super::lenient::{Count, Text};
 use super::super::tool_ids;
+use super::echo::OutEcho;
 use crate::types::{Content, Part, ResponseFormat, Tool, ToolCall, ToolChoice};
 
 // === the request ===
@@ -56,6 +57,12 @@ struct Reasoning<'a> {
     effort: &'a str,
 }
 
+#[derive(Serialize)]
+struct Thinking {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
 /// Writes fields under the names the dialect has for them.
 struct Fields<S> {
     map: S,
@@ -95,6 +102,10 @@ impl Serialize for Request<'_> {
         fields.put("response_format", self.response_format.as_ref())?;
         if dialect.reasoning_object {
             fields.put("reasoning", self.reasoning_effort.map(|effort| Reasoning { effort }))?;
+        } else if dialect.thinking_switch {
+            let kind = self.reasoning_effort.map(|effort| if effort == "none" { "disabled" } else { "enabled" });
+            fields.put("thinking", kind.map(|kind| Thinking { kind }))?;
+            fields.put("reasoning_effort", self.reasoning_effort.filter(|effort| *effort != "none"))?;
         } else {
             fields.put("reasoning_effort", self.reasoning_effort)?;
         }
@@ -141,12 +152,15 @@ pub(super) struct OutMessage<'a> {
     pub tool_call_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<&'a str>,
+    #[serde(flatten)]
+    pub echo: OutEcho<'a>,
 }
 
 impl OutMessage<'_> {
     pub fn text(role: &'static str, text: &'static str) -> Self {
         let content = OutContent::Text(Cow::Borrowed(text));
-        Self { role, content, name: None, tool_calls: None, tool_call_id: None, refusal: None }
+        let echo = OutEcho::default();
+        Self { role, content, name: None, tool_calls: None, tool_call_id: None, refusal: None, echo }
     }
 }
 
@@ -202,6 +216,8 @@ impl<'a> OutContent<'a> {
 pub(super) struct OutCalls<'a> {
     pub calls: &'a [ToolCall],
     pub ids: IdRule,
+    /// What stood beside them, by their ids.
+    pub extra: Option<&'a Value>,
 }
 
 impl Serialize for OutCalls<'_> {
@@ -209,6 +225,7 @@ impl Serialize for OutCalls<'_> {
         serializer.collect_seq(self.calls.iter().map(|call| OutCall {
             id: tool_ids::fitting(&call.id, self.ids),
             kind: &call.kind,
+            extra_content: self.extra.and_then(|extra| extra.get(&call.id)),
             function: OutFunction {
                 name: &call.function.name,
                 // vLLM parses them; an empty text is no JSON.
@@ -224,6 +241,8 @@ struct OutCall<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     function: OutFunction<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -289,6 +308,9 @@ pub(super) struct InMessage<'a> {
     /// DeepSeek, xAI, Fireworks, llama.cpp, older vLLM.
     #[serde(borrow, default)]
     pub reasoning_content: Text<'a>,
+    /// OpenRouter.
+    #[serde(borrow, default)]
+    pub reasoning_details: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub tool_calls: Option<Vec<InCall<'a>>>,
     /// What came before `tool_calls`, still sent where a request used `functions`.
@@ -313,6 +335,9 @@ pub(super) struct InCall<'a> {
     pub id: Text<'a>,
     #[serde(borrow, default)]
     pub function: Option<InFunction<'a>>,
+    /// Gemini's compatible base.
+    #[serde(borrow, default)]
+    pub extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Default)]
