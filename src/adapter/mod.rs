@@ -9,6 +9,8 @@ mod catalog;
 mod cohere;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod conversation_tests;
 mod deployments;
 mod endpoint;
 mod error_body;
