@@ -44,7 +44,7 @@ impl<'a> Gate<'a> {
     /// Names what was thought elsewhere: nobody else can read it.
     fn refuse_foreign_states(&mut self, messages: &[Message]) {
         for (index, message) in messages.iter().enumerate() {
-            if let Some(state) = message.reasoning_state.as_ref().filter(|state| !self.made(state)) {
+            if let Some(state) = message.reasoning_state.as_deref().filter(|state| !self.made(state)) {
                 let (provider, model) = (&state.provider, &state.model);
                 self.warn(
                     format_args!("messages[{index}].reasoning_state"),

@@ -92,7 +92,7 @@ pub(super) fn refuse_detail(image: &ImageUrl, index: usize, at: usize, gate: &mu
 
 /// The state of the reasoning behind a message, where this provider made it with this very model.
 pub(super) fn own_state<'a>(message: &'a Message, gate: &Gate<'_>) -> Option<&'a Value> {
-    message.reasoning_state.as_ref().filter(|state| gate.made(state)).map(|state| &state.state)
+    message.reasoning_state.as_deref().filter(|state| gate.made(state)).map(|state| &state.state)
 }
 
 /// The text as it is, if it is a JSON object.

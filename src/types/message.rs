@@ -40,7 +40,7 @@ pub struct Message {
     pub reasoning: Option<String>,
     /// What the answer carried for the provider that made it; see [`ReasoningState`].
     #[serde(default, skip_serializing)]
-    pub reasoning_state: Option<ReasoningState>,
+    pub reasoning_state: Option<Box<ReasoningState>>,
 }
 
 /// What a provider wants back to go on thinking where it stopped: signatures and encrypted parts of its reasoning. Only
@@ -57,9 +57,9 @@ pub struct ReasoningState {
 }
 
 impl ReasoningState {
-    /// One that is not yet said to be anybody's: see [`super::Reply::sign`].
-    pub fn unsigned(state: Value) -> Self {
-        Self { provider: String::new(), model: String::new(), state }
+    /// One that is not yet said to be anybody's, see [`super::Reply::sign`]; boxed, because few messages have any.
+    pub fn unsigned(state: Value) -> Box<Self> {
+        Box::new(Self { provider: String::new(), model: String::new(), state })
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Reply {
     pub refusal: Option<String>,
     pub reasoning: Option<String>,
     /// Whose it is is said by whoever asked: [`Reply::sign`].
-    pub reasoning_state: Option<ReasoningState>,
+    pub reasoning_state: Option<Box<ReasoningState>>,
     pub finish_reason: FinishReason,
     pub raw_finish_reason: Option<String>,
     /// `None` when the provider reported nothing.
