@@ -71,6 +71,28 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   getStats(): PoolStats
 
   /**
+   * What ended in the last hour, day or week: altogether, by provider, and as a time series. Windows begin with the
+   * process; they are made of whole minutes (`'1h'`) or whole hours.
+   *
+   * @throws {@link ConfigurationError} for any other window.
+   */
+  getAnalytics(window: AnalyticsWindow): Analytics
+
+  /**
+   * All counters as OpenMetrics 1.0 text, for Prometheus and what reads it. Serve it with the content type
+   * {@link LLMPool.METRICS_CONTENT_TYPE}. What each name means: `docs/stats.md`.
+   *
+   * @example
+   * http.createServer((req, res) => {
+   *   res.setHeader('content-type', LLMPool.METRICS_CONTENT_TYPE).end(pool.metrics())
+   * }).listen(9090)
+   */
+  metrics(): string
+
+  /** The content type of what {@link metrics} gives. */
+  static readonly METRICS_CONTENT_TYPE: string
+
+  /**
    * Moves a provider up or down. Lower is asked first.
    *
    * @param priority a whole number, 0 or more
@@ -437,16 +459,22 @@ export interface ProviderHealth {
   /** In the calendar day (UTC); null where there is no limit. */
   dailyRequestsRemaining: number | null
   tokensRemaining: number | null
-  /** 0–100; 100 before the first request. */
+  /** Percent of all attempts that ended by themselves, 0–100; 100 before the first. */
   successRate: number
-  /** 0–100 */
+  /**
+   * 0–100: the success rate of the last `historyLimit` attempts less a point per second of p95 latency, twenty at most.
+   * For people; nothing is routed by it.
+   */
   reliabilityScore: number
-  /** ms */
+  /** ms, of the last `historyLimit` answers; 0 before the first. */
   averageResponseTime: number
+  /** Attempts that were sent and have ended. */
   totalRequests: number
+  /** Attempts that failed, but not by the caller's own fault. */
   errors: number
-  /** Unix ms */
+  /** Unix ms at which the last attempt was sent; null before the first. */
   lastUsed: number | null
+  /** Stays after a success. Never shows a key. */
   lastError: string | null
 }
 
@@ -457,9 +485,12 @@ export interface ProviderStats {
   enabled: boolean
   health: ProviderHealth
   usage: {
+    /** Attempts that were sent and have ended. */
     totalRequests: number
     successfulRequests: number
+    /** Attempts that failed, but not by the caller's own fault. */
     errors: number
+    /** Of answers, of streams that were cut, and of calls that were left. */
     totalTokensUsed: number
     promptTokens: number
     completionTokens: number
@@ -468,49 +499,127 @@ export interface ProviderStats {
     unpricedRequests: number
     requestsRemaining: number | null
     dailyRequestsRemaining: number | null
+    /** Attempts under way. */
     inFlight: number
   }
   performance: {
-    /** 0–100; 100 before the first request. */
+    /** As in {@link ProviderHealth}. */
     successRate: number
-    /** 0–100 */
     reliabilityScore: number
-    /** ms; 0 before the first answer. */
     averageResponseTime: number
-    /** ms; null before the first answer. */
+    /** ms, exact, of the last `historyLimit` answers; null before the first. */
     p50: number | null
     p95: number | null
     p99: number | null
-    /** Median ms to the first content of a stream. */
+    /** Median ms from sending to the first content, of the last `historyLimit` streams; null before the first. */
     timeToFirstToken: number | null
     circuitBreakerOpen: boolean
   }
 }
 
 export interface PoolStats {
+  /** Calls begun, those under way included. */
+  totalRequests: number
+  successfulRequests: number
+  failedRequests: number
+  /** Calls that their caller left. They lower no rate. */
+  cancelledRequests: number
+  /** Percent of the calls that succeeded or failed, 0–100; 100 before the first. */
+  successRate: number
+  /** Attempts under way. */
+  activeConnections: number
+  /** Times a breaker opened, since the process began. */
+  circuitBreakerTrips: number
+  /** Moves of a call to another provider after a failure. */
+  failoverCount: number
+  /** Attempts at a provider that the same call had asked before. */
+  retryCount: number
+  /** ms, of the last `historyLimit` calls that succeeded or failed; 0 before the first. */
+  avgRequestDurationMs: number
+  /** ms, exact, of the same calls; null before the first. */
+  p50: number | null
+  p95: number | null
+  p99: number | null
+  /**
+   * Microseconds that a successful call spent in the pool itself: from handing it to the core until its answer was ready,
+   * less upstream time and waits. In a stream, until its first content.
+   */
+  overheadP50Us: number | null
+  overheadP99Us: number | null
+  totalTokens: number
+  /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
+  totalCost: number
+  unpricedRequests: number
+}
+
+export type AnalyticsWindow = '1h' | '24h' | '7d'
+
+/** Tokens and money of attempts that ended. */
+export interface AnalyticsSpent {
+  totalTokens: number
+  promptTokens: number
+  completionTokens: number
+  /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
+  totalCost: number
+  unpricedRequests: number
+}
+
+/** What ended in a window of time. Percentiles are within 6.25 %, everything else is exact. */
+export interface Analytics extends AnalyticsSpent {
+  window: AnalyticsWindow
+  /** Unix ms: the start of the first slot. */
+  from: number
+  /** Unix ms: now. */
+  to: number
+  /** ms: the width of a slot of the time series. */
+  stepMs: number
+  /** Calls that ended. */
   totalRequests: number
   successfulRequests: number
   failedRequests: number
   cancelledRequests: number
-  /** 0–100; 100 before the first request. */
+  /** 0–100; 100 without a call. */
   successRate: number
-  /** Attempts under way. */
-  activeConnections: number
   circuitBreakerTrips: number
   failoverCount: number
   retryCount: number
+  /** ms; 0 without a call. */
   avgRequestDurationMs: number
-  /** ms; null before the first answer. */
+  /** ms; null without a call. */
   p50: number | null
   p95: number | null
   p99: number | null
-  /** Microseconds that a call spent in the pool itself. */
+  /** As in {@link PoolStats}. */
   overheadP50Us: number | null
   overheadP99Us: number | null
-  totalTokens: number
-  /** USD: the known part. */
-  totalCost: number
-  unpricedRequests: number
+  /** By name, providers that have left the pool included; only those that did something. */
+  providerBreakdown: Record<
+    string,
+    AnalyticsSpent & {
+      totalRequests: number
+      successfulRequests: number
+      errors: number
+      successRate: number
+      circuitBreakerTrips: number
+      averageResponseTime: number
+      p50: number | null
+      p95: number | null
+      p99: number | null
+    }
+  >
+  /** Every slot of the window, oldest first, the one under way last. */
+  timeSeries: (AnalyticsSpent & {
+    /** Unix ms of its start. */
+    at: number
+    totalRequests: number
+    successfulRequests: number
+    failedRequests: number
+    cancelledRequests: number
+    failoverCount: number
+    retryCount: number
+    avgRequestDurationMs: number
+    p95: number | null
+  })[]
 }
 
 // === events ===

@@ -25,31 +25,11 @@ const CORE_EVENTS = new Set([
 ])
 
 /** What the pool shows before a configuration is loaded: the core has no providers to speak of. */
-const NOTHING_YET = {
-  health: () => ({ healthy: false, totalProviders: 0, availableProviders: 0, bestProvider: null, providers: {} }),
-  stats: () => ({
-    totalRequests: 0,
-    successfulRequests: 0,
-    failedRequests: 0,
-    cancelledRequests: 0,
-    successRate: 100,
-    activeConnections: 0,
-    circuitBreakerTrips: 0,
-    failoverCount: 0,
-    retryCount: 0,
-    avgRequestDurationMs: 0,
-    p50: null,
-    p95: null,
-    p99: null,
-    overheadP50Us: null,
-    overheadP99Us: null,
-    totalTokens: 0,
-    totalCost: 0,
-    unpricedRequests: 0,
-  }),
-}
+const NOBODY_YET = { healthy: false, totalProviders: 0, availableProviders: 0, bestProvider: null, providers: {} }
 
 class LLMPool extends PoolEmitter {
+  static METRICS_CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+
   #native
   #ready = false
   #closed = false
@@ -192,7 +172,7 @@ class LLMPool extends PoolEmitter {
   // === looking at it ===
 
   getPoolHealth() {
-    return JSON.parse(this.#native.poolHealth()) ?? NOTHING_YET.health()
+    return JSON.parse(this.#native.poolHealth()) ?? structuredClone(NOBODY_YET)
   }
 
   getProviderStats() {
@@ -200,7 +180,18 @@ class LLMPool extends PoolEmitter {
   }
 
   getStats() {
-    return JSON.parse(this.#native.stats()) ?? NOTHING_YET.stats()
+    return JSON.parse(this.#native.stats())
+  }
+
+  /** @param {unknown} window */
+  getAnalytics(window) {
+    const analytics = typeof window === 'string' ? JSON.parse(this.#native.analytics(window)) : null
+    if (analytics !== null) return analytics
+    throw new ConfigurationError(`window: must be '1h', '24h' or '7d', found ${inspect(window)}`)
+  }
+
+  metrics() {
+    return this.#native.metrics()
   }
 
   /** @returns {ReturnType<import('./index').LLMPool['toJSON']>} */

@@ -10,15 +10,18 @@
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
 //! | `stream` | a stream after its first content |
 //! | `mask` | what of an upstream's words may leave the pool |
-//! | `snapshot` | what the pool shows of itself |
-//! | `totals` | what it came to, for saving and taking up again |
+//! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
+//! | `scrape` | the same as text for scrapers |
+//! | `totals` | whose numbers are whose across reloads and restarts |
 
+mod analytics;
 mod attempt;
 mod mask;
 mod permit;
 mod provider;
 mod roster;
 mod run;
+mod scrape;
 mod snapshot;
 mod stream;
 #[cfg(test)]
@@ -35,9 +38,11 @@ use crate::metrics::PoolTally;
 use crate::policy::RetryBudget;
 use crate::time;
 
+pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
 pub use run::Completed;
+pub use scrape::metrics_of_nothing;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
 pub use stream::ChatStream;
 
@@ -48,7 +53,7 @@ pub struct Engine {
     budget: Mutex<RetryBudget>,
     random: Mutex<fastrand::Rng>,
     tally: Mutex<PoolTally>,
-    departed: Mutex<totals::Departed>,
+    books: Mutex<totals::Books>,
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
 }
@@ -57,11 +62,13 @@ impl Engine {
     pub fn new(roster: Roster, interest: Arc<Interest>, history_limit: usize) -> Self {
         let routing = roster.routing();
         let random = routing.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let mut books = totals::Books::default();
+        books.open(&roster);
         Self {
             budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
             random: Mutex::new(random),
             tally: Mutex::new(PoolTally::new(history_limit)),
-            departed: Mutex::default(),
+            books: Mutex::new(books),
             roster: ArcSwap::from_pointee(roster),
             interest,
             waiting: AtomicUsize::new(0),
@@ -97,7 +104,12 @@ impl Engine {
 
     pub fn stats(&self) -> PoolStats {
         let totals = self.totals();
-        PoolStats::of(&totals, &lock(&self.tally), self.roster().providers())
+        let roster = self.roster();
+        let in_flight = roster.providers().iter().map(|provider| provider.look(|live| u64::from(live.in_flight)));
+        let in_flight = in_flight.sum();
+        let mut trips = 0;
+        lock(&self.books).each(|_, tally| trips += tally.trips);
+        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips)
     }
 
     pub fn health(&self) -> PoolHealth {

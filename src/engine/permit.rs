@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::provider::Provider;
 use crate::error::{Failure, FailureClass};
+use crate::metrics::ModelId;
 use crate::policy::{Pass, Reservation, Transition};
 use crate::time::{self, Instant};
 use crate::transport::Started;
@@ -25,6 +26,9 @@ pub struct Permit {
 /// What was reserved.
 pub(super) struct Hold {
     pub key: u32,
+    pub model: ModelId,
+    /// The call had asked nobody before.
+    pub first: bool,
     pub reservation: Option<Reservation>,
     pub pass: Pass,
     pub dispatch: Option<Dispatch>,
@@ -70,6 +74,13 @@ impl Permit {
     /// Which of the provider's keys to use, counted from 0.
     pub fn key(&self) -> u32 {
         self.hold.as_ref().map_or(0, |hold| hold.key)
+    }
+
+    /// This is the call's first choice.
+    pub(super) fn first_choice(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.first = true;
+        }
     }
 
     /// The request goes to the transport. From its first byte on it counts, whatever becomes of it.

@@ -14,13 +14,13 @@ use super::lock;
 use super::permit::{Dispatch, Hold, Outcome, Permit};
 use crate::adapter::Endpoint;
 use crate::config::ProviderConfig;
-use crate::error::{FailureClass, Problem, Scope};
-use crate::metrics::{ProviderTally, ProviderTotals};
+use crate::error::{FailureClass, Phase, Problem, Scope};
+use crate::metrics::{Mark, ProviderTally};
 use crate::policy::{
     BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter,
     Transition, Verdict,
 };
-use crate::time::{Instant, Now};
+use crate::time::{self, Instant, Now};
 use crate::transport::Transport;
 use crate::types::{AttemptOutcome, ProviderName, Usage};
 
@@ -51,7 +51,8 @@ struct State {
     /// Models this provider said it does not have, until when they are believed missing.
     missing_models: Vec<(String, Instant)>,
     in_flight: u32,
-    tally: ProviderTally,
+    /// Belongs to the provider's name: one that a reload builds anew goes on where this one is.
+    tally: Arc<Mutex<ProviderTally>>,
 }
 
 /// Why a provider cannot be asked now.
@@ -152,6 +153,8 @@ impl Provider {
         if headers.is_empty() {
             headers.push(Arc::new(endpoint.headers().clone()));
         }
+        let mut tally = ProviderTally::new(history_limit);
+        served(&config).for_each(|model| tally.serve(model));
         let state = State {
             breaker: Breaker::new(config.breaker.clone()),
             rate: RateLimiter::new(config.rate.clone()),
@@ -159,7 +162,7 @@ impl Provider {
             key_rest_class: vec![FailureClass::RateLimit; headers.len()],
             missing_models: Vec::new(),
             in_flight: 0,
-            tally: ProviderTally::new(history_limit),
+            tally: Arc::new(Mutex::new(tally)),
         };
         Ok(Self {
             priority: AtomicU32::new(config.priority),
@@ -236,7 +239,7 @@ impl Provider {
         tried: &[u32],
     ) -> Result<(Permit, Option<Transition>), Refusal> {
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, .. } = &mut *state;
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
         if !missing_models.is_empty() {
             missing_models.retain(|(_, until)| *until > now.mono);
             if let Some((_, until)) = missing_models.iter().find(|(missing, _)| missing == model) {
@@ -267,13 +270,15 @@ impl Provider {
             }
         };
         *in_flight += 1;
+        let model = lock(tally).model_id(model);
         drop(state);
-        let hold = Hold { key, reservation: Some(reservation), pass, dispatch: None };
+        let hold = Hold { key, model, first: false, reservation: Some(reservation), pass, dispatch: None };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
-        let Hold { key, reservation, pass, dispatch } = hold;
+        let Hold { key, model, first, reservation, pass, dispatch } = hold;
+        let mark = Mark { model, unix_ms: time::unix_ms() };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
             Outcome::Cancelled { .. } => None,
@@ -282,28 +287,29 @@ impl Provider {
         let sent = dispatch.filter(|dispatch| dispatch.started.is_set());
         let mut state = lock(&self.state);
         let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
+        let mut tally = lock(tally);
         *in_flight = in_flight.saturating_sub(1);
-        if let Some(unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
-            tally.sent(unix_ms);
+        if let Some(sent_unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
+            tally.sent(mark, sent_unix_ms, first);
         }
         if let (None, Some(reservation)) = (&sent, reservation) {
             rate.release(reservation);
         }
         let left = |tally: &mut ProviderTally, received: u64| {
-            if let Some(Dispatch { prompt_tokens, .. }) = sent {
-                let usage = Usage { estimated: true, ..Usage::reported(prompt_tokens, received) };
-                tally.spent(&usage, self.config.prices.as_ref().and_then(|prices| prices.cost(&usage)));
+            if let Some(Dispatch { prompt_tokens, .. }) = &sent {
+                let usage = Usage { estimated: true, ..Usage::reported(*prompt_tokens, received) };
+                tally.spent(mark, &usage, self.config.prices.as_ref().and_then(|prices| prices.cost(&usage)));
             }
         };
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
                 keys.succeed(key);
-                tally.succeeded(*latency, *first_token, usage, *cost);
+                tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
             Outcome::Failure { failure, model, received } => {
                 if *received > 0 {
-                    left(tally, *received);
+                    left(&mut tally, *received);
                 }
                 let class = failure.class;
                 match class.scope() {
@@ -324,18 +330,24 @@ impl Provider {
                     Scope::Caller | Scope::Model | Scope::Provider => keys.cancel(key),
                 }
                 // The caller's own fault is nobody's failure.
-                if class.scope() != Scope::Caller {
-                    tally.failed(failure.message.clone());
-                }
+                let blame = Some(failure.message.as_str()).filter(|_| class.scope() != Scope::Caller);
+                tally.failed(mark, class.as_str(), failure.phase.map(Phase::as_str), blame);
                 if class.counts_against_provider() { Verdict::Failure } else { Verdict::Neutral }
             }
             Outcome::Cancelled { received } => {
-                left(tally, *received);
+                if sent.is_some() {
+                    tally.cancelled(mark);
+                }
+                left(&mut tally, *received);
                 keys.cancel(key);
                 Verdict::Neutral
             }
         };
-        breaker.settle(pass, verdict, now)
+        let moved = breaker.settle(pass, verdict, now);
+        if let Some(Transition::Opened { .. }) = moved {
+            tally.tripped(mark.unix_ms);
+        }
+        moved
     }
 
     pub(super) fn prove(&self, hold: &Hold, now: Instant) -> Option<Transition> {
@@ -354,17 +366,28 @@ impl Provider {
         lock(&self.state).breaker.reset()
     }
 
-    /// Adds what an earlier process, or an earlier provider of this name, came to.
-    pub(super) fn restore_totals(&self, totals: &ProviderTotals) {
-        lock(&self.state).tally.totals.add(totals);
+    /// What it has done, for whoever carries its name after it.
+    pub(super) fn tally(&self) -> Arc<Mutex<ProviderTally>> {
+        Arc::clone(&lock(&self.state).tally)
+    }
+
+    /// Goes on with what an earlier provider of this name has done. To be done before anybody asks this one.
+    pub(super) fn go_on_with(&self, earlier: Arc<Mutex<ProviderTally>>) {
+        served(&self.config).for_each(|model| lock(&earlier).serve(model));
+        lock(&self.state).tally = earlier;
     }
 
     /// Reads everything shown to the outside under one lock.
     pub(super) fn look<T>(&self, look: impl FnOnce(Live<'_>) -> T) -> T {
         let mut state = lock(&self.state);
         let State { breaker, rate, keys, in_flight, tally, .. } = &mut *state;
-        look(Live { breaker, rate, keys, in_flight: *in_flight, tally })
+        look(Live { breaker, rate, keys, in_flight: *in_flight, tally: &lock(tally) })
     }
+}
+
+/// The models that the configuration names, as the provider names them.
+fn served(config: &ProviderConfig) -> impl Iterator<Item = &str> {
+    std::iter::once(&config.model).chain(config.models.values()).map(String::as_str)
 }
 
 /// A provider's live state, for looking at.

@@ -179,7 +179,7 @@ impl PoolHealth {
 }
 
 impl ProviderHealth {
-    fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
+    pub(super) fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
         let config = provider.config();
         let Live { breaker, rate, keys, tally, .. } = live;
         let state = breaker.state(now.mono);
@@ -258,11 +258,15 @@ impl ProviderStats {
 }
 
 impl PoolStats {
-    pub(super) fn of(totals: &Totals, tally: &PoolTally, providers: &[Arc<Provider>]) -> Self {
-        let sum = |read: fn(&Live<'_>) -> u64| providers.iter().map(|provider| provider.look(|live| read(&live))).sum();
-        let Totals { pool: calls, providers: by_name } = totals;
+    /// Of a pool that has not done anything yet.
+    pub fn empty() -> Self {
+        Self::of(&Totals::default(), &PoolTally::new(0), 0, 0)
+    }
+
+    pub(super) fn of(totals: &Totals, tally: &PoolTally, active_connections: u64, circuit_breaker_trips: u64) -> Self {
+        let Totals { pool: calls, providers } = totals;
         let mut spent = ProviderTotals::default();
-        by_name.values().for_each(|provider| spent.add(provider));
+        providers.values().for_each(|provider| spent.add(provider));
         let micros = |percentile: f64| tally.overhead.percentile(percentile).map(|ms| ms * 1e3);
         Self {
             total_requests: calls.total_requests,
@@ -270,8 +274,8 @@ impl PoolStats {
             failed_requests: calls.failed_requests,
             cancelled_requests: calls.cancelled_requests,
             success_rate: calls.success_rate(),
-            active_connections: sum(|live| u64::from(live.in_flight)),
-            circuit_breaker_trips: sum(|live| live.breaker.trips()),
+            active_connections,
+            circuit_breaker_trips,
             failover_count: calls.failovers,
             retry_count: calls.retries,
             avg_request_duration_ms: tally.duration.mean().unwrap_or_default(),

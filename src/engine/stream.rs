@@ -15,6 +15,7 @@ use super::{Engine, lock};
 use crate::cost::Prices;
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
+use crate::metrics::Route;
 use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::types::{Accumulator, AttemptOutcome, ChatRequest, ChatResponse, NanoUsd, ProviderName, StreamEvent, Usage};
@@ -170,14 +171,14 @@ impl ChatStream {
     fn cancel(&mut self) {
         let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
         self.ready.clear();
-        let now = time::now().mono;
+        let now = time::now();
         let received = received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
-        let _ = permit.settle(&Outcome::Cancelled { received }, now);
-        lock(&self.engine.tally).cancelled();
+        let _ = permit.settle(&Outcome::Cancelled { received }, now.mono);
+        lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = AttemptOutcome::Cancelled;
-            line.latency = now.duration_since(sent);
+            line.latency = now.mono.duration_since(sent);
         }
     }
 
@@ -246,7 +247,7 @@ impl ChatStream {
             line.latency = spent;
         }
         let latency = now.mono.duration_since(self.told.started);
-        lock(&self.engine.tally).succeeded(latency, self.told.own_time);
+        lock(&self.engine.tally).succeeded(now.unix_ms, Route::Stream, latency, self.told.own_time);
         if reply.id.is_empty() {
             reply.id = self.told.request_id.to_string();
         }
@@ -305,7 +306,8 @@ impl ChatStream {
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }
-        lock(&self.engine.tally).failed(now.mono.duration_since(self.told.started));
+        let duration = now.mono.duration_since(self.told.started);
+        lock(&self.engine.tally).failed(now.unix_ms, Route::Stream, duration, class.is_none());
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = if class.is_some() { AttemptOutcome::Failure } else { AttemptOutcome::Cancelled };
             line.error_class = class.map(|class| class.as_str());

@@ -1,76 +1,91 @@
-//! What the pool and each provider came to, for saving and for taking up again.
+//! The numbers of providers belong to their names. A provider that a reload builds anew goes on where its predecessor
+//! stopped, one that is gone is still in the sums, and all of it can be saved and taken up again.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
+use super::roster::Roster;
 use super::{Engine, lock};
-use crate::metrics::{ProviderTotals, Totals};
+use crate::metrics::{ProviderTally, ProviderTotals, Totals};
 
-/// Providers that are gone are remembered by name up to this many; the rest share one entry, so that a pool whose
-/// providers come and go under ever new names stays small and no sum ever shrinks.
-const MOST_DEPARTED: usize = 1_000;
+/// Providers that are gone are remembered by name up to this many; what further ones came to is kept in one sum. A pool
+/// whose providers come and go under ever new names stays small that way, and no sum ever shrinks.
+const MOST_DEPARTED: usize = 100;
+/// The name that sum is saved under.
 const EARLIER: &str = "(earlier providers)";
 
-/// The totals of providers that are not in the pool, by name: their money is spent all the same.
+/// What every provider has done that is or was in the pool.
 #[derive(Debug, Default)]
-pub(super) struct Departed(BTreeMap<String, ProviderTotals>);
+pub(super) struct Books {
+    present: BTreeMap<String, Arc<Mutex<ProviderTally>>>,
+    /// Calls that began before they left may still write here.
+    departed: BTreeMap<String, Arc<Mutex<ProviderTally>>>,
+    /// Totals of providers that this process has never seen, or that it has forgotten.
+    others: BTreeMap<String, ProviderTotals>,
+}
 
-impl Departed {
-    pub(super) fn add(&mut self, name: &str, totals: &ProviderTotals) {
-        if *totals == ProviderTotals::default() {
-            return;
+// === impl Books ===
+
+impl Books {
+    /// This roster is about to come into force. Its providers go on with the numbers of their names.
+    pub(super) fn open(&mut self, roster: &Roster) {
+        let mut earlier = std::mem::take(&mut self.present);
+        earlier.append(&mut self.departed);
+        for provider in roster.providers() {
+            let name = provider.name().to_string();
+            let tally = match earlier.remove(&name) {
+                Some(tally) => {
+                    provider.go_on_with(Arc::clone(&tally));
+                    tally
+                }
+                None => provider.tally(),
+            };
+            if let Some(saved) = self.others.remove(&name) {
+                lock(&tally).totals.add(&saved);
+            }
+            self.present.insert(name, tally);
         }
-        let name = if self.0.len() < MOST_DEPARTED || self.0.contains_key(name) { name } else { EARLIER };
-        self.0.entry(name.to_owned()).or_default().add(totals);
+        self.departed = earlier;
+        while self.departed.len() > MOST_DEPARTED
+            && let Some((_, tally)) = self.departed.pop_first()
+        {
+            self.others.entry(EARLIER.to_owned()).or_default().add(&lock(&tally).totals);
+        }
+    }
+
+    fn restore(&mut self, saved: &BTreeMap<String, ProviderTotals>) {
+        for (name, totals) in saved {
+            match self.present.get(name).or_else(|| self.departed.get(name)) {
+                Some(tally) => lock(tally).totals.add(totals),
+                None => self.others.entry(name.clone()).or_default().add(totals),
+            }
+        }
+    }
+
+    pub(super) fn totals(&self) -> BTreeMap<String, ProviderTotals> {
+        let mut totals = self.others.clone();
+        for (name, tally) in self.departed.iter().chain(&self.present) {
+            totals.entry(name.clone()).or_default().add(&lock(tally).totals);
+        }
+        totals
+    }
+
+    /// Of all providers, those that are gone included.
+    pub(super) fn each(&self, mut look: impl FnMut(&str, &ProviderTally)) {
+        self.departed.iter().chain(&self.present).for_each(|(name, tally)| look(name, &lock(tally)));
     }
 }
 
 impl Engine {
     /// What everything came to so far, saved totals that were taken up included.
     pub fn totals(&self) -> Totals {
-        let mut providers = lock(&self.departed).0.clone();
-        for provider in self.roster().providers() {
-            let totals = provider.look(|live| live.tally.totals.clone());
-            providers.entry(provider.name().to_string()).or_default().add(&totals);
-        }
-        Totals { pool: lock(&self.tally).totals.clone(), providers }
+        Totals { providers: lock(&self.books).totals(), pool: lock(&self.tally).totals.clone() }
     }
 
     /// Adds what an earlier process saved. To be done once per saved state; calls may be under way.
     pub fn restore_totals(&self, saved: &Totals) {
         let Totals { pool, providers } = saved;
         lock(&self.tally).totals.add(pool);
-        let roster = self.roster();
-        for (name, totals) in providers {
-            match roster.find(name) {
-                Some(provider) => provider.restore_totals(totals),
-                None => lock(&self.departed).add(name, totals),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requests(total_requests: u64) -> ProviderTotals {
-        ProviderTotals { total_requests, ..ProviderTotals::default() }
-    }
-
-    #[test]
-    fn the_departed_are_bounded_and_lose_nothing() {
-        let mut departed = Departed::default();
-        for name in 0..MOST_DEPARTED + 50 {
-            departed.add(&name.to_string(), &requests(1));
-        }
-        assert_eq!(departed.0.len(), MOST_DEPARTED + 1);
-        assert_eq!(departed.0.values().map(|totals| totals.total_requests).sum::<u64>(), MOST_DEPARTED as u64 + 50);
-    }
-
-    #[test]
-    fn one_that_did_nothing_leaves_nothing_behind() {
-        let mut departed = Departed::default();
-        departed.add("a", &requests(0));
-        assert!(departed.0.is_empty());
+        lock(&self.books).restore(providers);
     }
 }

@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use super::MOST_HISTORY;
-
-/// More than a product of a share and a million samples is off by, and far less than a rank.
-const RANK_NOISE: f64 = 1e-6;
+use super::{MOST_HISTORY, rank};
 
 /// A bounded ring of durations, oldest overwritten first.
 ///
@@ -62,14 +59,9 @@ impl Samples {
     /// A percentile in milliseconds: the smallest sample that at least the share `p` (0 to 1; 0.95 is p95) does not
     /// exceed. `None` without samples and for a `p` that is not a number. Copies the ring.
     pub fn percentile(&self, p: f64) -> Option<f64> {
-        let last = self.micros.len().checked_sub(1)?;
-        if p.is_nan() {
-            return None;
-        }
-        // Less the noise of the product: 0.07 of 100 samples is the 7th, but 0.07 * 100.0 is a little more than 7.
-        let rank = (p * self.micros.len() as f64 - RANK_NOISE).ceil() as usize;
+        let rank = rank(p, self.micros.len())?;
         let mut micros = self.micros.clone();
-        let (_, found, _) = micros.select_nth_unstable(rank.saturating_sub(1).min(last));
+        let (_, found, _) = micros.select_nth_unstable(rank - 1);
         Some(millis(f64::from(*found)))
     }
 
@@ -80,6 +72,11 @@ impl Samples {
         }
         let sum: u64 = self.micros.iter().copied().map(u64::from).sum();
         Some(millis(sum as f64 / self.micros.len() as f64))
+    }
+
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.micros.capacity() * size_of::<u32>()
     }
 }
 

@@ -13,9 +13,10 @@ use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
 use super::{io, record};
 use crate::config::{Config, Environment, Settings};
-use crate::engine::ProviderListing;
+use crate::engine::{Analytics, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
+use crate::metrics::Window;
 use crate::pool::Pool;
 use crate::types::parse_call;
 
@@ -136,10 +137,25 @@ impl NativePool {
         record::json(&self.inner.pool.get().map(|pool| pool.engine().provider_stats()))
     }
 
-    /// JSON; `null` before the pool is initialized.
+    /// JSON.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
-        record::json(&self.inner.pool.get().map(|pool| pool.engine().stats()))
+        record::json(&self.inner.pool.get().map_or_else(PoolStats::empty, |pool| pool.engine().stats()))
+    }
+
+    /// JSON; `null` for a window that there is not.
+    #[napi(catch_unwind)]
+    pub fn analytics(&self, window: String) -> String {
+        let of = |window| {
+            self.inner.pool.get().map_or_else(|| Analytics::empty(window), |pool| pool.engine().analytics(window))
+        };
+        record::json(&Window::parse(&window).map(of))
+    }
+
+    /// OpenMetrics text.
+    #[napi(catch_unwind)]
+    pub fn metrics(&self) -> String {
+        self.inner.pool.get().map_or_else(metrics_of_nothing, |pool| pool.engine().metrics())
     }
 
     /// JSON; `null` before the pool is initialized.

@@ -14,6 +14,15 @@ pub enum Behaviour {
     Failover,
 }
 
+impl Behaviour {
+    /// The word the configuration has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+        }
+    }
+}
+
 /// A provider that may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {

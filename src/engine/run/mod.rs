@@ -28,8 +28,9 @@ use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
 use super::{Engine, lock};
-use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Reason, Scope};
+use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
+use crate::metrics::Route;
 use crate::policy::{Candidate, Transition, rank};
 use crate::time::{self, Instant, Now};
 use crate::types::{
@@ -54,7 +55,7 @@ impl Engine {
         ended: impl Future<Output = Error>,
     ) -> Result<ChatResponse, Error> {
         let roster = Arc::clone(&self.roster());
-        let mut run = Run::new(self, &roster, options, warnings, log);
+        let mut run = Run::new(self, &roster, Route::Chat, options, warnings, log);
         let result = unless(ended, pin!(run.whole(request, options))).await;
         result.map_err(|error| run.give_context(error))
     }
@@ -69,7 +70,7 @@ impl Engine {
         ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
-        let mut run = Run::new(self, &roster, options, warnings, log);
+        let mut run = Run::new(self, &roster, Route::Stream, options, warnings, log);
         let opened = unless(ended, pin!(run.drive(&request, options, Mode::Stream))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
@@ -139,6 +140,7 @@ struct Again {
 struct Run<'a> {
     engine: &'a Engine,
     roster: &'a Roster,
+    route: Route,
     log: &'a mut EventLog,
     request_id: RequestId,
     started: Now,
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
     fn new(
         engine: &'a Engine,
         roster: &'a Roster,
+        route: Route,
         options: &CallOptions,
         warnings: Vec<String>,
         log: &'a mut EventLog,
@@ -185,6 +188,7 @@ impl<'a> Run<'a> {
         Self {
             engine,
             roster,
+            route,
             log,
             request_id: options.request_id.clone().unwrap_or_else(new_request_id),
             deadline: started.mono + deadline,
@@ -216,7 +220,8 @@ impl<'a> Run<'a> {
         let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(own);
-        let latency = time::now().mono.duration_since(self.started.mono);
+        let now = time::now();
+        let latency = now.mono.duration_since(self.started.mono);
         if reply.id.is_empty() {
             reply.id = self.request_id.to_string();
         }
@@ -227,7 +232,7 @@ impl<'a> Run<'a> {
             reply.created = self.started.unix_ms / 1000;
         }
         self.closed = true;
-        lock(&self.engine.tally).succeeded(latency, latency.saturating_sub(self.not_ours));
+        lock(&self.engine.tally).succeeded(now.unix_ms, self.route, latency, latency.saturating_sub(self.not_ours));
         let attempt = self.errors + 1;
         self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
             request_id: self.request_id.clone(),
@@ -284,8 +289,8 @@ impl<'a> Run<'a> {
             }
             self.wait_until(next.when, next.for_capacity, &visits).await?;
             if next.retry {
-                lock(&self.engine.tally).retried();
                 let now = time::now();
+                lock(&self.engine.tally).retried(now.unix_ms);
                 let visit = &mut visits[next.at];
                 self.retries += 1;
                 visit.tried.clear();
@@ -335,7 +340,9 @@ impl<'a> Run<'a> {
         if candidates.is_empty() {
             return Err(no_provider(reasons));
         }
-        rank(self.roster.routing().behaviour, &mut candidates);
+        let behaviour = self.roster.routing().behaviour;
+        lock(&self.engine.tally).planned(behaviour.as_str());
+        rank(behaviour, &mut candidates);
         let visits = candidates.into_iter().filter_map(|candidate| {
             let provider = Arc::clone(&providers[candidate.index]);
             let model = provider.resolve_model(asked)?.to_owned();
@@ -410,7 +417,7 @@ impl<'a> Run<'a> {
     async fn ask(
         &mut self,
         visit: &mut Visit,
-        (permit, moved): Admitted,
+        (mut permit, moved): Admitted,
         now: Instant,
         request: &ChatRequest,
         options: &CallOptions,
@@ -422,8 +429,13 @@ impl<'a> Run<'a> {
         if let Some(moved) = moved {
             tell(self.log, provider.name(), moved);
         }
-        if self.errors > 0 && visit.attempts == 0 {
-            lock(&self.engine.tally).failed_over();
+        match &self.last {
+            None => permit.first_choice(),
+            Some((from, _, failure)) if visit.attempts == 0 => {
+                let reason = failure.class.as_str();
+                lock(&self.engine.tally).failed_over(time::unix_ms(), from, provider.name(), reason);
+            }
+            Some(_) => {}
         }
         visit.attempts += 1;
         let order = Order {
@@ -662,14 +674,16 @@ impl<'a> Run<'a> {
 
     /// Books a call that ended without an answer, and says in its error what was tried.
     fn give_context(&mut self, error: Error) -> Error {
-        let now = time::now().mono;
+        let now = time::now();
         if let (Some(since), Some(line)) = (self.asking, self.trail.last_mut()) {
-            line.latency = now.duration_since(since);
+            line.latency = now.mono.duration_since(since);
         }
         // A call that was ended from outside stays what its drop makes of it: cancelled.
         if !error.is_cancellation() {
             self.closed = true;
-            lock(&self.engine.tally).failed(now.duration_since(self.started.mono));
+            let out_of_time = matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Deadline, .. });
+            let duration = now.mono.duration_since(self.started.mono);
+            lock(&self.engine.tally).failed(now.unix_ms, self.route, duration, out_of_time);
         }
         let context = error.context().clone();
         error.with_context(Context {
@@ -699,7 +713,7 @@ impl Drop for Run<'_> {
     /// A run that is dropped on its way was cancelled.
     fn drop(&mut self) {
         if !self.closed {
-            lock(&self.engine.tally).cancelled();
+            lock(&self.engine.tally).cancelled(time::unix_ms(), self.route);
         }
     }
 }
