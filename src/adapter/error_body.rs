@@ -46,7 +46,7 @@ impl ErrorBody {
             other => other,
         };
         match value {
-            Value::String(text) => body.message = Some(text.clone()),
+            Value::String(text) if !text.trim().is_empty() => body.message = Some(text.clone()),
             Value::Object(root) => body.read_root(root),
             _ => {}
         }

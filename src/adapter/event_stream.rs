@@ -51,15 +51,17 @@ impl<D: Dialect> EventStream<D> {
         Self { shape: Shape::default(), framer: Framer::default(), dialect }
     }
 
-    pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if let Shape::Unknown = self.shape {
             // The byte order mark may come in pieces; none of its bytes begins anything else here.
-            let first =
-                bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF)).copied();
-            match first {
-                None => {}
-                Some(b'{' | b'[' | b'<') => self.shape = Shape::Document(Vec::new()),
-                Some(_) => self.shape = Shape::Events,
+            let begins = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF);
+            if let Some(at) = bytes.iter().position(begins) {
+                self.shape = if matches!(bytes[at], b'{' | b'[' | b'<') {
+                    bytes = &bytes[at..]; // what stood before it may have come in an earlier piece
+                    Shape::Document(Vec::new())
+                } else {
+                    Shape::Events
+                };
             }
         }
         if let Shape::Document(document) = &mut self.shape {
