@@ -838,6 +838,17 @@ export interface PoolConfig {
     max_response_bytes?: number | null
   }
   /** Asked before the pool's own failure table; the first that matches counts. */
+  /** Images and files that a message names by their address, for providers that fetch nothing themselves. */
+  media?: {
+    /** Whether anything is fetched. @default false */
+    fetch?: boolean
+    /** Bytes of one image or file; null: no limit but `qos.max_prompt_bytes`. @default 20971520 */
+    max_bytes?: number | null
+    /** ms for one image or file; null: no limit but the deadline of the call. @default 10000 */
+    timeout_ms?: number | null
+    /** Hosts that may have addresses outside the public internet. @default [] */
+    allow_hosts?: string[]
+  }
   failures?: FailureRow[]
 }
 

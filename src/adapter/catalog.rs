@@ -70,6 +70,15 @@ pub(super) enum Turns {
     Alternate,
 }
 
+/// Which addresses of images and files a service reads by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetches {
+    /// Whatever the web has.
+    Web,
+    /// What begins like one of these.
+    Only(&'static [&'static str]),
+}
+
 /// What of an answer's reasoning goes back with the message, in the OpenAI family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Echo {
@@ -118,6 +127,8 @@ pub(super) struct Dialect {
     pub refuses: &'static [Fields],
     /// What single models do not take; the first row that matches counts.
     pub models: &'static [ModelRule],
+    /// Which addresses of images and files it reads by itself.
+    pub fetches: Fetches,
     /// Which ids of tool calls it accepts.
     pub tool_ids: IdRule,
     pub auth: Auth,
@@ -197,6 +208,7 @@ const OPENAI: Dialect = Dialect {
     turns: Turns::Any,
     end_object: None,
     refuses: &[],
+    fetches: Fetches::Web,
     models: OPENAI_MODELS,
     tool_ids: IdRule { max_len: 40, ..ANY_ID },
     auth: Auth::Bearer,
@@ -511,6 +523,14 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::NONE,
             models_list: Some(models_list::GEMINI),
+            // Its Files API, Cloud Storage, YouTube.
+            fetches: Fetches::Only(&[
+                "https://generativelanguage.googleapis.com/",
+                "gs://",
+                "https://www.youtube.com/",
+                "https://youtube.com/",
+                "https://youtu.be/",
+            ]),
             ..OPENAI
         },
     },
@@ -567,6 +587,7 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::NONE,
             models_list: Some(models_list::OLLAMA),
+            fetches: Fetches::Only(&[]),
             ..OPENAI
         },
     },
@@ -578,6 +599,14 @@ impl Dialect {
     /// Whether the service takes this field, whatever its models do.
     pub(super) fn takes(&self, field: &str) -> bool {
         !self.refuses.iter().any(|fields| fields.contains(&field))
+    }
+
+    /// Whether the service reads what stands at this address by itself.
+    pub(super) fn reads(&self, url: &str) -> bool {
+        match self.fetches {
+            Fetches::Web => true,
+            Fetches::Only(starts) => starts.iter().any(|start| url.starts_with(start)),
+        }
     }
 
     /// The name a field has here.

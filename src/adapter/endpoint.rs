@@ -10,10 +10,10 @@ use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::catalog::{AdapterKind, Auth, Service};
+use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::{
-    Decoder, Encoded, FailureRow, ModelsRequest, RateHeaders, Rows, StreamDecoder, Terms, anthropic, base_url, cohere,
-    failure, gemini, ollama, openai, rate_headers, repair,
+    Decoder, Encoded, FailureRow, ModelsRequest, RateHeaders, RemotePart, Rows, StreamDecoder, Terms, anthropic,
+    base_url, cohere, failure, gemini, ollama, openai, parts, rate_headers, repair,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, Reply};
@@ -238,6 +238,15 @@ impl Endpoint {
             AdapterKind::Gemini => gemini::request(request, model, self.service, terms), // the URL says whether it streams
             AdapterKind::Cohere => cohere::request(request, model, stream, self.service, terms),
             AdapterKind::Ollama => ollama::request(request, model, stream, self.service, terms),
+        }
+    }
+
+    /// The parts of a request whose addresses this service does not read by itself: they have to be put into the
+    /// request, or it is refused.
+    pub fn remote_parts<'a>(&self, request: &'a ChatRequest) -> Vec<RemotePart<'a>> {
+        match self.service.dialect.fetches {
+            Fetches::Web => Vec::new(),
+            Fetches::Only(_) => parts::remote(&request.messages, |url| !self.service.dialect.reads(url)),
         }
     }
 

@@ -56,6 +56,8 @@ use serde::Serialize;
 pub use catalog::{AdapterKind, Service, service, services};
 pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
 pub use failure::transport_failure;
+pub use parts::RemotePart;
+
 use gate::Gate;
 pub use models_list::ModelsRequest;
 pub use rate_headers::{Quota, RateHeaders};

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::gate::Gate;
-use crate::types::{FieldError, Function, ImageUrl, Message, ToolCall};
+use crate::types::{Content, FieldError, Function, ImageUrl, Message, Part, ToolCall};
 
 /// Where an image or a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,39 @@ pub(super) fn schema(function: &Function) -> Cow<'_, Value> {
         Some(schema) => Cow::Borrowed(schema),
         None => Cow::Owned(json!({ "type": "object", "properties": {} })),
     }
+}
+
+/// A part of a message that is only named by its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemotePart<'a> {
+    /// Which message, and which part of its content.
+    pub message: usize,
+    pub part: usize,
+    pub url: &'a str,
+}
+
+impl RemotePart<'_> {
+    /// The path of the part in the request.
+    pub fn field(&self) -> String {
+        format!("messages[{}].content[{}]", self.message, self.part)
+    }
+}
+
+/// The parts that stand on the web, at addresses for which `wanted` holds.
+pub(super) fn remote<'a>(messages: &'a [Message], wanted: impl Fn(&str) -> bool) -> Vec<RemotePart<'a>> {
+    let mut found = Vec::new();
+    for (message, Message { content, .. }) in messages.iter().enumerate() {
+        let Content::Parts(parts) = content else { continue };
+        for (part, said) in parts.iter().enumerate() {
+            let url = match said {
+                Part::ImageUrl { image_url } => Some(image_url.url.as_str()),
+                Part::File { file } => text_of(file, "file_data"),
+                Part::Text { .. } | Part::InputAudio { .. } => None,
+            };
+            found.extend(url.filter(|url| is_web(url) && wanted(url)).map(|url| RemotePart { message, part, url }));
+        }
+    }
+    found
 }
 
 /// Names the `detail` of an image, where a dialect has no such thing.

@@ -10,12 +10,13 @@ use super::failures;
 use super::nearest::nearest;
 use super::network;
 use super::provider::{self, Shared};
-use super::raw::{RawBreaker, RawConfig, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
+use super::raw::{RawBreaker, RawConfig, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
 use super::section::{Field, Read, Reader, index, join};
 use super::values::{Seconds, Text, shown};
-use super::{Config, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use super::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::Problem;
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RetryBudgetParams};
+use crate::transport::MediaParams;
 
 /// Long enough for a reasoning model at its slowest, short enough that a forgotten call does not stay for ever.
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
@@ -41,10 +42,12 @@ pub(super) fn config(value: &Value, environment: &Environment, settings: &Settin
 }
 
 fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
-    let RawConfig { providers, routing, qos, failures } = raw;
+    let RawConfig { providers, routing, qos, media, failures } = raw;
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()));
+    let media = check_media(media.or(RawMedia::default()), reader);
     let client = network::from_environment(environment, reader);
+    let media = MediaConfig { params: media, client: client.clone() };
     let shared = Shared { breaker, enable_breaker: routing.enable_circuit_breaker, client };
     let mut providers = check_providers(providers, &shared, reader);
     failures::check(failures, &mut providers, reader);
@@ -59,6 +62,7 @@ fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader:
         deadline: settings.deadline.map_or(qos.max_deadline, |deadline| deadline.min(qos.max_deadline)),
         routing,
         qos,
+        media,
         warnings: Vec::new(),
     }
 }
@@ -194,6 +198,29 @@ fn check_qos(raw: RawQos) -> QosConfig {
         max_deadline: max_deadline_ms.time_limit(MAX_DEADLINE),
         max_prompt_bytes: size(max_prompt_bytes.or_limit(MAX_PROMPT_BYTES, u64::MAX)),
         max_response_bytes: size(max_response_bytes.or_limit(MAX_RESPONSE_BYTES, u64::MAX)),
+    }
+}
+
+fn check_media(raw: RawMedia, reader: &mut Reader<'_>) -> MediaParams {
+    let RawMedia { fetch, max_bytes, timeout_ms, allow_hosts } = raw;
+    let default = MediaParams::default();
+    let mut hosts = Vec::new();
+    for (at, host) in allow_hosts.or(Vec::new()).into_iter().enumerate() {
+        let Some(host) = host.some() else { continue };
+        let value = host.value.trim().trim_end_matches('.');
+        match url::Host::parse(value) {
+            Ok(_) => hosts.push(value.to_owned()),
+            Err(_) => reader.problem(
+                index("media.allow_hosts", at),
+                format!("expected the name or address of a host, without scheme and port, found {}", host.shown),
+            ),
+        }
+    }
+    MediaParams {
+        fetch: fetch.or(default.fetch),
+        max_bytes: size(max_bytes.or_limit(default.max_bytes as u64, u64::MAX)),
+        timeout: timeout_ms.time_limit(default.timeout),
+        allow_hosts: hosts,
     }
 }
 

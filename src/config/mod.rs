@@ -41,7 +41,7 @@ use crate::adapter::{EndpointParams, FailureRow, Service};
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
-use crate::transport::ClientParams;
+use crate::transport::{ClientParams, MediaParams};
 use crate::types::ProviderName;
 
 /// A checked configuration.
@@ -65,6 +65,7 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     pub routing: RoutingConfig,
     pub qos: QosConfig,
+    pub media: MediaConfig,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].
@@ -140,6 +141,14 @@ pub struct QosConfig {
     pub max_prompt_bytes: usize,
     /// Of a whole reply; of a longer stream everything is handed over and nothing is kept.
     pub max_response_bytes: usize,
+}
+
+/// What the pool fetches for providers that fetch nothing themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MediaConfig {
+    pub params: MediaParams,
+    /// With the environment in it; its proxy is not used.
+    pub client: ClientParams,
 }
 
 // === impl Config ===

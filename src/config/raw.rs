@@ -17,6 +17,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("routing.retry_budget", RawRetryBudget::KEYS),
     ("routing.breaker", RawBreaker::KEYS),
     ("qos", RawQos::KEYS),
+    ("media", RawMedia::KEYS),
 ];
 
 section! {
@@ -24,6 +25,8 @@ section! {
         providers: Vec<Field<RawProvider>>,
         routing: RawRouting,
         qos: RawQos,
+        /// What the pool may fetch for providers that fetch nothing themselves.
+        media: RawMedia,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
     }
@@ -173,6 +176,19 @@ section! {
         message: Text,
         /// A class of the failure table.
         class: Text,
+    }
+}
+
+section! {
+    struct RawMedia {
+        /// Whether an image or a file that a message names by its address may be fetched. Default false.
+        fetch: bool,
+        /// Of one image or file. Default 20971520; `null` = no limit but `qos.max_prompt_bytes`.
+        max_bytes: u64,
+        /// For one image or file. Default 10000; `null` = no limit but the call's deadline.
+        timeout_ms: Millis,
+        /// Hosts that are fetched from although they have addresses outside the public internet. Default: none.
+        allow_hosts: Vec<Field<Text>>,
     }
 }
 

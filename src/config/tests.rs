@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::raw::{RawBreaker, RawConfig, RawFailure, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::raw::{RawBreaker, RawConfig, RawFailure, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting};
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
@@ -612,7 +612,7 @@ fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value)
 fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
-        "routing": { "retry_budget": {}, "breaker": {} }, "qos": {}
+        "routing": { "retry_budget": {}, "breaker": {} }, "qos": {}, "media": {}
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -687,7 +687,13 @@ fn every_key_makes_a_difference() {
             "type": "groq", "provider": "b", "status": 419, "code": "f", "message": "n", "class": "permission"
         }),
     );
-    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos", "failures"]);
+    assert_all_count(
+        RawMedia::KEYS,
+        &base,
+        "/media",
+        json!({ "fetch": true, "max_bytes": 5, "timeout_ms": 5, "allow_hosts": ["images.internal"] }),
+    );
+    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos", "media", "failures"]);
 }
 
 #[test]

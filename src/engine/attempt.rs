@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::mask::Mask;
+use super::media::{self, Fetched};
 use super::permit::{Dispatch, Outcome, Permit};
 use super::provider::Provider;
 use super::roster::CallLimits;
@@ -19,7 +20,7 @@ use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant};
 use crate::tokens;
-use crate::transport::{self, Body, HttpReply, HttpRequest, Started, read_all, read_prefix};
+use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
@@ -46,6 +47,9 @@ pub(super) struct Order<'a> {
     pub without: &'a [String],
     pub mode: Mode,
     pub limits: &'a CallLimits,
+    /// `None`: nothing is fetched for a provider.
+    pub media: Option<&'a MediaClient>,
+    pub fetched: &'a Fetched,
     /// The end of the whole call.
     pub deadline: Instant,
 }
@@ -78,9 +82,18 @@ pub(super) enum Missed {
 
 pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
     let provider = permit.provider().clone();
+    let inlined = match order.media {
+        Some(client) => Box::pin(inlined(&provider, client, order)).await?,
+        None => None,
+    };
     let Encoded { body, warnings } = provider
         .endpoint()
-        .encode_chat(order.request, order.model, order.mode == Mode::Stream, order.without)
+        .encode_chat(
+            inlined.as_deref().unwrap_or(order.request),
+            order.model,
+            order.mode == Mode::Stream,
+            order.without,
+        )
         .map_err(Missed::Unsendable)?;
     if body.len() > order.limits.qos.max_prompt_bytes {
         return Err(Missed::Unsendable(FieldError {
@@ -153,6 +166,20 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
     let failure = order.mask.failure(failure);
     let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
     Err(Missed::Failed { failure, latency, transition })
+}
+
+/// The request with what this provider cannot fetch put into it; `None`: as it is.
+async fn inlined(
+    provider: &Provider,
+    client: &MediaClient,
+    order: &Order<'_>,
+) -> Result<Option<Box<ChatRequest>>, Missed> {
+    let max_bytes = order.limits.qos.max_prompt_bytes;
+    let inlined = media::inlined(provider.endpoint(), order.request, client, order.fetched, max_bytes);
+    match time::until(Some(order.deadline), inlined).await {
+        Ok(inlined) => inlined.map_err(Missed::Unsendable),
+        Err(_) => Err(Missed::OutOfTime { latency: Duration::ZERO }),
+    }
 }
 
 enum Arrived {

@@ -9,6 +9,7 @@
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
 //! | `stream` | a stream after its first content |
+//! | `media` | what a provider cannot fetch and the pool may |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
@@ -17,6 +18,7 @@
 mod analytics;
 mod attempt;
 mod mask;
+mod media;
 mod permit;
 mod provider;
 mod roster;

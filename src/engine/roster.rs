@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
-use crate::config::{Config, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::config::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
-use crate::transport::{self, ClientParams, Transport};
+use crate::transport::{self, ClientParams, MediaClient, Transport};
 
 pub struct Roster {
     providers: Vec<Arc<Provider>>,
@@ -18,6 +18,8 @@ pub struct Roster {
     limits: CallLimits,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
+    /// `None`: the pool fetches nothing.
+    media: Option<MediaClient>,
 }
 
 /// Bounds of a single call.
@@ -63,7 +65,7 @@ impl Clients {
 impl Roster {
     /// Builds the roster of `config`; all problems at once.
     pub fn build(config: Config, settings: &Settings, clients: &Clients) -> Result<Self, Error> {
-        let Config { providers: configs, routing, qos, timeout, deadline, warnings: _ } = config;
+        let Config { providers: configs, routing, qos, media, timeout, deadline, warnings: _ } = config;
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
@@ -84,8 +86,13 @@ impl Roster {
                 Err(found) => problems.extend(found),
             }
         }
+        let MediaConfig { params, client } = &media;
+        let media = params.fetch.then(|| MediaClient::new(params, client)).transpose().unwrap_or_else(|error| {
+            problems.push(Problem { path: "media".to_owned(), message: error.message });
+            None
+        });
         if problems.is_empty() {
-            Ok(Self { providers, routing, limits, mask })
+            Ok(Self { providers, routing, limits, mask, media })
         } else {
             Err(Error::configuration(problems))
         }
@@ -101,6 +108,10 @@ impl Roster {
 
     pub fn limits(&self) -> &CallLimits {
         &self.limits
+    }
+
+    pub(super) fn media(&self) -> Option<&MediaClient> {
+        self.media.as_ref()
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

@@ -9,6 +9,7 @@ mod connections;
 mod direct;
 #[cfg(test)]
 pub mod fake;
+mod media;
 mod proxied;
 mod stale;
 mod tls;
@@ -25,6 +26,8 @@ use futures_util::stream::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode, Uri};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
+
+pub use media::{Media, MediaClient, MediaParams};
 
 use crate::error::{TransportError, TransportErrorKind};
 use crate::time::{self, Instant};

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::catalog::Service;
+use super::super::catalog::{Dialect, Service};
 use super::super::gate::Gate;
 use super::super::parts::{Media, answered_call, arguments, json_object, own_state, refusal, refuse_detail, text_of};
 use super::super::{Encoded, Terms};
@@ -25,14 +25,6 @@ use crate::types::{
 const MAX_STOPS: usize = 5;
 /// What Google documents for calls whose signature is not known, as in a conversation that began elsewhere.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
-/// URLs that Gemini reads by itself: its Files API, Cloud Storage, YouTube.
-const READABLE_URLS: &[&str] = &[
-    "https://generativelanguage.googleapis.com/",
-    "gs://",
-    "https://www.youtube.com/",
-    "https://youtube.com/",
-    "https://youtu.be/",
-];
 const JSON: &str = "application/json";
 
 /// Encodes a request for `model`.
@@ -44,7 +36,7 @@ pub(in crate::adapter) fn request(
 ) -> Result<Encoded, FieldError> {
     let mut gate = Gate::new(service, model, request, terms);
     let family = family(model);
-    let (system, contents) = Turns::of(&request.messages, family, &mut gate)?;
+    let (system, contents) = Turns::of(&request.messages, &service.dialect, family, &mut gate)?;
     let (temperature, top_p) = gate.take_sampling(request);
     let (response_mime_type, response_json_schema) = format(request, family, &mut gate);
     let generation_config = GenerationConfig {
@@ -234,6 +226,7 @@ fn tool_config<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<Tool
 // === messages ===
 
 struct Turns<'a, 'g, 'm> {
+    dialect: &'static Dialect,
     messages: &'a [Message],
     gate: &'g mut Gate<'m>,
     /// Calls from here on are replayed with a signature: those of the turn that is still open.
@@ -245,6 +238,7 @@ struct Turns<'a, 'g, 'm> {
 impl<'a> Turns<'a, '_, '_> {
     fn of(
         messages: &'a [Message],
+        dialect: &'static Dialect,
         family: &Family,
         gate: &mut Gate<'_>,
     ) -> Result<(Option<Cow<'a, str>>, Vec<Turn<'a>>), FieldError> {
@@ -253,7 +247,8 @@ impl<'a> Turns<'a, '_, '_> {
         }
         let last_question = messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
         let signed_from = family.signed_calls.then_some(last_question);
-        let mut turns = Turns { messages, gate, signed_from, system: None, turns: Vec::with_capacity(messages.len()) };
+        let mut turns =
+            Turns { dialect, messages, gate, signed_from, system: None, turns: Vec::with_capacity(messages.len()) };
         for (index, message) in messages.iter().enumerate() {
             turns.add(index, message)?;
         }
@@ -351,12 +346,12 @@ impl<'a> Turns<'a, '_, '_> {
             Part::Text { text } => Ok(text_part(text)),
             Part::ImageUrl { image_url } => {
                 refuse_detail(image_url, index, at, self.gate);
-                media(&image_url.url).map(Some).map_err(|why| refusal(index, at, why))
+                media(&image_url.url, self.dialect).map(Some).map_err(|why| refusal(index, at, why))
             }
             Part::File { file } => {
                 let place = text_of(file, "file_data").or_else(|| text_of(file, "file_id"));
                 let place = place.ok_or_else(|| refusal(index, at, "a file needs file_data or file_id"))?;
-                media(place).map(Some).map_err(|why| refusal(index, at, why))
+                media(place, self.dialect).map(Some).map_err(|why| refusal(index, at, why))
             }
             Part::InputAudio { input_audio } => {
                 let said = text_of(input_audio, "data").zip(text_of(input_audio, "format"));
@@ -425,15 +420,15 @@ fn text_part(text: &str) -> Option<OutPart<'_>> {
     if text.is_empty() { None } else { Some(OutPart::Text { text: Cow::Borrowed(text) }) }
 }
 
-fn media(url: &str) -> Result<OutPart<'_>, &'static str> {
+fn media<'a>(url: &'a str, dialect: &Dialect) -> Result<OutPart<'a>, &'static str> {
     match Media::of(url) {
         Some(Media::Inline { media_type, data }) => {
             Ok(OutPart::Inline { inline_data: InlineData { mime_type: Cow::Borrowed(media_type), data } })
         }
-        Some(Media::Remote(uri)) if READABLE_URLS.iter().any(|start| uri.starts_with(start)) => {
-            Ok(OutPart::File { file_data: FileData { file_uri: uri } })
+        Some(Media::Remote(uri)) if dialect.reads(uri) => Ok(OutPart::File { file_data: FileData { file_uri: uri } }),
+        Some(Media::Remote(_)) => {
+            Err("gemini fetches no web addresses; send it as a data: URI in base64, or allow media.fetch")
         }
-        Some(Media::Remote(_)) => Err("gemini fetches no web addresses; send it as a data: URI in base64"),
         None => Err("must be a data: URI in base64, or the URI of a file that gemini can read"),
     }
 }

@@ -204,7 +204,8 @@ fn content<'a>(
                 match Media::of(&image_url.url) {
                     Some(Media::Inline { media_type, data }) if is_image(media_type) => images.push(data),
                     Some(Media::Remote(_)) => {
-                        let why = "ollama fetches no web addresses; send the image as a data: URI in base64";
+                        let why =
+                            "ollama fetches no web addresses; send it as a data: URI in base64, or allow media.fetch";
                         return Err(refusal(index, at, why));
                     }
                     _ => return Err(refusal(index, at, "must be an image as a data: URI in base64")),

@@ -24,6 +24,7 @@ use self::errors::no_provider;
 use self::headers::call_headers;
 use super::attempt::{Answer, Missed, Mode, Order, Whole, attempt};
 use super::mask::Mask;
+use super::media::Fetched;
 use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
@@ -154,6 +155,7 @@ struct Run<'a> {
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
+    fetched: Fetched,
     errors: u32,
     excluded: Vec<ProviderName>,
     last: Option<(ProviderName, String, Failure)>,
@@ -201,6 +203,7 @@ impl<'a> Run<'a> {
             warnings,
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
+            fetched: Fetched::default(),
             errors: 0,
             excluded: Vec::new(),
             last: None,
@@ -447,6 +450,8 @@ impl<'a> Run<'a> {
             without: &visit.without,
             mode,
             limits: self.roster.limits(),
+            media: self.roster.media(),
+            fetched: &self.fetched,
             deadline: self.deadline,
         };
         // It stands as cancelled until it is over: should the call end before, that is what it was.
