@@ -373,6 +373,7 @@ export type ErrorClass =
   | 'timeout'
   | 'model_loading'
   | 'model_not_found'
+  | 'unsupported'
   | 'context_length'
   | 'request_too_large'
   | 'content_filter'

@@ -32,6 +32,8 @@ pub enum FailureClass {
     ModelLoading,
     /// The provider does not have this model.
     ModelNotFound,
+    /// The model cannot do what this request asks for: no tools, no eyes.
+    Unsupported,
     /// The prompt is longer than the model's window.
     ContextLength,
     /// The body, or the tokens of this one request, are over a fixed limit.
@@ -70,7 +72,7 @@ struct Answers {
 
 impl FailureClass {
     /// Every class, in the order of the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Auth,
         Self::Permission,
         Self::QuotaExhausted,
@@ -80,6 +82,7 @@ impl FailureClass {
         Self::Timeout,
         Self::ModelLoading,
         Self::ModelNotFound,
+        Self::Unsupported,
         Self::ContextLength,
         Self::RequestTooLarge,
         Self::ContentFilter,
@@ -103,6 +106,7 @@ impl FailureClass {
     /// | `timeout` | yes | no | yes | yes | provider |
     /// | `model_loading` | no | no | yes | yes | provider |
     /// | `model_not_found` | no | no | no | yes | model |
+    /// | `unsupported` | no | no | no | yes | model |
     /// | `context_length` | no | no | no | no | caller |
     /// | `request_too_large` | no | no | no | no | caller |
     /// | `content_filter` | no | no | no | no | caller |
@@ -126,7 +130,7 @@ impl FailureClass {
             | Self::BadReply
             | Self::Network => row(true, false, true, true, Scope::Provider),
             Self::ModelLoading => row(false, false, true, true, Scope::Provider),
-            Self::ModelNotFound => row(false, false, false, true, Scope::Model),
+            Self::ModelNotFound | Self::Unsupported => row(false, false, false, true, Scope::Model),
             Self::ContextLength | Self::RequestTooLarge | Self::ContentFilter | Self::InvalidRequest => {
                 row(false, false, false, false, Scope::Caller)
             }
@@ -169,6 +173,7 @@ impl FailureClass {
             Self::Timeout => "timeout",
             Self::ModelLoading => "model_loading",
             Self::ModelNotFound => "model_not_found",
+            Self::Unsupported => "unsupported",
             Self::ContextLength => "context_length",
             Self::RequestTooLarge => "request_too_large",
             Self::ContentFilter => "content_filter",

@@ -107,6 +107,16 @@ fn a_400_may_be_the_keys_or_the_providers_fault() {
             r#"{"error":{"message":"The model `x` has been decommissioned","code":"model_decommissioned"}}"#,
             ModelNotFound,
         ),
+        (r#"{"error":"registry.ollama.ai/library/gemma3:latest does not support tools"}"#, Unsupported),
+        (r#"{"error":{"code":400,"message":"No endpoints found that support tool use"}}"#, Unsupported),
+        (
+            r#"{"error":{"message":"\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set","type":"BadRequestError","code":400}}"#,
+            Unsupported,
+        ),
+        (
+            r#"{"object":"error","message":"Image input is not enabled for this model","type":"invalid_request_error"}"#,
+            Unsupported,
+        ),
         (r#"{"error":{"message":"m","code":"tool_use_failed","failed_generation":"<x>"}}"#, ModelOutputInvalid),
         (r#"{"error":{"message":"m","code":"json_validate_failed"}}"#, ModelOutputInvalid),
         ("<html><h1>400 Bad Request</h1></html>", ServerError),

@@ -189,6 +189,24 @@ pub(super) const PHRASES: &[Phrases] = &[
         under: Under::AnyBut(&[401, 404, 429]),
         any: &[&["location is not supported"], &["organization has been disabled"], &["organization is on hold"]],
     },
+    // Before "no endpoints found": the model is there, and answers what it can.
+    Phrases {
+        class: Unsupported,
+        under: Under::AnyBut(&[401, 429]),
+        any: &[
+            &["does not support tools"], // Ollama
+            &["tool calling", "not supported"],
+            &["tool use", "not supported"],
+            &["tools are not supported"],
+            &["no endpoints found that support"], // OpenRouter: tool use, image input
+            &["tool choice requires --enable-auto-tool-choice"], // vLLM
+            &["tools param requires --jinja"],    // llama.cpp
+            &["does not support image"],
+            &["image input is not"], // supported, enabled
+            &["not a multimodal model"],
+            &["does not support audio"],
+        ],
+    },
     Phrases {
         class: ModelNotFound,
         under: Under::AnyBut(&[401, 429]),
