@@ -35,7 +35,7 @@ const MODELS: &[(&str, &str)] = &[
 
 /// System, developer, an image, parallel calls (one of them with arguments that are no JSON), their results, a schema for
 /// the answer, and reasoning that somebody else did.
-fn conversation() -> ChatRequest {
+pub(super) fn conversation() -> ChatRequest {
     let call = |id: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": "get_weather", "arguments": arguments } });
     chat_request(json!({
         "messages": [

@@ -42,6 +42,8 @@ mod rate_headers;
 mod reasoning_tests;
 mod repair;
 mod rows;
+#[cfg(test)]
+mod schema_tests;
 mod signals;
 mod sse;
 #[cfg(test)]
