@@ -79,6 +79,28 @@ pub(super) enum Fetches {
     Only(&'static [&'static str]),
 }
 
+/// How a file part is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// `file`, as OpenAI has it.
+    AsIs,
+    /// `document_url`, a data URI or an address (Mistral).
+    Documents,
+    /// Not at all: the request is refused.
+    None,
+}
+
+/// How an audio part is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audio {
+    /// `input_audio`, as OpenAI has it.
+    AsIs,
+    /// `input_audio` as bare base64 (Mistral).
+    Bare,
+    /// Not at all: the request is refused.
+    None,
+}
+
 /// What of an answer's reasoning goes back with the message, in the OpenAI family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Echo {
@@ -129,6 +151,9 @@ pub(super) struct Dialect {
     pub models: &'static [ModelRule],
     /// Which addresses of images and files it reads by itself.
     pub fetches: Fetches,
+    /// How it takes files and audio, in the OpenAI family.
+    pub files: Files,
+    pub audio: Audio,
     /// Which ids of tool calls it accepts.
     pub tool_ids: IdRule,
     pub auth: Auth,
@@ -209,6 +234,8 @@ const OPENAI: Dialect = Dialect {
     end_object: None,
     refuses: &[],
     fetches: Fetches::Web,
+    files: Files::AsIs,
+    audio: Audio::AsIs,
     models: OPENAI_MODELS,
     tool_ids: IdRule { max_len: 40, ..ANY_ID },
     auth: Auth::Bearer,
@@ -251,6 +278,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            files: Files::None,
+            audio: Audio::None,
             ..OPENAI
         },
     },
@@ -277,6 +306,7 @@ const SERVICES: &[Service] = &[
             organization_header: None,
             project_header: None,
             rate_headers: &rate_headers::TOGETHER,
+            files: Files::None,
             ..OPENAI
         },
     },
@@ -316,6 +346,8 @@ const SERVICES: &[Service] = &[
             organization_header: None,
             project_header: None,
             rate_headers: &rate_headers::MISTRAL,
+            files: Files::Documents,
+            audio: Audio::Bare,
             ..OPENAI
         },
     },
@@ -347,6 +379,8 @@ const SERVICES: &[Service] = &[
             organization_header: None,
             project_header: None,
             rate_headers: &rate_headers::NONE,
+            files: Files::None,
+            audio: Audio::None,
             ..OPENAI
         },
     },
@@ -387,6 +421,8 @@ const SERVICES: &[Service] = &[
             tool_ids: ANY_ID,
             organization_header: None,
             project_header: None,
+            files: Files::None,
+            audio: Audio::None,
             ..OPENAI
         },
     },
@@ -414,6 +450,8 @@ const SERVICES: &[Service] = &[
             organization_header: None,
             project_header: None,
             rate_headers: &rate_headers::FIREWORKS,
+            files: Files::None,
+            audio: Audio::None,
             ..OPENAI
         },
     },
@@ -445,6 +483,8 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::NONE,
             models_list: None,
+            files: Files::None,
+            audio: Audio::None,
             ..OPENAI
         },
     },

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::catalog::{Auth, Dialect, Echo, Root, Turns};
+use super::catalog::{AdapterKind, Audio, Auth, Dialect, Echo, Files, Root, Turns};
 use super::{Service, services};
 
 const HEAD: &str = "\
@@ -104,8 +104,8 @@ fn render() -> String {
 }
 
 fn section(service: &Service, doc: &mut String) {
-    let Dialect { auth, tool_ids, turns, refuses, models, end_object, rate_headers, models_list, .. } =
-        &service.dialect;
+    let dialect = &service.dialect;
+    let Dialect { auth, tool_ids, turns, refuses, models, end_object, rate_headers, models_list, .. } = dialect;
     let mut lines = Vec::new();
     lines.push(match service.root {
         Root::IfBare(path) => format!("A `base_url` without a path gets `{path}`."),
@@ -158,6 +158,22 @@ fn section(service: &Service, doc: &mut String) {
     }
     if let Some(object) = end_object {
         lines.push(format!("A stream ends with `{object}`; there is no `[DONE]`."));
+    }
+    if service.adapter == AdapterKind::OpenAi {
+        let mut refused = Vec::new();
+        match dialect.files {
+            Files::AsIs => {}
+            Files::Documents => lines.push("Files are sent as `document_url`.".to_owned()),
+            Files::None => refused.push("files"),
+        }
+        match dialect.audio {
+            Audio::AsIs => {}
+            Audio::Bare => lines.push("Audio is sent without its format.".to_owned()),
+            Audio::None => refused.push("audio"),
+        }
+        if !refused.is_empty() {
+            lines.push(format!("A message with {} is refused before sending.", refused.join(" or ")));
+        }
     }
     let told: Vec<&str> =
         rate_headers.requests.iter().chain(rate_headers.tokens).map(|names| names.remaining).collect();

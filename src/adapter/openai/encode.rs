@@ -6,13 +6,13 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::catalog::{Dialect, Echo, Service, Turns};
+use super::super::catalog::{Audio, Dialect, Echo, Files, Service, Turns};
 use super::super::gate::Gate;
-use super::super::parts::own_state;
+use super::super::parts::{own_state, refusal, text_of};
 use super::super::{Encoded, Terms, tool_ids};
 use super::echo;
-use super::wire::{OutCalls, OutContent, OutMessage, Request, StreamOptions};
-use crate::types::{ChatRequest, FieldError, Message, ResponseFormat, Role};
+use super::wire::{NamedPart, OutCalls, OutContent, OutMessage, OutPart, Request, StreamOptions};
+use crate::types::{ChatRequest, Content, FieldError, Message, Part, ResponseFormat, Role};
 
 /// Said for the model between the result of a tool and the next question, where a dialect wants something there.
 const REPLY: &str = "OK.";
@@ -149,7 +149,7 @@ impl<'a> Messages<'a> {
         if !dialect.takes("tools") && (message.role == Role::Tool || !message.tool_calls.is_empty()) {
             return Err(FieldError { field: format!("messages[{index}]"), message: format!("{name} takes no tools") });
         }
-        let next = self.message(message, gate);
+        let next = self.message(index, message, gate)?;
         match dialect.turns {
             Turns::Any => self.out.push(next),
             Turns::Replies => {
@@ -199,7 +199,32 @@ impl<'a> Messages<'a> {
         }
     }
 
-    fn message(&self, message: &'a Message, gate: &Gate<'_>) -> OutMessage<'a> {
+    /// Files and audio as this service takes them.
+    fn parts(&self, index: usize, parts: &'a [Part]) -> Result<Vec<OutPart<'a>>, FieldError> {
+        let Service { name, dialect, .. } = self.service;
+        let mut sent = Vec::with_capacity(parts.len());
+        for (at, part) in parts.iter().enumerate() {
+            let refused = |what: &str| refusal(index, at, format!("{name} takes no {what}"));
+            let said = |value: &'a Value, key: &str| {
+                text_of(value, key).ok_or_else(|| refusal(index, at, format!("{name} takes it by its {key}")))
+            };
+            sent.push(match (part, dialect.files, dialect.audio) {
+                (Part::File { .. }, Files::None, _) => return Err(refused("files")),
+                (Part::InputAudio { .. }, _, Audio::None) => return Err(refused("audio")),
+                (Part::File { file }, Files::Documents, _) => OutPart::Named(NamedPart::DocumentUrl {
+                    document_url: said(file, "file_data")?,
+                    document_name: text_of(file, "filename"),
+                }),
+                (Part::InputAudio { input_audio }, _, Audio::Bare) => {
+                    OutPart::Named(NamedPart::InputAudio { input_audio: said(input_audio, "data")? })
+                }
+                (part, ..) => OutPart::Part(Cow::Borrowed(part)),
+            });
+        }
+        Ok(sent)
+    }
+
+    fn message(&self, index: usize, message: &'a Message, gate: &Gate<'_>) -> Result<OutMessage<'a>, FieldError> {
         let kept = own_state(message, gate);
         let echo = self.service.dialect.echo;
         let extra = kept.and_then(|state| state.get("calls")).filter(|_| echo == Echo::Calls);
@@ -209,9 +234,10 @@ impl<'a> Messages<'a> {
             (content, Some(refusal)) if content.is_empty() && !self.refusals => {
                 OutContent::Text(Cow::Borrowed(refusal))
             }
+            (Content::Parts(parts), _) if parts.iter().any(is_media) => OutContent::Parts(self.parts(index, parts)?),
             (content, _) => OutContent::Content(content),
         };
-        OutMessage {
+        Ok(OutMessage {
             role: match message.role {
                 Role::System => self.system,
                 Role::Developer => self.developer,
@@ -226,8 +252,13 @@ impl<'a> Messages<'a> {
             tool_call_id: message.tool_call_id.as_deref().map(|id| tool_ids::fitting(id, ids)),
             refusal: refusal.filter(|_| self.refusals),
             echo: echo::of_state(echo, kept, !message.tool_calls.is_empty()),
-        }
+        })
     }
+}
+
+/// A part that not every service of the family takes as it is.
+fn is_media(part: &Part) -> bool {
+    matches!(part, Part::File { .. } | Part::InputAudio { .. })
 }
 
 #[cfg(test)]

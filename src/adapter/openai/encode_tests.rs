@@ -517,3 +517,45 @@ fn what_a_provider_refused_is_left_out_and_named() {
         assert_eq!(body.get("max_completion_tokens").is_some(), without == "max_tokens", "{without}");
     }
 }
+
+#[test]
+fn files_and_audio_are_said_in_each_services_words_or_refused() {
+    let file =
+        json!({ "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" } });
+    let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
+    let document =
+        json!({ "type": "document_url", "document_url": "data:application/pdf;base64,AA==", "document_name": "a.pdf" });
+    let bare = json!({ "type": "input_audio", "input_audio": "AA==" });
+    for (name, file_sent, audio_sent) in [
+        ("openai", Some(&file), Some(&audio)),
+        ("azure", Some(&file), Some(&audio)),
+        ("openrouter", Some(&file), Some(&audio)),
+        ("openai-compatible", Some(&file), Some(&audio)),
+        ("mistral", Some(&document), Some(&bare)),
+        ("together", None, Some(&audio)),
+        ("groq", None, None),
+        ("deepseek", None, None),
+        ("xai", None, None),
+        ("fireworks", None, None),
+        ("perplexity", None, None),
+    ] {
+        for (part, sent) in [(&file, file_sent), (&audio, audio_sent)] {
+            let text = json!({ "type": "text", "text": "what is it?" });
+            let asked = request(json!({ "messages": [{ "role": "user", "content": [text, part] }] }));
+            let encoded = endpoint(name, None, None).encode_chat(&asked, "m", false, &[]);
+            match (encoded, sent) {
+                (Ok(encoded), Some(sent)) => {
+                    let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
+                    assert_eq!(body["messages"][0]["content"], json!([text, sent]), "{name}");
+                }
+                (Err(refused), None) => assert_eq!(refused.field, "messages[0].content[1]", "{name}"),
+                (encoded, _) => panic!("{name}: {part}: {encoded:?}"),
+            }
+        }
+    }
+    // What cannot be converted is refused, too.
+    let id = json!({ "type": "file", "file": { "file_id": "f" } });
+    let asked = request(json!({ "messages": [{ "role": "user", "content": [id] }] }));
+    let refused = endpoint("mistral", None, None).encode_chat(&asked, "m", false, &[]).expect_err("no content");
+    assert_eq!(refused.field, "messages[0].content[0]");
+}

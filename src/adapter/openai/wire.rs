@@ -169,7 +169,29 @@ impl OutMessage<'_> {
 pub(super) enum OutContent<'a> {
     Content(&'a Content),
     Text(Cow<'a, str>),
-    Parts(Vec<Cow<'a, Part>>),
+    Parts(Vec<OutPart<'a>>),
+}
+
+/// A part as this family has it, or as one service has it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum OutPart<'a> {
+    Part(Cow<'a, Part>),
+    Named(NamedPart<'a>),
+}
+
+/// Mistral's words for a file and for audio.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum NamedPart<'a> {
+    DocumentUrl {
+        document_url: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        document_name: Option<&'a str>,
+    },
+    InputAudio {
+        input_audio: &'a str,
+    },
 }
 
 impl<'a> OutContent<'a> {
@@ -204,11 +226,16 @@ impl<'a> OutContent<'a> {
         }
     }
 
-    fn into_parts(self) -> Vec<Cow<'a, Part>> {
+    fn into_parts(self) -> Vec<OutPart<'a>> {
         match self {
             Self::Parts(parts) => parts,
-            Self::Content(Content::Parts(parts)) => parts.iter().map(Cow::Borrowed).collect(),
-            text => vec![Cow::Owned(Part::Text { text: text.text().unwrap_or_default().to_owned() })],
+            Self::Content(Content::Parts(parts)) => {
+                parts.iter().map(|part| OutPart::Part(Cow::Borrowed(part))).collect()
+            }
+            text => {
+                let text = text.text().unwrap_or_default().to_owned();
+                vec![OutPart::Part(Cow::Owned(Part::Text { text }))]
+            }
         }
     }
 }
