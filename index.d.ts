@@ -963,6 +963,8 @@ export interface RoutingConfig {
     /** The open period doubles up to this. @default 300000 */
     max_open_ms?: number | null
   }
+  /** What an error that refuses the content does: ends the call, or asks the next provider. @default 'throw' */
+  on_content_filter?: 'throw' | 'failover'
   /** Fixes random choices. */
   seed?: number | null
 }

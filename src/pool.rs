@@ -98,7 +98,7 @@ impl Pool {
             Ok(call) => {
                 let ended = self.ended(cancelled);
                 let opened = self.engine.stream(request, options, warnings, &mut log, ended).await;
-                opened.map(|stream| PoolStream { stream: Some(stream), ending: self.ending.clone(), _call: call })
+                opened.map(|stream| PoolStream { stream, ending: self.ending.clone(), call: Some(call) })
             }
             Err(error) => Err(error),
         };
@@ -134,49 +134,52 @@ impl Pool {
 
 /// A stream that ends with its pool.
 pub struct PoolStream {
-    /// `None` after the pool ended it.
-    stream: Option<ChatStream>,
+    stream: ChatStream,
     ending: CancellationToken,
-    _call: TaskTrackerToken,
+    /// Let go of at the end: a shutdown waits for streams, not for those who keep one that is over.
+    call: Option<TaskTrackerToken>,
 }
 
 impl PoolStream {
     /// The next event; `None` at the end of a complete stream. After an error there is nothing more.
     pub async fn next(&mut self) -> Option<Result<StreamEvent, Error>> {
-        let stream = self.stream.as_mut()?;
-        tokio::select! {
+        let event = tokio::select! {
             biased;
-            event = stream.next() => event,
-            () = self.ending.cancelled() => Some(Err(stream.end(Error::closed()))),
+            event = self.stream.next() => event,
+            () = self.ending.cancelled() => Some(Err(self.stream.end(Error::closed()))),
+        };
+        if !matches!(event, Some(Ok(_))) {
+            self.call = None;
         }
+        event
     }
 
     /// Waits until the consumer has room. An error: the stream is over, because the pool was shut down or the call's
     /// deadline has come.
     pub async fn until_room(&mut self, room: impl Future<Output = ()>) -> Option<Error> {
-        let stream = self.stream.as_mut()?;
         let error = tokio::select! {
             biased;
-            waited = time::until(Some(stream.deadline()), room) => match waited {
+            waited = time::until(Some(self.stream.deadline()), room) => match waited {
                 Ok(()) => return None,
-                Err(_) => stream.out_of_time(),
+                Err(_) => self.stream.out_of_time(),
             },
-            () = self.ending.cancelled() => stream.end(Error::closed()),
+            () = self.ending.cancelled() => self.stream.end(Error::closed()),
         };
+        self.call = None;
         Some(error)
     }
 
     pub fn take_events(&mut self) -> Vec<Event> {
-        self.stream.as_mut().map(ChatStream::take_events).unwrap_or_default()
+        self.stream.take_events()
     }
 
     /// Who answers, and the model that was asked for.
-    pub fn source(&self) -> Option<(&str, &str)> {
-        self.stream.as_ref().map(|stream| (stream.provider().as_str(), stream.model()))
+    pub fn source(&self) -> (&str, &str) {
+        (self.stream.provider().as_str(), self.stream.model())
     }
 
     /// The whole answer, once the stream has ended well.
     pub fn into_response(self) -> Option<ChatResponse> {
-        self.stream?.into_response()
+        self.stream.into_response()
     }
 }

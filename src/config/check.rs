@@ -111,6 +111,7 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         max_queue,
         retry_budget,
         breaker,
+        on_content_filter,
         seed,
     } = raw;
     let BackoffParams { base, multiplier, max } = BackoffParams::default();
@@ -130,6 +131,7 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         queue_timeout: queue_timeout_ms.time_limit(QUEUE_TIMEOUT),
         max_queue: size(max_queue.or_limit(MAX_QUEUE, u64::MAX)),
         retry_budget: check_retry_budget(retry_budget.or(RawRetryBudget::default()), reader),
+        failover_on_content_filter: check_content_filter(on_content_filter, &join(at, "on_content_filter"), reader),
         seed: seed.some(),
     };
     (routing, check_breaker(breaker.or(RawBreaker::default()), reader))
@@ -145,6 +147,17 @@ fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) 
     let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
     reader.problem(path, format!("expected {:?}{said}{}", names.join(" or "), nearest(&text.value, &names)));
     Behaviour::default()
+}
+
+fn check_content_filter(word: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
+    const KNOWN: &[&str] = &["throw", "failover"];
+    let Some(word) = word.some() else { return false };
+    if !KNOWN.contains(&word.value.as_str()) {
+        let said = shown(&word.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+        let hint = nearest(&word.value, KNOWN);
+        reader.problem(path, format!("expected \"throw\" or \"failover\"{said}{hint}"));
+    }
+    word.value == "failover"
 }
 
 fn check_retry_budget(raw: RawRetryBudget, reader: &mut Reader<'_>) -> RetryBudgetParams {

@@ -130,6 +130,8 @@ pub struct RoutingConfig {
     /// Calls that may wait at once.
     pub max_queue: usize,
     pub retry_budget: RetryBudgetParams,
+    /// A provider that refuses the content with an error is passed over like one that fails; else the call throws.
+    pub failover_on_content_filter: bool,
     /// Fixes random choices.
     pub seed: Option<u64>,
 }

@@ -121,6 +121,8 @@ section! {
         max_queue: u64,
         retry_budget: RawRetryBudget,
         breaker: RawBreaker,
+        /// What a refusal of the content does, when it is an error: "throw" or "failover". Default "throw".
+        on_content_filter: Text,
         /// Fixes random choices. Default: not fixed.
         seed: u64,
     }

@@ -562,6 +562,23 @@ fn a_row_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn on_content_filter_is_one_of_two_words() {
+    let routing = |word: &str| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "routing": { "on_content_filter": word } }));
+        value
+    };
+    assert!(!checked(&with(json!({}))).routing.failover_on_content_filter);
+    assert!(!checked(&routing("throw")).routing.failover_on_content_filter);
+    assert!(checked(&routing("failover")).routing.failover_on_content_filter);
+    assert_eq!(
+        problems(&routing("fail-over")),
+        ["routing.on_content_filter: expected \"throw\" or \"failover\", found \"fail-over\"; \
+             did you mean \"failover\"?"]
+    );
+}
+
+#[test]
 fn a_providers_own_proxy_replaces_the_environments_and_its_certificates_are_added() {
     let environment = Environment::from_map([
         ("https_proxy", "http://corp:1"),
@@ -647,7 +664,7 @@ fn every_key_makes_a_difference() {
             "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
             "enable_failover": false,
             "enable_circuit_breaker": false, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
-            "breaker": { "min_calls": 5 }, "seed": 5
+            "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover"
         }),
     );
     assert_all_count(

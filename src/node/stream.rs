@@ -68,9 +68,8 @@ pub async fn pump(
     credit: &Arc<Credit>,
     cancelled: impl Future<Output = ()>,
 ) {
-    if let Some((provider, model)) = stream.source() {
-        channel.push(|records| record::open(records, id, provider, model));
-    }
+    let (provider, model) = stream.source();
+    channel.push(|records| record::open(records, id, provider, model));
     let mut cancelled = std::pin::pin!(cancelled);
     loop {
         let event = tokio::select! {

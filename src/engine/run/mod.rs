@@ -555,6 +555,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), Error> {
         let name = visit.provider.name();
         let class = failure.class;
+        let goes_on = class.scope() != Scope::Caller || self.asks_elsewhere(class);
         self.errors += 1;
         let attempt = self.errors;
         if !repaired && !self.excluded.contains(name) {
@@ -567,7 +568,7 @@ impl<'a> Run<'a> {
             error: failure.message.clone(),
             error_class: class.as_str(),
             status: failure.status,
-            retryable: failure.same_provider_again() || class.another_provider(),
+            retryable: goes_on && (failure.same_provider_again() || class.another_provider()),
             excluded_providers: self.excluded.clone(),
         });
         if class.is_rate_signal() {
@@ -586,18 +587,24 @@ impl<'a> Run<'a> {
         if repaired {
             return Ok(());
         }
-        if class.scope() == Scope::Caller {
+        if !goes_on {
             return Err(self.provider_error());
         }
         visit.failed = Some(class);
         visit.tried.push(key);
         // Another key helps where the key is to blame, and nowhere else.
         visit.visited |= class.scope() != Scope::Key;
-        visit.again = failure.same_provider_again().then(|| Again {
+        let same_again = failure.same_provider_again() && class.scope() != Scope::Caller;
+        visit.again = same_again.then(|| Again {
             rate_signal: class.is_rate_signal(),
             ready: failure.retry_after.map(|wait| time::now().mono + wait),
         });
         Ok(())
+    }
+
+    /// The caller's own fault, but perhaps not in the eyes of everybody.
+    fn asks_elsewhere(&self, class: FailureClass) -> bool {
+        class == FailureClass::ContentFilter && self.roster.routing().failover_on_content_filter
     }
 
     /// What could happen next, and when: the soonest, then the least tried, then the best ranked.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::support::{Story, answer, fails, fails_with, host, provider, trail};
+use super::support::{Story, answer, fails, fails_with, host, trail};
 use crate::error::ErrorKind;
 use crate::time;
-use crate::types::{AttemptOutcome, CallOptions};
+use crate::types::CallOptions;
 
 fn options(max_retries: u32) -> CallOptions {
     CallOptions { max_retries: Some(max_retries), ..CallOptions::default() }
@@ -73,34 +71,6 @@ async fn a_provider_that_says_do_not_retry_is_not_asked_again_but_the_next_one_i
     });
     let error = story.ask_with(&options(2)).await.expect_err("all are down");
     assert_eq!(trail(&error.context().attempts), ["a:failure", "b:failure", "b:failure", "b:failure"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_never_sleeps_past_its_deadline() {
-    let story = Story::new(&["a"], |_| fails(500));
-    let options = CallOptions { deadline: Some(Duration::from_millis(400)), ..CallOptions::default() };
-    let began = time::now().mono;
-    let error = story.ask_with(&options).await.expect_err("a is down");
-    // The shortest backoff, 500 ms, would end after the deadline: there is nothing to wait for.
-    assert_eq!(began.elapsed(), Duration::ZERO);
-    assert!(matches!(error.kind(), ErrorKind::Provider { .. }), "{error:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_burst_against_a_dead_pool_stays_within_the_retry_budget() {
-    let mut dead = provider("a", 1);
-    dead["circuit_breaker_threshold"] = json!(0);
-    let story = Story::with_config(json!({ "providers": [dead] }), |_| fails(500));
-    let calls = (0..200).map(|_| story.ask());
-    let errors = futures_util::future::join_all(calls).await;
-    let refused = errors
-        .iter()
-        .filter_map(|result| result.as_ref().err())
-        .filter(|error| error.context().attempts.iter().any(|line| line.outcome == AttemptOutcome::RetryBudget))
-        .count();
-    let retries = story.upstream.requests().len() - 200;
-    assert!(retries <= 80, "{retries} retries for 200 calls"); // 20 % of 200, the burst, and 1/s for some seconds
-    assert!(refused > 100, "{refused} calls were told so");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,13 @@
-//! Leaving: by the caller, by a timer, by a shutdown. Whatever was held returns.
+//! Leaving: by the caller, at any moment. Whatever was held returns, and nobody is blamed.
 
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::support::{Story, answer, fails, hangs, host, question, trail};
-use crate::error::{ErrorKind, Phase};
-use crate::time;
-use crate::types::{AttemptOutcome, CallOptions, RequestId};
-
-async fn after(wait: Duration) {
-    time::sleep_until(time::now().mono + wait).await;
-}
+use super::support::*;
+use crate::error::ErrorKind;
+use crate::types::CallOptions;
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_call_leaves_nothing_behind_and_blames_nobody() {
@@ -35,96 +33,6 @@ async fn a_call_can_be_left_at_any_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_takes_too_long_fails_over() {
-    let story = Story::new(&["a", "b"], |request| if host(request) == "a" { hangs() } else { answer("from b") });
-    let options = CallOptions { timeout: Some(Duration::from_secs(3)), ..CallOptions::default() };
-    let began = time::now().mono;
-    let response = story.ask_with(&options).await.expect("b answers");
-    assert_eq!(began.elapsed(), Duration::from_secs(3));
-    assert_eq!(response.attempts[0].error_class, Some("timeout"));
-    assert_eq!(story.pool.engine().health().providers["a"].errors, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn when_every_attempt_times_out_the_error_says_which_timer_fired() {
-    let story = Story::new(&["a"], |_| hangs());
-    let options = CallOptions { timeout: Some(Duration::from_secs(3)), max_retries: Some(0), ..CallOptions::default() };
-    let error = story.ask_with(&options).await.expect_err("a hangs");
-    assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Attempt, .. }), "{error:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_deadline_ends_the_call_and_blames_nobody() {
-    let story = Story::new(&["a"], |_| hangs());
-    let options = CallOptions { deadline: Some(Duration::from_secs(2)), ..CallOptions::default() };
-    let began = time::now().mono;
-    let error = story.ask_with(&options).await.expect_err("out of time");
-    assert_eq!(began.elapsed(), Duration::from_secs(2));
-    assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Deadline, .. }), "{error:?}");
-    assert_eq!(trail(&error.context().attempts), ["a:cancelled"]);
-    assert_eq!(error.context().attempts[0].outcome, AttemptOutcome::Cancelled);
-    assert_eq!(story.pool.engine().health().providers["a"].errors, 0);
-    assert_eq!(story.in_flight(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_of_zero_sends_nothing() {
-    let story = Story::new(&["a"], |_| answer("too late"));
-    let options = CallOptions { deadline: Some(Duration::ZERO), ..CallOptions::default() };
-    let error = story.ask_with(&options).await.expect_err("out of time");
-    assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Deadline, .. }), "{error:?}");
-    assert_eq!(story.asked("a"), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_running_calls_and_refuses_new_ones() {
-    let story = Story::new(&["a"], |_| {
-        Box::pin(async {
-            after(Duration::from_secs(2)).await;
-            answer("in time").await
-        })
-    });
-    let (running, ()) = tokio::join!(story.ask(), async {
-        after(Duration::from_secs(1)).await;
-        let (_, refused) = tokio::join!(story.pool.shutdown(Duration::from_secs(5)), async {
-            tokio::task::yield_now().await;
-            story.ask().await
-        });
-        assert!(matches!(refused.expect_err("closed").kind(), ErrorKind::Closed));
-    });
-    assert_eq!(running.expect("it was drained").reply.content, "in time");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_ends_what_does_not_end_by_itself() {
-    let story = Story::new(&["a"], |_| hangs());
-    let (running, ()) = tokio::join!(story.ask(), async {
-        after(Duration::from_secs(1)).await;
-        story.pool.shutdown(Duration::from_secs(5)).await;
-    });
-    assert!(matches!(running.expect_err("ended").kind(), ErrorKind::Closed));
-    assert_eq!(story.in_flight(), 0);
-    story.pool.shutdown(Duration::ZERO).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_a_shutdown_ends_says_what_it_was_doing() {
-    let story = Story::new(&["a", "b"], |request| if host(request) == "a" { fails(500) } else { hangs() });
-    let options = CallOptions { request_id: Some(RequestId::new("mine")), ..CallOptions::default() };
-    let (running, ()) = tokio::join!(story.ask_with(&options), async {
-        after(Duration::from_secs(1)).await;
-        story.pool.shutdown(Duration::from_secs(1)).await;
-    });
-    let error = running.expect_err("ended");
-    let context = error.context();
-    assert_eq!(context.request_id.as_ref().map(RequestId::as_str), Some("mine"));
-    assert_eq!(trail(&context.attempts), ["a:failure", "b:cancelled"]);
-    assert_eq!(context.attempts[1].latency, Duration::from_secs(2));
-    let stats = story.pool.engine().stats();
-    assert_eq!((stats.cancelled_requests, stats.failed_requests), (1, 0));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_call_that_its_caller_ends_says_what_it_was_doing() {
     let story = Story::new(&["a"], |_| hangs());
     let request = question();
@@ -134,4 +42,72 @@ async fn a_call_that_its_caller_ends_says_what_it_was_doing() {
     assert!(matches!(error.kind(), ErrorKind::Cancelled));
     assert_eq!(trail(&error.context().attempts), ["a:cancelled"]);
     assert_eq!(error.context().attempts[0].latency, Duration::from_secs(3));
+}
+
+/// Runs the call for so many polls, which is to say awaits that had to wait, and then lets go of it.
+async fn leave_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = Box::pin(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match call.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Every step of it waits once: the head, each piece of the body, the end.
+fn step_by_step(status: u16, headers: &'static [(&'static str, &'static str)], pieces: Vec<String>) -> Answer {
+    Box::pin(async move {
+        tokio::task::yield_now().await;
+        let body = futures_util::stream::iter(pieces);
+        let body = futures_util::StreamExt::then(body, |piece| async move {
+            tokio::task::yield_now().await;
+            Ok(bytes::Bytes::from(piece))
+        });
+        crate::transport::fake::stream(status, headers, Box::pin(body)).await
+    })
+}
+
+/// A provider that fails, one that limits for a second, and then, asked again, an answer.
+fn adventure() -> Story {
+    let mut limited = true;
+    Story::new(&["a", "b"], move |request| {
+        if host(request) == "a" {
+            return step_by_step(500, &[], vec!["{\"error\":".into(), "\"down\"}".into()]);
+        }
+        if std::mem::take(&mut limited) {
+            return step_by_step(429, &[("retry-after", "0.2")], vec!["{}".into()]);
+        }
+        let words = vec![chunk("Oslo"), chunk(" is cold"), FINISH.into(), DONE.into()];
+        step_by_step(200, &[("content-type", "text/event-stream")], words)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_can_be_left_at_every_await() {
+    for polls in 0..1000 {
+        let story = adventure();
+        let call = async {
+            let stream = open_with(&story, &CallOptions::default()).await.expect("b answers in the end");
+            read(stream).await.1.expect("complete");
+        };
+        let completed = leave_after(polls, call).await.is_some();
+        assert_eq!(story.in_flight(), 0, "left at await {polls}");
+        assert_eq!(story.pool.engine().waiting.load(Ordering::Relaxed), 0, "left at await {polls}");
+        let stats = story.pool.engine().stats();
+        assert_eq!(stats.cancelled_requests, u64::from(!completed && polls > 0), "left at await {polls}");
+        assert!(story.pool.engine().health().providers["b"].errors <= 1, "only its own 429");
+        if completed {
+            assert!(polls > 10, "it had {polls} awaits only");
+            return;
+        }
+    }
+    panic!("it never came to its end");
 }

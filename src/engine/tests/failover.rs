@@ -119,20 +119,3 @@ async fn events_tell_the_story_in_order() {
         .collect();
     assert_eq!(told, ["requestError", "rateLimited", "requestSuccess"]);
 }
-
-#[tokio::test(start_paused = true)]
-async fn an_error_whose_body_stalls_is_still_what_its_status_says() {
-    let story = Story::new(&["a", "b"], |request| {
-        if host(request) == "b" {
-            return answer("from b");
-        }
-        let body = futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"{\"error\":"))]);
-        let stalled = futures_util::StreamExt::chain(body, futures_util::stream::pending());
-        fake::stream(429, &[("retry-after", "30")], Box::pin(stalled))
-    });
-    let response = story.ask().await.expect("b answers");
-    assert_eq!(response.attempts[0].error_class, Some("rate_limit"));
-    assert!(response.attempts[0].latency < Duration::from_secs(3));
-    // Its hint counts: the next call does not ask it.
-    assert_eq!(trail(&story.ask().await.expect("b").attempts), ["a:key_cooling", "b:success"]);
-}

@@ -2,12 +2,22 @@
 
 mod attempts;
 mod cancel;
+mod cuts;
+mod deadline;
+mod error_after_200;
 mod failover;
+mod flapping;
+mod keep_alive;
 mod limits;
 mod outage;
+mod promises;
 mod properties;
+mod refusals;
 mod repair;
 mod rows;
+mod shutdown;
+mod slow;
+mod storm;
 mod streams;
 mod support;
 mod timers;

@@ -4,13 +4,48 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{Story, answer, fails, host, provider};
+use super::support::*;
 use crate::error::ErrorKind;
 use crate::time;
-use crate::types::CallOptions;
+use crate::types::AttemptOutcome;
 
-fn once() -> CallOptions {
-    CallOptions { max_retries: Some(0), ..CallOptions::default() }
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_five_requests_and_its_end_is_seen_by_one() {
+    let began = time::now().mono;
+    let story = Story::new(&["a", "b"], move |request| {
+        let down = host(request) == "a" && began.elapsed() < Duration::from_secs(100);
+        if down { fails(503) } else { answer(host(request)) }
+    });
+    let mut by_a = 0;
+    for second in 0..200 {
+        let response = story.ask().await.expect("somebody answers");
+        if response.provider.as_str() == "a" {
+            by_a += 1;
+            assert!(second >= 180, "a is back at 100 s and is seen by the probe at 60 + 120 s");
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    // Five that opened it, the probe at 60 s that failed, and the one at 184 s that did not.
+    assert_eq!(story.asked("a") - by_a, 6);
+    assert!(by_a >= 15, "{by_a}");
+    assert_eq!(story.pool.engine().stats().failed_requests, 0, "no caller noticed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_against_a_dead_pool_stays_within_the_retry_budget() {
+    let mut dead = provider("a", 1);
+    dead["circuit_breaker_threshold"] = json!(0);
+    let story = Story::with_config(json!({ "providers": [dead] }), |_| fails(500));
+    let calls = (0..200).map(|_| story.ask());
+    let errors = futures_util::future::join_all(calls).await;
+    let refused = errors
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .filter(|error| error.context().attempts.iter().any(|line| line.outcome == AttemptOutcome::RetryBudget))
+        .count();
+    let retries = story.upstream.requests().len() - 200;
+    assert!(retries <= 80, "{retries} retries for 200 calls"); // 20 % of 200, the burst, and 1/s for some seconds
+    assert!(refused > 100, "{refused} calls were told so");
 }
 
 #[tokio::test(start_paused = true)]

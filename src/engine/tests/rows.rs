@@ -54,7 +54,7 @@ async fn an_error_inside_a_200_or_a_stream_is_asked_about_as_well() {
     let options = CallOptions::default();
     let opened = told.pool.stream_until(question().into(), &options, Vec::new(), std::future::pending());
     let mut stream = opened.await.result.expect("from b");
-    assert_eq!(stream.source(), Some(("b", "m")));
+    assert_eq!(stream.source(), ("b", "m"));
     while stream.next().await.is_some() {}
     let attempts = stream.into_response().expect("whole").attempts;
     assert_eq!(attempts[0].error_class, Some("quota_exhausted"));

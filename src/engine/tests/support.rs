@@ -1,20 +1,24 @@
 //! A pool over scripted upstreams. Providers are told apart by host: provider `a` lives at `https://a.test/v1`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Environment, Settings, Source};
 use crate::engine::Clients;
-use crate::error::Error;
+use crate::error::{Error, TransportError, TransportErrorKind};
 use crate::event::{EventKind, Interest};
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolStream};
+use crate::time;
 use crate::transport::fake::{self, FakeTransport};
 use crate::transport::{HttpReply, HttpRequest, Transport};
-use crate::types::{CallOptions, ChatRequest, ChatResponse, Message, Role};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, Message, Role, StreamEvent};
 
-pub type Answer = futures_util::future::BoxFuture<'static, Result<HttpReply, crate::error::TransportError>>;
+pub type Answer = futures_util::future::BoxFuture<'static, Result<HttpReply, TransportError>>;
 
 pub struct Story {
     pub pool: Pool,
@@ -98,6 +102,85 @@ pub fn fails_with(status: u16, headers: &[(&'static str, &str)]) -> Answer {
 /// Accepts the request and never says a word.
 pub fn hangs() -> Answer {
     Box::pin(std::future::pending())
+}
+
+/// One retry would be another story.
+pub fn once() -> CallOptions {
+    CallOptions { max_retries: Some(0), ..CallOptions::default() }
+}
+
+pub async fn after(wait: Duration) {
+    time::sleep_until(time::now().mono + wait).await;
+}
+
+/// Answers after so long.
+pub fn slow(wait: Duration, text: &'static str) -> Answer {
+    Box::pin(async move {
+        after(wait).await;
+        answer(text).await
+    })
+}
+
+// === streams ===
+
+/// One event of a stream with a piece of text.
+pub fn chunk(text: &str) -> String {
+    format!(r#"data: {{"id":"s1","model":"m","choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n"
+}
+
+pub const FINISH: &str =
+    "data: {\"id\":\"s1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+pub const DONE: &str = "data: [DONE]\n\n";
+
+/// A body that says these pieces and then ends.
+pub fn says(pieces: Vec<String>) -> Answer {
+    body(stream::iter(pieces).map(|piece| Ok(Bytes::from(piece))).boxed())
+}
+
+/// A body that says these pieces and then nothing more.
+pub fn stalls(pieces: Vec<String>) -> Answer {
+    body(stream::iter(pieces).map(|piece| Ok(Bytes::from(piece))).chain(stream::pending()).boxed())
+}
+
+/// A body that says these pieces and then breaks.
+pub fn breaks(pieces: Vec<String>) -> Answer {
+    let broken = || TransportError::new(TransportErrorKind::Body, "reset");
+    body(stream::iter(pieces).map(|piece| Ok(Bytes::from(piece))).chain(stream::iter([Err(broken())])).boxed())
+}
+
+/// A body that says these pieces and then `comment` once a second.
+pub fn says_and_pings(pieces: Vec<String>, comment: &'static str) -> Answer {
+    let pings = stream::repeat(()).then(move |()| async move {
+        after(Duration::from_secs(1)).await;
+        Ok(Bytes::from_static(comment.as_bytes()))
+    });
+    body(stream::iter(pieces).map(|piece| Ok(Bytes::from(piece))).chain(pings).boxed())
+}
+
+pub fn body(body: crate::transport::Body) -> Answer {
+    fake::stream(200, &[("content-type", "text/event-stream")], body)
+}
+
+/// The story's stream at its first content.
+pub async fn open(story: &Story) -> Result<PoolStream, Error> {
+    open_with(story, &once()).await
+}
+
+pub async fn open_with(story: &Story, options: &CallOptions) -> Result<PoolStream, Error> {
+    story.pool.stream_until(Arc::new(question()), options, Vec::new(), std::future::pending()).await.result
+}
+
+/// The text of a stream, and how it ended.
+pub async fn read(mut stream: PoolStream) -> (String, Result<PoolStream, Error>) {
+    let mut text = String::new();
+    loop {
+        match stream.next().await {
+            Some(Ok(StreamEvent::Text(piece))) => text.push_str(&piece),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return (text, Err(error)),
+            None => return (text, Ok(stream)),
+        }
+    }
 }
 
 /// The trail in short: `a:failure`, `b:success`.

@@ -6,15 +6,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
-use super::support::{Answer, Story, hangs, provider, question};
+use super::support::*;
 use crate::error::{ErrorKind, Phase};
 use crate::time;
 use crate::transport::fake;
-use crate::types::CallOptions;
-
-fn once() -> CallOptions {
-    CallOptions { max_retries: Some(0), ..CallOptions::default() }
-}
 
 fn with(key: &str, millis: u64, script: impl FnMut() -> Answer + Send + 'static) -> Story {
     let mut config = provider("a", 1);
@@ -53,20 +48,7 @@ async fn stream_times_out(story: &Story) -> (Phase, Duration) {
 
 /// A stream that says one word and then a comment every second.
 fn one_word_and_comments() -> Answer {
-    let word = r#"data: {"id":"s","model":"m","choices":[{"index":0,"delta":{"content":"Oslo"}}]}"#.to_owned() + "\n\n";
-    let comments = stream::repeat(()).then(|()| async {
-        time::sleep_until(time::now().mono + Duration::from_secs(1)).await;
-        Ok(Bytes::from_static(b": ping\n\n"))
-    });
-    fake::stream(200, &[], stream::iter([Ok(Bytes::from(word))]).chain(comments).boxed())
-}
-
-fn only_comments() -> Answer {
-    let comments = stream::repeat(()).then(|()| async {
-        time::sleep_until(time::now().mono + Duration::from_secs(1)).await;
-        Ok(Bytes::from_static(b": ping\n\n"))
-    });
-    fake::stream(200, &[], comments.boxed())
+    says_and_pings(vec![chunk("Oslo")], ": ping\n\n")
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,39 +74,10 @@ async fn the_first_byte_timer_waits_for_the_head_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_content_timer_is_not_fed_by_comments() {
-    let story = with("first_content_timeout_ms", 2500, only_comments);
-    assert_eq!(stream_times_out(&story).await, (Phase::FirstContent, Duration::from_millis(2500)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_content_idle_timer_is_not_fed_by_comments() {
-    let story = with("content_idle_timeout_ms", 2500, one_word_and_comments);
-    assert_eq!(stream_times_out(&story).await, (Phase::ContentIdle, Duration::from_millis(2500)));
-    assert_eq!(story.in_flight(), 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_attempt_timer_of_a_stream_ends_at_its_first_content() {
     let story = with("timeout", 700, one_word_and_comments);
     let (phase, _) = stream_times_out(&story).await;
     assert_eq!(phase, Phase::ContentIdle);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_deadline_ends_a_stream_that_still_comes() {
-    let story = with("content_idle_timeout_ms", 600_000, one_word_and_comments);
-    let options = CallOptions { deadline: Some(Duration::from_secs(3)), ..once() };
-    let opened = story.pool.stream_until(question().into(), &options, Vec::new(), std::future::pending()).await;
-    let mut stream = opened.result.expect("opens");
-    let error = loop {
-        if let Some(Err(error)) = stream.next().await {
-            break error;
-        }
-    };
-    let ErrorKind::StreamInterrupted { failure, .. } = error.kind() else { panic!("{error:?}") };
-    assert_eq!(failure.phase, Some(Phase::Deadline));
-    assert_eq!(story.pool.engine().health().providers["a"].errors, 0, "nobody is blamed");
 }
 
 #[tokio::test(start_paused = true)]
