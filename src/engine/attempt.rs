@@ -3,22 +3,25 @@
 //! The permit is settled here, whatever happens: by the outcome, or by being dropped with the future.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::lock;
 use super::mask::Mask;
 use super::media::{self, Fetched};
 use super::permit::{Dispatch, Outcome, Permit};
 use super::provider::Provider;
-use super::roster::CallLimits;
+use super::roster::{CallLimits, Roster};
 use super::stream::OpenStream;
+use super::turn::{Fault, Task, Turn};
+use super::work::Work;
 use crate::adapter::{Encoded, StreamDecoder, transport_failure};
 use crate::cost::Prices;
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
-use crate::time::{self, Instant};
+use crate::time::{self, Instant, Now};
 use crate::tokens;
 use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
 use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
@@ -28,16 +31,9 @@ const ERROR_BODY_BYTES: usize = 1024 * 1024;
 /// An error's body is waited for this long: its status and headers have said the most of it already.
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Whole,
-    Stream,
-}
-
 /// What one attempt needs to know of its call.
 pub(super) struct Order<'a> {
-    pub request: &'a ChatRequest,
+    pub work: Work<'a>,
     pub options: &'a CallOptions,
     /// The call's own headers, checked.
     pub headers: &'a [(HeaderName, HeaderValue)],
@@ -45,11 +41,13 @@ pub(super) struct Order<'a> {
     pub model: &'a str,
     /// Fields that this provider has refused.
     pub without: &'a [String],
-    pub mode: Mode,
+    /// Counted from 1, over the whole call.
+    pub attempt: u32,
     pub limits: &'a CallLimits,
     /// `None`: nothing is fetched for a provider.
     pub media: Option<&'a MediaClient>,
     pub fetched: &'a Fetched,
+    pub roster: &'a Arc<Roster>,
     /// The end of the whole call.
     pub deadline: Instant,
 }
@@ -58,6 +56,15 @@ pub(super) struct Order<'a> {
 pub(super) enum Answer {
     Whole(Whole),
     Stream(Box<OpenStream>),
+    Own(Own),
+}
+
+/// The caller's own function came to its end, booked.
+pub(super) struct Own {
+    pub usage: Usage,
+    pub cost: Option<NanoUsd>,
+    pub latency: Duration,
+    pub transition: Option<Transition>,
 }
 
 /// A whole reply, booked.
@@ -80,81 +87,55 @@ pub(super) enum Missed {
     OutOfTime { latency: Duration },
 }
 
-pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
+pub(super) async fn attempt(permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
+    match order.work {
+        Work::Chat(request) | Work::Stream(request) => ask(permit, order, request).await,
+        // Boxed: the state of a chat, which is the common case, has no room to spare for it.
+        Work::Own { task, .. } => Box::pin(own(permit, order, task)).await,
+    }
+}
+
+/// Over the pool's own wire.
+async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Result<Answer, Missed> {
     let provider = permit.provider().clone();
     let inlined = match order.media {
-        Some(client) => Box::pin(inlined(&provider, client, order)).await?,
+        Some(client) => Box::pin(inlined(&provider, client, order, request)).await?,
         None => None,
     };
-    let Encoded { body, warnings } = provider
-        .endpoint()
-        .encode_chat(
-            inlined.as_deref().unwrap_or(order.request),
-            order.model,
-            order.mode == Mode::Stream,
-            order.without,
-        )
-        .map_err(Missed::Unsendable)?;
-    if body.len() > order.limits.qos.max_prompt_bytes {
-        return Err(Missed::Unsendable(FieldError {
-            field: "messages".to_owned(),
-            message: format!(
-                "the request is {} bytes long, over qos.max_prompt_bytes of {}",
-                body.len(),
-                order.limits.qos.max_prompt_bytes
-            ),
-        }));
-    }
-    let Some(uri) = provider.endpoint().chat_uri(order.model, order.mode == Mode::Stream) else {
-        let message = format!("{:?} cannot stand in an address", order.model);
-        return Err(Missed::Unsendable(FieldError { field: "model".to_owned(), message }));
-    };
-    let request =
-        HttpRequest { uri, headers: provider.headers(permit.key(), order.headers), body, started: Started::default() };
-    let sent = time::now();
-    let started = request.started.clone();
+    let sendable = inlined.as_deref().unwrap_or(request);
+    let (http, warnings) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
+    let started = http.started.clone();
+    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
     permit.dispatch(Dispatch {
         unix_ms: sent.unix_ms,
         started: started.clone(),
-        prompt_tokens: tokens::estimate_prompt(order.request),
+        prompt_tokens: tokens::estimate_prompt(request),
     });
-    let timers = &provider.config().timers;
-    let timeout = order.options.timeout.or(provider.config().timeout).unwrap_or(order.limits.timeout);
-    let attempt_ends = sent.mono + timeout;
-    let ends = attempt_ends.min(order.deadline);
-
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
-        let Some(transport) = provider.transport() else {
-            return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
-        };
-        let first_byte_ends = timers.first_byte.map(|wait| sent.mono + wait);
-        let reply = time::until(first_byte_ends, transport.send(request))
+        let reply = reply(&provider, http, sent.mono).await?;
+        if !order.work.streams() {
+            return whole(&provider, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole);
+        }
+        let patience = provider.config().timers.first_content;
+        time::until(Some(sent.mono + patience), Box::pin(open(&provider, reply)))
             .await
-            .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", timers.first_byte))?
-            .map_err(|error| transport_failure(&error))?;
-        if !reply.status.is_success() {
-            return Err(classify(&provider, reply).await);
-        }
-        match order.mode {
-            Mode::Whole => whole(&provider, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole),
-            Mode::Stream => time::until(Some(sent.mono + timers.first_content), Box::pin(open(&provider, reply)))
-                .await
-                .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(timers.first_content)))?
-                .map(Arrived::Stream),
-        }
+            .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(patience)))?
+            .map(Arrived::Stream)
     });
     let arrived = time::until(Some(ends), work).await;
     let now = time::now().mono;
     let latency = now.duration_since(sent.mono);
     let failure = match arrived {
-        Ok(Ok(Arrived::Whole(reply))) => return Ok(Answer::Whole(book(permit, reply, order, warnings, latency, now))),
+        Ok(Ok(Arrived::Whole(reply))) => {
+            return Ok(Answer::Whole(book(permit, reply, order.model, request, warnings, latency, now)));
+        }
         Ok(Ok(Arrived::Stream(opened))) => {
             let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now);
             return Ok(Answer::Stream(Box::new(stream)));
         }
         Ok(Err(failure)) => failure,
-        Err(_) if order.deadline <= attempt_ends => return Err(Missed::OutOfTime { latency }),
+        Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
         // So little time that the request did not go out says nothing about the provider.
         Err(_) if !started.is_set() => {
             drop(permit);
@@ -163,9 +144,124 @@ pub(super) async fn attempt(mut permit: Permit, order: &Order<'_>) -> Result<Ans
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
+    Err(failed(permit, failure, order, latency, now))
+}
+
+/// By a function of the caller's own.
+async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<Answer, Missed> {
+    let provider = permit.provider().clone();
+    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    // Nobody but the function knows when its request goes out: it counts from the beginning.
+    let started = Started::default();
+    started.set();
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, prompt_tokens: 0 });
+    let usage = Arc::new(Mutex::new(None));
+    let turn = Turn {
+        provider: Arc::clone(&provider),
+        roster: Arc::clone(order.roster),
+        key: permit.key(),
+        model: order.model.into(),
+        attempt: order.attempt,
+        ends,
+        usage: Arc::clone(&usage),
+    };
+    let ran = time::until(Some(ends), task.run(turn)).await;
+    let now = time::now();
+    let latency = now.mono.duration_since(sent.mono);
+    let failure = match ran {
+        Ok(Ok(())) => {
+            let usage = lock(&usage).take().unwrap_or_default();
+            let cost = provider.config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+            let outcome = Outcome::Success { latency, first_token: None, usage: &usage, cost };
+            let transition = permit.settle(&outcome, now.mono);
+            return Ok(Answer::Own(Own { usage, cost, latency, transition }));
+        }
+        Ok(Err(Fault::Failure(failure))) => failure,
+        Ok(Err(Fault::Reply { status, headers, body })) => {
+            provider.endpoint().classify(status, &headers, &body, now.unix_ms)
+        }
+        Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
+        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+    };
+    Err(failed(permit, failure, order, latency, now.mono))
+}
+
+/// One whole exchange that books nothing.
+pub(super) async fn say(
+    provider: &Provider,
+    key: u32,
+    order: &Order<'_>,
+    request: &ChatRequest,
+) -> Result<Reply, Failure> {
+    let (http, _) = encode(provider, key, order, request)
+        .map_err(|error| Failure::new(FailureClass::InvalidRequest, error.to_string()))?;
+    let reply = reply(provider, http, time::now().mono).await?;
+    whole(provider, reply, order.limits.qos.max_response_bytes).await
+}
+
+/// When an attempt began, and when it ends.
+struct Clock {
+    sent: Now,
+    timeout: Duration,
+    ends: Instant,
+    /// The call's deadline comes first.
+    by_deadline: bool,
+}
+
+impl Clock {
+    fn start(provider: &Provider, order: &Order<'_>) -> Self {
+        let sent = time::now();
+        let timeout = order.options.timeout.or(provider.config().timeout).unwrap_or(order.limits.timeout);
+        let attempt_ends = sent.mono + timeout;
+        let by_deadline = order.deadline <= attempt_ends;
+        Self { sent, timeout, ends: attempt_ends.min(order.deadline), by_deadline }
+    }
+}
+
+/// The request in this provider's dialect, with its warnings.
+fn encode(
+    provider: &Provider,
+    key: u32,
+    order: &Order<'_>,
+    request: &ChatRequest,
+) -> Result<(HttpRequest, Vec<String>), FieldError> {
+    let streams = order.work.streams();
+    let Encoded { body, warnings } = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
+    if body.len() > order.limits.qos.max_prompt_bytes {
+        return Err(FieldError {
+            field: "messages".to_owned(),
+            message: format!(
+                "the request is {} bytes long, over qos.max_prompt_bytes of {}",
+                body.len(),
+                order.limits.qos.max_prompt_bytes
+            ),
+        });
+    }
+    let uri = provider.endpoint().chat_uri(order.model, streams).ok_or_else(|| FieldError {
+        field: "model".to_owned(),
+        message: format!("{:?} cannot stand in an address", order.model),
+    })?;
+    let headers = provider.headers(key, order.headers);
+    Ok((HttpRequest { uri, headers, body, started: Started::default() }, warnings))
+}
+
+/// The reply's head; what is no 2xx is the failure it means.
+async fn reply(provider: &Provider, http: HttpRequest, sent: Instant) -> Result<HttpReply, Failure> {
+    let Some(transport) = provider.transport() else {
+        return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
+    };
+    let patience = provider.config().timers.first_byte;
+    let reply = time::until(patience.map(|wait| sent + wait), transport.send(http))
+        .await
+        .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", patience))?
+        .map_err(|error| transport_failure(&error))?;
+    if reply.status.is_success() { Ok(reply) } else { Err(classify(provider, reply).await) }
+}
+
+fn failed(permit: Permit, failure: Failure, order: &Order<'_>, latency: Duration, now: Instant) -> Missed {
     let failure = order.mask.failure(failure);
     let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
-    Err(Missed::Failed { failure, latency, transition })
+    Missed::Failed { failure, latency, transition }
 }
 
 /// The request with what this provider cannot fetch put into it; `None`: as it is.
@@ -173,9 +269,10 @@ async fn inlined(
     provider: &Provider,
     client: &MediaClient,
     order: &Order<'_>,
+    request: &ChatRequest,
 ) -> Result<Option<Box<ChatRequest>>, Missed> {
     let max_bytes = order.limits.qos.max_prompt_bytes;
-    let inlined = media::inlined(provider.endpoint(), order.request, client, order.fetched, max_bytes);
+    let inlined = media::inlined(provider.endpoint(), request, client, order.fetched, max_bytes);
     match time::until(Some(order.deadline), inlined).await {
         Ok(inlined) => inlined.map_err(Missed::Unsendable),
         Err(_) => Err(Missed::OutOfTime { latency: Duration::ZERO }),
@@ -258,13 +355,14 @@ impl Opened {
 fn book(
     permit: Permit,
     mut reply: Reply,
-    order: &Order<'_>,
+    model: &str,
+    request: &ChatRequest,
     warnings: Vec<String>,
     latency: Duration,
     now: Instant,
 ) -> Whole {
-    reply.sign(permit.provider().name(), order.model);
-    let usage = usage_of(&reply, order.request);
+    reply.sign(permit.provider().name(), model);
+    let usage = usage_of(&reply, request);
     let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
     Whole { reply, usage, cost, warnings, latency, transition }

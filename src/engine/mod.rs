@@ -8,6 +8,8 @@
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
+//! | `work` | what a call asks: a chat, a stream, a function of the caller's own |
+//! | `turn` | one turn of the caller's own function, and what its error says |
 //! | `stream` | a stream after its first content |
 //! | `media` | what a provider cannot fetch and the pool may |
 //! | `mask` | what of an upstream's words may leave the pool |
@@ -29,6 +31,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod turn;
+mod work;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,10 +47,11 @@ use crate::time;
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
-pub use run::Completed;
+pub use run::{Completed, Executed};
 pub use scrape::metrics_of_nothing;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
 pub use stream::ChatStream;
+pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};
 
 /// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
 pub struct Engine {

@@ -15,6 +15,8 @@ const MOST_FAILOVERS: usize = 1_000;
 pub enum Route {
     Chat,
     Stream,
+    /// By a function of the caller's own.
+    Execute,
 }
 
 /// What the pool has done since it was made.
@@ -74,12 +76,13 @@ pub struct CallSlot {
 // === impl Route ===
 
 impl Route {
-    pub const ALL: [Self; 2] = [Self::Chat, Self::Stream];
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Stream, Self::Execute];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Stream => "stream",
+            Self::Execute => "execute",
         }
     }
 }

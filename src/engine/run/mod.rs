@@ -22,12 +22,14 @@ use http::{HeaderName, HeaderValue};
 
 use self::errors::no_provider;
 use self::headers::call_headers;
-use super::attempt::{Answer, Missed, Mode, Order, Whole, attempt};
+use super::attempt::{Answer, Missed, Order, Own, Whole, attempt};
 use super::mask::Mask;
 use super::media::Fetched;
 use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
+use super::turn::Task;
+use super::work::Work;
 use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
@@ -35,7 +37,8 @@ use crate::metrics::Route;
 use crate::policy::{Candidate, Transition, rank};
 use crate::time::{self, Instant, Now};
 use crate::types::{
-    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, FieldError, ProviderName, RequestId,
+    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, FieldError, NanoUsd, ProviderName,
+    RequestId, Usage,
 };
 
 /// What a call came to, with the events that ride along.
@@ -72,17 +75,48 @@ impl Engine {
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Stream, options, warnings, log);
-        let opened = unless(ended, pin!(run.drive(&request, options, Mode::Stream))).await;
+        let opened = unless(ended, pin!(run.drive(Work::Stream(&request), options))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
                 let interest = Arc::clone(&self.interest);
                 let told = run.handover();
                 Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), told, EventLog::new(interest)))
             }
-            Ok((Answer::Whole(_), _)) => Err(Error::new(ErrorKind::Internal, "a stream came back whole")),
+            Ok(_) => Err(Error::new(ErrorKind::Internal, "a stream came back as something else")),
             Err(error) => Err(run.give_context(error)),
         }
     }
+}
+
+impl Engine {
+    /// Runs a function of the caller's own where a chat would be asked, for `model` or each provider's own one.
+    pub async fn execute(
+        &self,
+        task: &dyn Task,
+        model: Option<&str>,
+        options: &CallOptions,
+        log: &mut EventLog,
+        ended: impl Future<Output = Error>,
+    ) -> Result<Executed, Error> {
+        let roster = Arc::clone(&self.roster());
+        let mut run = Run::new(self, &roster, Route::Execute, options, Vec::new(), log);
+        let result = unless(ended, pin!(run.own(Work::Own { model, task }, options))).await;
+        result.map_err(|error| run.give_context(error))
+    }
+}
+
+/// How a call of a function of the caller's own went.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    pub provider: ProviderName,
+    pub model: String,
+    /// What the function said it used.
+    pub usage: Usage,
+    /// `None`: unknown.
+    pub cost: Option<NanoUsd>,
+    pub request_id: RequestId,
+    pub latency: Duration,
+    pub attempts: Vec<AttemptRecord>,
 }
 
 /// The call, unless it is over before. It comes pinned: moved in, its kilobytes of state would stand in its caller's
@@ -140,7 +174,7 @@ struct Again {
 
 struct Run<'a> {
     engine: &'a Engine,
-    roster: &'a Roster,
+    roster: &'a Arc<Roster>,
     route: Route,
     log: &'a mut EventLog,
     request_id: RequestId,
@@ -176,7 +210,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         engine: &'a Engine,
-        roster: &'a Roster,
+        roster: &'a Arc<Roster>,
         route: Route,
         options: &CallOptions,
         warnings: Vec<String>,
@@ -217,14 +251,12 @@ impl<'a> Run<'a> {
     }
 
     async fn whole(&mut self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
-        let (Answer::Whole(whole), name) = self.drive(request, options, Mode::Whole).await? else {
-            return Err(Error::new(ErrorKind::Internal, "a whole answer came back as a stream"));
+        let (Answer::Whole(whole), name) = self.drive(Work::Chat(request), options).await? else {
+            return Err(Error::new(ErrorKind::Internal, "a whole answer came back as something else"));
         };
         let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(own);
-        let now = time::now();
-        let latency = now.mono.duration_since(self.started.mono);
         if reply.id.is_empty() {
             reply.id = self.request_id.to_string();
         }
@@ -234,20 +266,7 @@ impl<'a> Run<'a> {
         if reply.created == 0 {
             reply.created = self.started.unix_ms / 1000;
         }
-        self.closed = true;
-        lock(&self.engine.tally).succeeded(now.unix_ms, self.route, latency, latency.saturating_sub(self.not_ours));
-        let attempt = self.errors + 1;
-        self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
-            request_id: self.request_id.clone(),
-            provider: name.clone(),
-            model: reply.model.clone(),
-            attempt,
-            latency_ms: millis(latency),
-            usage,
-            cost,
-            total_errors: self.errors,
-            excluded_providers: self.excluded.clone(),
-        });
+        let latency = self.succeed(&name, &reply.model, usage, cost);
         Ok(ChatResponse {
             reply,
             usage,
@@ -260,26 +279,51 @@ impl<'a> Run<'a> {
         })
     }
 
+    async fn own(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Executed, Error> {
+        let (Answer::Own(Own { usage, cost, .. }), provider) = self.drive(work, options).await? else {
+            return Err(Error::new(ErrorKind::Internal, "a function of the caller's came back as something else"));
+        };
+        let model = self.trail.last().map(|line| line.model.clone()).unwrap_or_default();
+        let latency = self.succeed(&provider, &model, usage, cost);
+        let attempts = std::mem::take(&mut self.trail);
+        Ok(Executed { provider, model, usage, cost, request_id: self.request_id.clone(), latency, attempts })
+    }
+
+    /// Books a call that was answered, and says how long it took.
+    fn succeed(&mut self, provider: &ProviderName, model: &str, usage: Usage, cost: Option<NanoUsd>) -> Duration {
+        let now = time::now();
+        let latency = now.mono.duration_since(self.started.mono);
+        self.closed = true;
+        lock(&self.engine.tally).succeeded(now.unix_ms, self.route, latency, latency.saturating_sub(self.not_ours));
+        self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
+            request_id: self.request_id.clone(),
+            provider: provider.clone(),
+            model: model.to_owned(),
+            attempt: self.errors + 1,
+            latency_ms: millis(latency),
+            usage,
+            cost,
+            total_errors: self.errors,
+            excluded_providers: self.excluded.clone(),
+        });
+        latency
+    }
+
     /// The loop.
-    async fn drive(
-        &mut self,
-        request: &ChatRequest,
-        options: &CallOptions,
-        mode: Mode,
-    ) -> Result<(Answer, ProviderName), Error> {
+    async fn drive(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
         self.headers = call_headers(options, &mut self.warnings)?;
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.
             self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
         }
-        let mut visits = self.eligible(request, options)?;
+        let mut visits = self.eligible(work.model(), options)?;
         loop {
             let now = time::now();
             if now.mono >= self.deadline {
                 return Err(self.out_of_time());
             }
             if let Some((at, admitted)) = self.next_visit(&mut visits, now) {
-                if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, request, options, mode).await? {
+                if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, work, options).await? {
                     return Ok(answer);
                 }
                 continue;
@@ -302,7 +346,7 @@ impl<'a> Run<'a> {
                     Ok(admitted) => {
                         visit.refusal = None;
                         let visit = &mut visits[next.at];
-                        if let Some(answer) = self.ask(visit, admitted, now.mono, request, options, mode).await? {
+                        if let Some(answer) = self.ask(visit, admitted, now.mono, work, options).await? {
                             return Ok(answer);
                         }
                     }
@@ -313,7 +357,7 @@ impl<'a> Run<'a> {
     }
 
     /// The providers that may answer, best first.
-    fn eligible(&self, request: &ChatRequest, options: &CallOptions) -> Result<Vec<Visit>, Error> {
+    fn eligible(&self, asked: Option<&str>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         let providers = self.roster.providers();
         if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
             let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
@@ -325,7 +369,6 @@ impl<'a> Run<'a> {
         }
         let mut reasons = Vec::new();
         let mut candidates = Vec::with_capacity(providers.len());
-        let asked = request.model.as_deref();
         for (index, provider) in providers.iter().enumerate() {
             let name = provider.name();
             let reason = if !options.providers.is_empty() && !options.providers.iter().any(|n| n == name.as_str()) {
@@ -422,9 +465,8 @@ impl<'a> Run<'a> {
         visit: &mut Visit,
         (mut permit, moved): Admitted,
         now: Instant,
-        request: &ChatRequest,
+        work: Work<'_>,
         options: &CallOptions,
-        mode: Mode,
     ) -> Result<Option<(Answer, ProviderName)>, Error> {
         let provider = Arc::clone(&visit.provider);
         let key = permit.key();
@@ -442,16 +484,17 @@ impl<'a> Run<'a> {
         }
         visit.attempts += 1;
         let order = Order {
-            request,
+            work,
             options,
             headers: &self.headers,
             mask: &self.mask,
             model: &visit.model,
             without: &visit.without,
-            mode,
+            attempt: self.errors + 1,
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &self.fetched,
+            roster: self.roster,
             deadline: self.deadline,
         };
         // It stands as cancelled until it is over: should the call end before, that is what it was.
@@ -473,6 +516,7 @@ impl<'a> Run<'a> {
                 let (latency, moved) = match &answer {
                     Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
                     Answer::Stream(open) => (open.to_first_content(), open.prove()),
+                    Answer::Own(own) => (own.latency, own.transition.clone()),
                 };
                 self.book_line(AttemptOutcome::Success, latency, None);
                 if let Some(moved) = moved {
@@ -493,12 +537,12 @@ impl<'a> Run<'a> {
             }
             Err(Missed::Failed { failure, latency, transition }) => {
                 self.book_line(AttemptOutcome::Failure, latency, Some(&failure));
-                let repaired = self.repair(visit, key, request, mode, &failure);
+                let repaired = self.repair(visit, key, work, &failure);
                 self.note_failure(visit, key, failure, transition, repaired.is_some())?;
                 match repaired {
                     Some(Ok(admitted)) => {
                         let now = time::now().mono;
-                        Box::pin(self.ask(visit, admitted, now, request, options, mode)).await
+                        Box::pin(self.ask(visit, admitted, now, work, options)).await
                     }
                     Some(Err(refusal)) => {
                         self.note_refusal(visit, refusal, time::now());
@@ -527,11 +571,10 @@ impl<'a> Run<'a> {
         &mut self,
         visit: &mut Visit,
         key: u32,
-        request: &ChatRequest,
-        mode: Mode,
+        work: Work<'_>,
         failure: &Failure,
     ) -> Option<Result<Admitted, Refusal>> {
-        let field = visit.provider.endpoint().repair(request, mode == Mode::Stream, failure)?;
+        let field = visit.provider.endpoint().repair(work.request()?, work.streams(), failure)?;
         if self.repaired {
             return None;
         }

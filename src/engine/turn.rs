@@ -1,0 +1,205 @@
+//! The caller's own function under the pool: what it is given, and what its error says.
+//!
+//! A function of the caller's takes the place of the pool's own wire for one attempt, and of nothing else: who is asked,
+//! when, how often, and what an outcome means for the provider are decided where they are for a chat.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, StatusCode};
+
+use super::attempt::{Order, say};
+use super::lock;
+use super::provider::Provider;
+use super::roster::Roster;
+use super::work::Work;
+use crate::error::{Error, ErrorKind, Failure, FailureClass};
+use crate::time::{self, Instant};
+use crate::types::{CallOptions, ChatRequest, Message, Reply, Role, Usage};
+
+/// What an error of the caller's own function says about the provider it came from.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// What it means, already known.
+    Failure(Failure),
+    /// A reply with an error status, as it came: the pool reads it like one of its own.
+    Reply { status: StatusCode, headers: HeaderMap, body: Bytes },
+}
+
+/// An error that can say what it means for the provider it came from. Errors of the caller's own making, which no
+/// provider is to blame for, are a [`Failure`] of class [`FailureClass::InvalidRequest`]: thrown at once, asked nowhere
+/// else.
+///
+/// ```
+/// use llmpool::engine::{Classified, Fault, HttpStatusError};
+/// use llmpool::error::{Failure, FailureClass};
+///
+/// enum MyError {
+///     Http(HttpStatusError),
+///     BadJson(String),
+/// }
+///
+/// impl Classified for MyError {
+///     fn fault(&self) -> Fault {
+///         match self {
+///             Self::Http(error) => error.fault(),
+///             Self::BadJson(why) => Failure::new(FailureClass::BadReply, why).fault(),
+///         }
+///     }
+/// }
+/// ```
+pub trait Classified {
+    fn fault(&self) -> Fault;
+}
+
+/// A reply with an error status, for functions that speak HTTP themselves.
+#[derive(Debug, Clone)]
+pub struct HttpStatusError {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// One turn at one provider, as the caller's own function is given it.
+#[derive(Clone)]
+pub struct Turn {
+    pub(super) provider: Arc<Provider>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) key: u32,
+    pub(super) model: Arc<str>,
+    pub(super) attempt: u32,
+    pub(super) ends: Instant,
+    pub(super) usage: Arc<Mutex<Option<Usage>>>,
+}
+
+/// The caller's own function with its answer's type taken away: the answer is kept where the caller finds it.
+pub trait Task: Send + Sync {
+    fn run(&self, turn: Turn) -> BoxFuture<'_, Result<(), Fault>>;
+}
+
+// === impl Classified ===
+
+impl Classified for Fault {
+    fn fault(&self) -> Fault {
+        self.clone()
+    }
+}
+
+impl Classified for Failure {
+    fn fault(&self) -> Fault {
+        Fault::Failure(self.clone())
+    }
+}
+
+impl Classified for HttpStatusError {
+    fn fault(&self) -> Fault {
+        let Self { status, headers, body } = self;
+        Fault::Reply { status: *status, headers: headers.clone(), body: body.clone() }
+    }
+}
+
+impl Classified for Error {
+    /// An error of another pool: its last failure, or what comes nearest.
+    fn fault(&self) -> Fault {
+        let failure = self.failure().cloned().unwrap_or_else(|| {
+            let class = match self.kind() {
+                ErrorKind::RateLimited { .. } => FailureClass::RateLimit,
+                ErrorKind::NoProvider { .. } | ErrorKind::Closed => FailureClass::Overloaded,
+                ErrorKind::Timeout { .. } => FailureClass::Timeout,
+                _ => FailureClass::InvalidRequest,
+            };
+            Failure { retry_after: self.retry_after(), ..Failure::new(class, self.to_string()) }
+        });
+        Fault::Failure(failure)
+    }
+}
+
+impl fmt::Display for HttpStatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)
+    }
+}
+
+impl std::error::Error for HttpStatusError {}
+
+// === impl Turn ===
+
+impl Turn {
+    /// The provider's name in the pool.
+    pub fn provider(&self) -> &str {
+        self.provider.name().as_str()
+    }
+
+    /// The model to ask for, as this provider spells it.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The key to use; `None` where the provider needs none.
+    pub fn api_key(&self) -> Option<&str> {
+        self.provider.config().keys.get(self.key as usize).map(|key| key.expose())
+    }
+
+    /// The root of its API, as the SDKs take it.
+    pub fn base_url(&self) -> &str {
+        self.provider.endpoint().base_url().as_str().trim_end_matches('/')
+    }
+
+    /// Which attempt of the call this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How long it may still take.
+    pub fn time_left(&self) -> Duration {
+        self.ends.saturating_duration_since(time::now().mono)
+    }
+
+    /// Says what the answer used, so that tokens and money are booked.
+    pub fn report_usage(&self, usage: Usage) {
+        *lock(&self.usage) = Some(usage);
+    }
+
+    /// One exchange with this provider over the pool's own wire. Usage is reported by it.
+    ///
+    /// # Errors
+    /// What went wrong, classified; `?` hands it to the pool.
+    pub async fn chat(&self, request: &ChatRequest) -> Result<Reply, Failure> {
+        let options = CallOptions::default();
+        let order = Order {
+            work: Work::Chat(request),
+            options: &options,
+            headers: &[],
+            mask: self.roster.mask(),
+            model: &self.model,
+            without: &[],
+            attempt: self.attempt,
+            limits: self.roster.limits(),
+            roster: &self.roster,
+            deadline: self.ends,
+        };
+        let reply =
+            say(&self.provider, self.key, &order, request).await.map_err(|failure| order.mask.failure(failure))?;
+        self.report_usage(super::attempt::usage_of(&reply, request));
+        Ok(reply)
+    }
+
+    /// The text of the answer to one prompt.
+    ///
+    /// # Errors
+    /// As [`Turn::chat`].
+    pub async fn complete(&self, prompt: impl Into<String>) -> Result<String, Failure> {
+        Ok(self.chat(&ChatRequest::new(vec![Message::text(Role::User, prompt)])).await?.content)
+    }
+}
+
+impl fmt::Debug for Turn {
+    /// Never the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (provider, model) = (self.provider(), self.model());
+        f.debug_struct("Turn").field("provider", &provider).field("model", &model).finish_non_exhaustive()
+    }
+}
