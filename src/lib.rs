@@ -41,9 +41,15 @@ pub mod config;
 pub mod engine;
 // rank 7
 pub mod pool;
+// rank 8
+pub mod llm_pool;
 // rank 9
 #[cfg(feature = "node")]
 mod node;
+
+pub use engine::{Classified, Executed, Fault, HttpStatusError, Turn};
+pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
+pub use policy::Behaviour;
 
 #[cfg(test)]
 mod layering {
@@ -66,6 +72,7 @@ mod layering {
         ("config", 4),
         ("engine", 5),
         ("pool", 7),
+        ("llm_pool", 8),
         ("node", 9),
     ];
 

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Config, Settings};
-use crate::engine::{ChatStream, Clients, Completed, Engine, Roster};
+use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Roster, Task};
 use crate::error::Error;
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
@@ -99,6 +99,26 @@ impl Pool {
                 let ended = self.ended(cancelled);
                 let opened = self.engine.stream(request, options, warnings, &mut log, ended).await;
                 opened.map(|stream| PoolStream { stream, ending: self.ending.clone(), call: Some(call) })
+            }
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    /// Runs a function of the caller's own where a chat would be asked; see [`crate::LlmPool::execute`] for one that
+    /// keeps its answer.
+    pub async fn execute_until(
+        &self,
+        task: &dyn Task,
+        model: Option<&str>,
+        options: &CallOptions,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<Executed> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(_call) => {
+                let ended = self.ended(cancelled);
+                self.engine.execute(task, model, options, &mut log, ended).await
             }
             Err(error) => Err(error),
         };

@@ -5,6 +5,7 @@ mod cancel;
 mod cuts;
 mod deadline;
 mod error_after_200;
+mod execute;
 mod failover;
 mod flapping;
 mod keep_alive;

@@ -1,0 +1,168 @@
+//! A configuration, said in Rust. It is checked by the check that reads files, and by no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::LlmPool;
+use super::client::LlmClientBuilder;
+use crate::config::{Config, Environment, Settings, Source};
+use crate::engine::Clients;
+use crate::error::Error;
+use crate::policy::Behaviour;
+use crate::pool::Pool;
+
+/// A provider with its place in a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolMember {
+    client: LlmClientBuilder,
+}
+
+/// Builds a pool, or says everything that is wrong with it.
+///
+/// ```
+/// use llmpool::{LlmClient, LlmPoolBuilder};
+///
+/// let twice = LlmClient::builder("openai", "gpt-4o").api_key("k");
+/// let refused = LlmPoolBuilder::new().client(1, twice.clone()).client(2, twice.setting("colour", "blue")).build();
+/// let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
+/// assert!(error.contains("providers[1].name: this name is taken"), "{error}");
+/// assert!(error.contains("providers[1].colour: unknown key"), "{error}");
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "a pool exists once it is built"]
+pub struct LlmPoolBuilder {
+    members: Vec<PoolMember>,
+    /// Sections of a configuration, and what is set in each.
+    sections: Map<String, Value>,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    history_limit: Option<u32>,
+}
+
+// === impl PoolMember ===
+
+impl PoolMember {
+    /// A lower priority is asked first.
+    pub fn new(priority: u32, client: LlmClientBuilder) -> Self {
+        Self { client: client.setting("priority", priority) }
+    }
+}
+
+// === impl LlmPoolBuilder ===
+
+impl LlmPoolBuilder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn member(mut self, member: PoolMember) -> Self {
+        self.members.push(member);
+        self
+    }
+
+    /// The same as [`LlmPoolBuilder::member`] with [`PoolMember::new`].
+    pub fn client(self, priority: u32, client: LlmClientBuilder) -> Self {
+        self.member(PoolMember::new(priority, client))
+    }
+
+    /// How providers share the work. Default: [`Behaviour::default`].
+    pub fn behaviour(self, behaviour: Behaviour) -> Self {
+        let word = serde_json::to_value(behaviour).unwrap_or(Value::Null);
+        self.routing("behaviour", word)
+    }
+
+    /// Further attempts after every eligible provider was asked once. Default 3; 0 still fails over.
+    pub fn max_retries(self, retries: u32) -> Self {
+        self.routing("max_retries", retries)
+    }
+
+    /// The wait before retry n is `first · multiplierⁿ`, times a random half to whole, and never more than `longest`.
+    /// Default: 1 s, 2, 30 s.
+    pub fn backoff(self, first: Duration, multiplier: f64, longest: Duration) -> Self {
+        self.routing("retry_delay_ms", millis(first))
+            .routing("backoff_multiplier", multiplier)
+            .routing("max_backoff_ms", millis(longest))
+    }
+
+    /// `false`: only the first eligible provider of a call is asked. Default: true.
+    pub fn failover(self, on: bool) -> Self {
+        self.routing("enable_failover", on)
+    }
+
+    /// `false`: no provider has a breaker. Default: true.
+    pub fn circuit_breakers(self, on: bool) -> Self {
+        self.routing("enable_circuit_breaker", on)
+    }
+
+    /// The longest a call waits for capacity. Default 10 s; zero: never.
+    pub fn queue_timeout(self, wait: Duration) -> Self {
+        self.routing("queue_timeout_ms", millis(wait))
+    }
+
+    /// One attempt. Default 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The whole call, waits and retries included. Default, and the most it can be: ten minutes.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Samples kept per provider for percentiles. Default 1000.
+    pub fn history_limit(mut self, samples: u32) -> Self {
+        self.history_limit = Some(samples);
+        self
+    }
+
+    /// Any key of `routing`, as `docs/configuration.md` lists them. Checked by [`LlmPoolBuilder::build`].
+    pub fn routing(self, key: &str, value: impl Into<Value>) -> Self {
+        self.setting("routing", key, value)
+    }
+
+    /// Any key of any section of a configuration. Checked by [`LlmPoolBuilder::build`].
+    pub fn setting(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
+        let section = self.sections.entry(section).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(section) = section {
+            section.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Builds the pool. Reads certificate files, so it belongs on a thread that may block.
+    ///
+    /// # Errors
+    /// An empty pool, names that are taken, unknown keys and values out of range: all of them, each with its path.
+    pub fn build(self) -> Result<LlmPool, Error> {
+        self.build_over(&Clients::http())
+    }
+
+    /// The same over transports of the caller's making.
+    ///
+    /// # Errors
+    /// As [`LlmPoolBuilder::build`].
+    pub fn build_over(self, clients: &Clients) -> Result<LlmPool, Error> {
+        let Self { members, sections: mut document, timeout, deadline, history_limit } = self;
+        let members = members.into_iter().map(|member| Value::Object(member.client.0));
+        document.insert("providers".to_owned(), members.collect());
+        let document = Value::Object(document);
+        let unset = Settings::new(Source::Inline(document.clone()));
+        let settings = Settings {
+            timeout: timeout.unwrap_or(unset.timeout),
+            deadline,
+            history_limit: history_limit.unwrap_or(unset.history_limit),
+            ..unset
+        };
+        let config = Config::load_value(&document, &Environment::process(), &settings)?;
+        Ok(LlmPool { pool: Pool::with_clients(config, &settings, Arc::default(), clients)? })
+    }
+}
+
+/// As a configuration says a time.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
