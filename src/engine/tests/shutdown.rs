@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::support::*;
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::time;
 use crate::types::{CallOptions, RequestId};
 
@@ -96,21 +97,20 @@ async fn whatever_a_call_is_doing_the_shutdown_ends_it() {
     let names = ["hanging", "failing", "limited", "talking"];
     let providers: Vec<_> = names.iter().map(|name| provider(name, 1)).collect();
     let config = json!({ "providers": providers, "routing": { "retry_delay_ms": 9000 } });
-    let story = Arc::new(Story::with_config(config, |request| act(host(request))));
-    let calls: Vec<_> = names
-        .iter()
-        .map(|name| {
-            let story = Arc::clone(&story);
-            let options = CallOptions { providers: vec![(*name).to_owned()], ..CallOptions::default() };
-            tokio::spawn(async move { story.ask_with(&options).await })
-        })
-        .collect();
-    after(Duration::from_secs(1)).await;
-    let began = time::now().mono;
-    story.pool.shutdown(Duration::from_secs(1)).await;
-    assert_eq!(began.elapsed(), Duration::from_secs(1));
-    for (name, call) in names.iter().zip(calls) {
-        let error: Error = call.await.expect("no panic").expect_err("ended");
+    let story = Story::with_config(config, |request| act(host(request)));
+    let calls = names.map(|name| {
+        let options = CallOptions { providers: vec![name.to_owned()], ..CallOptions::default() };
+        let story = &story;
+        async move { story.ask_with(&options).await }
+    });
+    let (ended, ()) = tokio::join!(join_all(calls), async {
+        after(Duration::from_secs(1)).await;
+        let began = time::now().mono;
+        story.pool.shutdown(Duration::from_secs(1)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+    });
+    for (name, result) in names.iter().zip(ended) {
+        let error = result.expect_err("ended");
         assert!(matches!(error.kind(), ErrorKind::Closed), "{name}: {error:?}");
         assert_eq!(error.context().attempts[0].provider.as_str(), *name);
     }
