@@ -143,7 +143,7 @@ impl Turn {
         self.provider.config().keys.get(self.key as usize).map(|key| key.expose())
     }
 
-    /// The root of its API, as the SDKs take it.
+    /// The root of its API, to which paths are joined: `https://api.openai.com/v1`.
     pub fn base_url(&self) -> &str {
         self.provider.endpoint().base_url().as_str().trim_end_matches('/')
     }

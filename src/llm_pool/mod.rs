@@ -135,11 +135,11 @@ impl LlmPool {
     ///     .execute_request(|turn| async move {
     ///         match turn.provider() {
     ///             "broken" => Err(Failure::new(FailureClass::ServerError, "out of order")),
-    ///             _ => Ok(format!("{} at {}", turn.model(), turn.base_url())),
+    ///             _ => Ok(format!("{} on attempt {}", turn.model(), turn.attempt())),
     ///         }
     ///     })
     ///     .await;
-    /// assert_eq!(answer.ok().as_deref(), Some("large at http://localhost:11434"));
+    /// assert_eq!(answer.ok().as_deref(), Some("large on attempt 2"));
     /// # Ok(())
     /// # }
     /// ```
