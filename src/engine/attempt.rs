@@ -193,8 +193,15 @@ pub(super) async fn say(
     order: &Order<'_>,
     request: &ChatRequest,
 ) -> Result<Reply, Failure> {
-    let (http, _) = encode(provider, key, order, request)
-        .map_err(|error| Failure::new(FailureClass::InvalidRequest, error.to_string()))?;
+    let refused = |error: FieldError| Failure::new(FailureClass::InvalidRequest, error.to_string());
+    let inlined = match order.media {
+        Some(client) => {
+            let max_bytes = order.limits.qos.max_prompt_bytes;
+            media::inlined(provider.endpoint(), request, client, order.fetched, max_bytes).await.map_err(refused)?
+        }
+        None => None,
+    };
+    let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
     let reply = reply(provider, http, time::now().mono).await?;
     whole(provider, reply, order.limits.qos.max_response_bytes).await
 }

@@ -178,6 +178,8 @@ impl Turn {
             without: &[],
             attempt: self.attempt,
             limits: self.roster.limits(),
+            media: self.roster.media(),
+            fetched: &Mutex::default(),
             roster: &self.roster,
             deadline: self.ends,
         };
