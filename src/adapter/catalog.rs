@@ -138,6 +138,8 @@ pub(super) struct Dialect {
     pub reasoning_object: bool,
     /// Whether `thinking: {type}` switches reasoning on and off beside `reasoning_effort`.
     pub thinking_switch: bool,
+    /// Whether some of its models think aloud: `<think>…</think>` at the start of the answer.
+    pub think_tags: bool,
     /// What of an answer's reasoning it wants back.
     pub echo: Echo,
     /// Keywords at the root of a tool's schema that it does not take; they describe the document, not the value.
@@ -228,6 +230,7 @@ const OPENAI: Dialect = Dialect {
     json_schema: true,
     reasoning_object: false,
     thinking_switch: false,
+    think_tags: false,
     echo: Echo::None,
     schema_without: &[],
     turns: Turns::Any,
@@ -307,6 +310,7 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::TOGETHER,
             files: Files::None,
+            think_tags: true,
             ..OPENAI
         },
     },
@@ -485,6 +489,7 @@ const SERVICES: &[Service] = &[
             models_list: None,
             files: Files::None,
             audio: Audio::None,
+            think_tags: true,
             ..OPENAI
         },
     },
@@ -500,6 +505,7 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             developer_role: false,
             tool_ids: ANY_ID,
+            think_tags: true, // servers without a parser for the model's reasoning
             echo: Echo::Calls,
             models_list: Some(models_list::PUBLIC), // whether a key is wanted at all, nobody knows
             ..OPENAI

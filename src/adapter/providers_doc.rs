@@ -159,6 +159,9 @@ fn section(service: &Service, doc: &mut String) {
     if let Some(object) = end_object {
         lines.push(format!("A stream ends with `{object}`; there is no `[DONE]`."));
     }
+    if dialect.think_tags {
+        lines.push("`<think>…</think>` at the start of an answer is its `reasoning`.".to_owned());
+    }
     if service.adapter == AdapterKind::OpenAi {
         let mut refused = Vec::new();
         match dialect.files {

@@ -331,3 +331,22 @@ fn deepseek_is_switched_beside_its_effort() {
     }
     assert_eq!(encode("deepseek", "deepseek-chat", json!({})).0.get("thinking"), None);
 }
+
+#[test]
+fn thoughts_that_are_said_aloud_are_told_from_the_words() {
+    let whole = |content: &str| json!({ "choices": [{ "message": { "content": content }, "finish_reason": "stop" }] });
+    let chunk = |content: &str| json!({ "id": "i", "choices": [{ "delta": { "content": content } }] });
+    let end = json!({ "id": "i", "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+    for (name, apart) in [("together", true), ("perplexity", true), ("openai-compatible", true), ("openai", false)] {
+        let endpoint = endpoint(name);
+        let (reasoning, content) = if apart { (Some("hm"), "Oslo") } else { (None, "<think>hm</think>\n\nOslo") };
+        let reply = endpoint.decode_chat(whole("<think>hm</think>\n\nOslo").to_string().as_bytes()).expect(name);
+        assert_eq!((reply.reasoning.as_deref(), reply.content.as_str()), (reasoning, content), "{name}");
+        let pieces =
+            [chunk("<thi"), chunk("nk>h"), chunk("m</"), chunk("think>\n"), chunk("\nOs"), chunk("lo"), end.clone()];
+        let reply = streamed(&endpoint, &pieces);
+        assert_eq!((reply.reasoning.as_deref(), reply.content.as_str()), (reasoning, content), "{name} in pieces");
+        let held = streamed(&endpoint, &[chunk("<thi"), end.clone()]);
+        assert_eq!(held.content, "<thi", "{name}: what was held back was no tag");
+    }
+}

@@ -3,12 +3,15 @@
 //! A 200 is not yet an answer: an `error` inside it, no choices, a finish reason that says the upstream failed, or a
 //! stop with nothing said are failures here, so that nobody above has to look again.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::super::catalog::Dialect;
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
 use super::echo::Kept;
+use super::think::Thoughts;
 use super::wire::{Envelope, InFunction, InMessage, InUsage};
 use crate::error::{Failure, FailureClass};
 use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
@@ -27,7 +30,16 @@ pub(in crate::adapter) fn reply(body: &[u8], dialect: &Dialect) -> Result<Reply,
         return Err(failure::no_answer(body, "the reply has no message"));
     };
     let id = envelope.id.into_owned();
-    let reasoning = message.take_reasoning().into_owned();
+    let mut reasoning = message.take_reasoning().into_owned();
+    let mut content = message.content.text.into_owned();
+    if dialect.think_tags {
+        let mut thoughts = Thoughts::default();
+        let (said, rest) = (thoughts.push(&content), thoughts.finish());
+        content = said.words + &rest.words;
+        reasoning.push_str(&said.thoughts);
+        reasoning.push_str(&rest.thoughts);
+    }
+    message.content.text = Cow::Borrowed("");
     let mut kept = Kept::new(dialect.echo);
     kept.take(&message, &reasoning)?;
     let extras: Vec<_> = message.tool_calls.iter().flatten().map(|call| call.extra_content).collect();
@@ -42,7 +54,7 @@ pub(in crate::adapter) fn reply(body: &[u8], dialect: &Dialect) -> Result<Reply,
         id,
         model: envelope.model.into_owned(),
         created: envelope.created.0.unwrap_or_default(),
-        content: message.content.text.into_owned(),
+        content,
         tool_calls,
         refusal,
         reasoning: non_empty(reasoning),

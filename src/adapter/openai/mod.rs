@@ -8,6 +8,7 @@ mod decode;
 mod echo;
 mod encode;
 mod stream;
+mod think;
 mod wire;
 
 pub(super) use decode::reply;

@@ -13,6 +13,7 @@ use super::super::sse::Event;
 use super::calls::Calls;
 use super::decode;
 use super::echo::Kept;
+use super::think::{Said, Thoughts};
 use super::wire::{Choice, InCall};
 use crate::error::{Failure, FailureClass};
 use crate::types::{FinishReason, Reply, StreamEvent, Usage};
@@ -36,6 +37,7 @@ pub(in crate::adapter) struct State {
     finished: bool,
     done: bool,
     usage: Option<Usage>,
+    thoughts: Thoughts,
     /// What of the reasoning goes back; `None` once it was told.
     kept: Option<Kept>,
 }
@@ -108,6 +110,7 @@ impl State {
             finished: false,
             done: false,
             usage: None,
+            thoughts: if dialect.think_tags { Thoughts::default() } else { Thoughts::off() },
             kept: Some(Kept::new(dialect.echo)),
         }
     }
@@ -127,16 +130,15 @@ impl State {
         if let Some(kept) = &mut self.kept {
             kept.take(&delta, &reasoning)?;
         }
-        let mut say = |text: &str, event: fn(String) -> StreamEvent| {
-            if !text.is_empty() {
-                self.spoke = true;
-                out.push_back(event(text.to_owned()));
-            }
-        };
-        say(&reasoning, StreamEvent::Reasoning);
-        say(&delta.content.text, StreamEvent::Text);
-        say(&delta.refusal.0, StreamEvent::Refusal);
-        say(&delta.content.refusal, StreamEvent::Refusal);
+        self.say(&reasoning, StreamEvent::Reasoning, out);
+        if self.thoughts.is_off() {
+            self.say(&delta.content.text, StreamEvent::Text, out);
+        } else {
+            let said = self.thoughts.push(&delta.content.text);
+            self.say_apart(&said, out);
+        }
+        self.say(&delta.refusal.0, StreamEvent::Refusal, out);
+        self.say(&delta.content.refusal, StreamEvent::Refusal, out);
         for (position, piece) in delta.tool_calls.into_iter().flatten().enumerate() {
             let extra = piece.extra_content;
             let id = self.calls.push(piece, position, &self.id, out)?;
@@ -154,7 +156,21 @@ impl State {
         }
     }
 
+    fn say(&mut self, text: &str, event: fn(String) -> StreamEvent, out: &mut VecDeque<StreamEvent>) {
+        if !text.is_empty() {
+            self.spoke = true;
+            out.push_back(event(text.to_owned()));
+        }
+    }
+
+    fn say_apart(&mut self, Said { thoughts, words }: &Said, out: &mut VecDeque<StreamEvent>) {
+        self.say(thoughts, StreamEvent::Reasoning, out);
+        self.say(words, StreamEvent::Text, out);
+    }
+
     fn on_finish(&mut self, raw: Option<String>, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
+        let rest = self.thoughts.finish();
+        self.say_apart(&rest, out);
         let reason = decode::finish(raw.as_deref(), !self.calls.is_empty())?;
         if reason == FinishReason::Stop && !self.spoke {
             return Err(decode::empty_stop());
@@ -169,6 +185,8 @@ impl State {
     /// `[DONE]`, with or without a finish reason before it.
     fn end(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if !self.finished {
+            let rest = self.thoughts.finish();
+            self.say_apart(&rest, out);
             if !self.spoke && self.calls.is_empty() {
                 return Err(decode::empty_stop());
             }
