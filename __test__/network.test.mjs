@@ -42,64 +42,75 @@ describe('Integration: HTTPS with a private CA replays the recorded replies', ()
   })
 
   for (const entry of chatBodies) {
+    // Every piece is a segment of its own; under TLS, one record each.
     it(entry.file, bounded, async (t) => {
-      const type = entry.file.split('/')[0]
-      const { expect } = entry
-      const a = await Upstream.start(t, replay(entry, 37), { tls: true })
-      const model = { anthropic: 'claude-sonnet-4-5', groq: 'llama-3.3-70b-versatile' }[type] ?? 'gpt-4o-mini'
-      const base_url = type === 'groq' ? `${a.origin}/openai/v1` : a.base
-      const pool = await openPool(t, [provider('a', a, { type, model, base_url, ca_file: CA_FILE })], {
-        maxRetries: 0,
-        config: { routing: { queue_timeout_ms: 0 } },
-      })
-
-      if (expect.error_class) {
-        const error = await rejection(pool.chat(ask()))
-        assert.ok(error instanceof LLMPoolError, error.stack)
-        assert.equal(error.attempts[0].errorClass, expect.error_class)
-        assert.equal(error.errorClass, expect.error_class)
-        if (entry.status !== 200) assert.equal(error.status, entry.status)
-        assert.notEqual(error.message, '')
-        return
-      }
-      const response = await pool.chat(ask())
-      assert.equal(response.finish_reason, expect.finish_reason)
-      assert.equal(response.provider, 'a')
-      if ('content' in expect) assert.equal(response.content, expect.content ?? '')
-      if (expect.reasoning) assert.equal(response.reasoning, expect.reasoning)
-      if (expect.tool_call_count) assert.equal(response.tool_calls.length, expect.tool_call_count)
-      if (expect.tool_calls) {
-        const calls = (response.tool_calls ?? []).map((call) => ({
-          name: call.function.name,
-          arguments: JSON.parse(call.function.arguments),
-        }))
-        assert.deepEqual(calls, expect.tool_calls)
-        for (const call of response.tool_calls ?? []) assert.equal(call.type, 'function')
-      }
-      if (expect.usage) {
-        const { usage } = response
-        assert.deepEqual(
-          [
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.total_tokens,
-            usage.cached_tokens,
-            usage.reasoning_tokens,
-            usage.estimated,
-          ],
-          [
-            expect.usage.input_tokens,
-            expect.usage.output_tokens,
-            expect.usage.total_tokens,
-            expect.usage.cached_input_tokens,
-            expect.usage.reasoning_tokens,
-            false,
-          ],
-        )
-      }
+      for (const [size, tls] of [
+        [37, true],
+        [7, false],
+        [1, false],
+      ])
+        await replays(t, entry, size, tls)
     })
   }
 })
+
+/** The recorded reply in pieces of this size, and what becomes of it. */
+async function replays(t, entry, size, tls) {
+  const type = entry.file.split('/')[0]
+  const { expect } = entry
+  const a = await Upstream.start(t, replay(entry, size), { tls })
+  const model = { anthropic: 'claude-sonnet-4-5', groq: 'llama-3.3-70b-versatile' }[type] ?? 'gpt-4o-mini'
+  const base_url = type === 'groq' ? `${a.origin}/openai/v1` : a.base
+  const pool = await openPool(t, [provider('a', a, { type, model, base_url, ca_file: CA_FILE })], {
+    maxRetries: 0,
+    config: { routing: { queue_timeout_ms: 0 } },
+  })
+
+  if (expect.error_class) {
+    const error = await rejection(pool.chat(ask()))
+    assert.ok(error instanceof LLMPoolError, error.stack)
+    assert.equal(error.attempts[0].errorClass, expect.error_class)
+    assert.equal(error.errorClass, expect.error_class)
+    if (entry.status !== 200) assert.equal(error.status, entry.status)
+    assert.notEqual(error.message, '')
+    return
+  }
+  const response = await pool.chat(ask())
+  assert.equal(response.finish_reason, expect.finish_reason)
+  assert.equal(response.provider, 'a')
+  if ('content' in expect) assert.equal(response.content, expect.content ?? '')
+  if (expect.reasoning) assert.equal(response.reasoning, expect.reasoning)
+  if (expect.tool_call_count) assert.equal(response.tool_calls.length, expect.tool_call_count)
+  if (expect.tool_calls) {
+    const calls = (response.tool_calls ?? []).map((call) => ({
+      name: call.function.name,
+      arguments: JSON.parse(call.function.arguments),
+    }))
+    assert.deepEqual(calls, expect.tool_calls)
+    for (const call of response.tool_calls ?? []) assert.equal(call.type, 'function')
+  }
+  if (expect.usage) {
+    const { usage } = response
+    assert.deepEqual(
+      [
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+        usage.estimated,
+      ],
+      [
+        expect.usage.input_tokens,
+        expect.usage.output_tokens,
+        expect.usage.total_tokens,
+        expect.usage.cached_input_tokens,
+        expect.usage.reasoning_tokens,
+        false,
+      ],
+    )
+  }
+}
 
 /** A child's code that calls the HTTPS upstream in BASE once and prints who answered or the class of the failure. */
 const callOnce = (more = '{}') => `
