@@ -898,6 +898,10 @@ export interface ProviderConfig {
   api_version?: string
   /** What becomes of a field that the provider does not take: named in `warnings`, or an error. @default 'warn' */
   unsupported_params?: 'warn' | 'error'
+  /** Fields of a request that are sent although the pool's tables say the provider or the model refuses them. @default [] */
+  allow_params?: string[]
+  /** Fields of a request that are never sent; the answer's `warnings` name them. @default [] */
+  omit_params?: string[]
   /** Sent when a call says nothing. */
   max_tokens?: number
   /** Sent when a call says nothing. */

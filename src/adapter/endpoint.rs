@@ -12,8 +12,8 @@ use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::{
-    Decoder, Encoded, FailureRow, ModelsRequest, RateHeaders, RemotePart, Rows, StreamDecoder, Terms, anthropic,
-    base_url, cohere, failure, gemini, ollama, openai, parts, rate_headers, repair,
+    Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
+    anthropic, base_url, cohere, failure, gemini, ollama, openai, parts, rate_headers, repair,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, Reply};
@@ -72,6 +72,8 @@ pub struct EndpointParams {
     pub api_version: Option<String>,
     /// Refuse a request whose fields cannot all be sent, instead of naming the others in warnings.
     pub strict: bool,
+    /// Which fields of a request it takes, where that is known better than the tables know it.
+    pub params: ParamOverrides,
     /// Asked before the failure table, in this order.
     pub failure_rows: Vec<FailureRow>,
 }
@@ -87,6 +89,7 @@ pub struct Endpoint {
     max_tokens: Option<u32>,
     temperature: Option<f64>,
     strict: bool,
+    params: ParamOverrides,
     rows: Rows,
 }
 
@@ -116,6 +119,7 @@ impl EndpointParams {
             deployment: None,
             api_version: None,
             strict: false,
+            params: ParamOverrides::default(),
             failure_rows: Vec::new(),
         }
     }
@@ -148,6 +152,7 @@ impl Endpoint {
             deployment,
             api_version,
             strict,
+            params,
             failure_rows,
         } = params;
         let urls = base_url::join(service, base_url.as_deref(), deployment.as_deref(), api_version.as_deref())?;
@@ -180,7 +185,7 @@ impl Endpoint {
         })?;
         let uri = matches!(chat, Cow::Borrowed(_)).then_some(uri);
         let rows = Rows::new(&failure_rows);
-        Ok(Self { service, name, urls, uri, headers: map, max_tokens, temperature, strict, rows })
+        Ok(Self { service, name, urls, uri, headers: map, max_tokens, temperature, strict, params, rows })
     }
 
     /// The kind of provider.
@@ -231,7 +236,7 @@ impl Endpoint {
         without: &[String],
     ) -> Result<Encoded, FieldError> {
         let Self { max_tokens, temperature, strict, .. } = *self;
-        let terms = Terms { provider: &self.name, max_tokens, temperature, strict, without };
+        let terms = Terms { provider: &self.name, max_tokens, temperature, strict, params: &self.params, without };
         match self.service.adapter {
             AdapterKind::OpenAi => openai::request(request, model, stream, self.service, terms),
             AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, terms),

@@ -7,9 +7,35 @@
 use std::fmt;
 
 use super::Terms;
-use super::catalog::{Fields, Service};
+use super::catalog::{AdapterKind, Fields, Service};
 use super::models::ModelRule;
 use crate::types::{ChatRequest, FieldError, Message, ReasoningState, ToolChoice};
+
+/// What a configuration knows better than the tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParamOverrides {
+    /// Sent although a table says that the service or the model does not take them.
+    pub allow: Vec<String>,
+    /// Not sent although every table says that they are taken.
+    pub omit: Vec<String>,
+}
+
+/// The names that [`ParamOverrides`] may have: fields that a request can go without, besides
+/// [`ChatRequest::OPENAI_FIELDS`].
+pub const OPTIONAL_PARAMS: &[&str] = &[
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "seed",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "user",
+    "metadata",
+];
 
 pub(super) struct Gate<'a> {
     service: &'static Service,
@@ -90,7 +116,13 @@ impl<'a> Gate<'a> {
 
     /// Whether the field may be sent; warns when not.
     pub fn allows(&mut self, field: &str) -> bool {
-        if !self.service.dialect.takes(field) {
+        if self.terms.params.omit.iter().any(|omitted| omitted == field) {
+            self.refuse(field, "left out by the configuration's omit_params");
+            return false;
+        }
+        // Where there is no word for a field, no configuration makes one.
+        let has_word = self.service.adapter == AdapterKind::OpenAi && self.is_allowed(field);
+        if !self.service.dialect.takes(field) && !has_word {
             self.refuse_unsupported(field);
             return false;
         }
@@ -111,9 +143,15 @@ impl<'a> Gate<'a> {
         self.terms.without.iter().any(|refused| refused == field)
     }
 
+    fn is_allowed(&self, field: &str) -> bool {
+        self.terms.params.allow.iter().any(|allowed| allowed == field)
+    }
+
     fn model_refuses(&self, field: &str) -> bool {
-        self.rule
-            .is_some_and(|rule| lists(rule.refuses, field) || self.reasoning && lists(rule.refuses_reasoning, field))
+        !self.is_allowed(field)
+            && self.rule.is_some_and(|rule| {
+                lists(rule.refuses, field) || self.reasoning && lists(rule.refuses_reasoning, field)
+            })
     }
 
     /// Whether a field that is passed on unread is one of OpenAI's API; warns when not.
@@ -161,7 +199,9 @@ impl<'a> Gate<'a> {
         let temperature = temperature.filter(|value| *value != 1.0 || !self.model_refuses("temperature"));
         let temperature = self.take("temperature", temperature);
         let mut top_p = self.take("top_p", request.top_p);
-        if let (Some((first, second)), Some(_), Some(_)) = (either, temperature, top_p) {
+        if let (Some((first, second)), Some(_), Some(_)) = (either, temperature, top_p)
+            && !self.is_allowed(second)
+        {
             let model = self.model;
             self.refuse(second, format_args!("model {model} takes either this or {first}"));
             top_p = None;

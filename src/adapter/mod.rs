@@ -61,6 +61,7 @@ pub use failure::transport_failure;
 pub use parts::RemotePart;
 
 use gate::Gate;
+pub use gate::{OPTIONAL_PARAMS, ParamOverrides};
 pub use models_list::ModelsRequest;
 pub use rate_headers::{Quota, RateHeaders};
 pub use rows::FailureRow;
@@ -79,6 +80,8 @@ struct Terms<'a> {
     temperature: Option<f64>,
     /// A field that cannot be sent is an error instead of a warning.
     strict: bool,
+    /// What the configuration knows better.
+    params: &'a ParamOverrides,
     /// Fields to leave out although the dialect has them.
     without: &'a [String],
 }

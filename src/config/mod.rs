@@ -37,7 +37,7 @@ pub use file::read_file;
 pub use secret::{MASK, Secret};
 pub use settings::{Settings, Source};
 
-use crate::adapter::{EndpointParams, FailureRow, Service};
+use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service};
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
@@ -99,6 +99,7 @@ pub struct ProviderConfig {
     pub api_version: Option<String>,
     /// A field that the provider does not take is an error of the call instead of a warning.
     pub strict_params: bool,
+    pub params: ParamOverrides,
     pub max_tokens: Option<u32>,
     pub temperature: Option<f64>,
     /// One attempt; `None`: the pool's.
@@ -200,6 +201,7 @@ impl ProviderConfig {
             deployment: self.deployment.clone(),
             api_version: self.api_version.clone(),
             strict: self.strict_params,
+            params: self.params.clone(),
             failure_rows: self.failure_rows.clone(),
         }
     }
@@ -224,6 +226,7 @@ impl fmt::Debug for ProviderConfig {
             deployment,
             api_version,
             strict_params,
+            params,
             max_tokens,
             temperature,
             timeout,
@@ -251,6 +254,7 @@ impl fmt::Debug for ProviderConfig {
             .field("deployment", deployment)
             .field("api_version", api_version)
             .field("strict_params", strict_params)
+            .field("params", params)
             .field("max_tokens", max_tokens)
             .field("temperature", temperature)
             .field("timeout", timeout)

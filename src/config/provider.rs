@@ -15,11 +15,11 @@ use super::raw::RawProvider;
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
-use crate::adapter::{Endpoint, Service, service, services};
+use crate::adapter::{Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, service, services};
 use crate::cost::{LOOKS_PER_MILLION, Prices};
 use crate::policy::{BreakerParams, RateParams, TimerParams};
 use crate::transport::{ClientParams, ProxyParams};
-use crate::types::ProviderName;
+use crate::types::{ChatRequest, ProviderName};
 
 /// What the pool gives to every provider.
 pub(super) struct Shared {
@@ -48,6 +48,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         deployment,
         api_version,
         unsupported_params,
+        allow_params,
+        omit_params,
         max_tokens,
         temperature,
         timeout,
@@ -82,6 +84,10 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     let temperature = temperature.some();
     let (deployment, api_version) = (text(deployment), text(api_version));
     let strict_params = check_unsupported_params(unsupported_params, &join(at, "unsupported_params"), reader);
+    let params = ParamOverrides {
+        allow: check_params(allow_params, &join(at, "allow_params"), reader),
+        omit: check_params(omit_params, &join(at, "omit_params"), reader),
+    };
     let prices = check_prices(input_token_price.some(), output_token_price.some(), at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
@@ -105,6 +111,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         deployment,
         api_version,
         strict_params,
+        params,
         max_tokens,
         temperature,
         timeout: match timeout {
@@ -158,6 +165,22 @@ fn check_unsupported_params(policy: Field<Text>, path: &str, reader: &mut Reader
         reader.problem(path, format!("expected \"warn\" or \"error\"{said}{hint}"));
     }
     policy.value == "error"
+}
+
+fn check_params(params: Field<Vec<Field<Text>>>, at: &str, reader: &mut Reader<'_>) -> Vec<String> {
+    let known: Vec<&str> = OPTIONAL_PARAMS.iter().chain(ChatRequest::OPENAI_FIELDS).copied().collect();
+    let mut names = Vec::new();
+    for (place, param) in params.or(Vec::new()).into_iter().enumerate() {
+        let Some(param) = param.some() else { continue };
+        if known.contains(&param.value.as_str()) {
+            names.push(param.value);
+        } else {
+            let said = shown(&param.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+            let hint = nearest(&param.value, &known);
+            reader.problem(index(at, place), format!("expected a field that a request can go without{said}{hint}"));
+        }
+    }
+    names
 }
 
 fn check_models(models: Field<Dict<Text>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, String> {

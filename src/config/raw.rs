@@ -64,6 +64,10 @@ section! {
         api_version: Text,
         /// What becomes of a field that the provider does not take: "warn" or "error". Default "warn".
         unsupported_params: Text,
+        /// Fields of a request that are sent although the pool's tables say the provider or the model refuses them.
+        allow_params: Vec<Field<Text>>,
+        /// Fields of a request that are never sent.
+        omit_params: Vec<Field<Text>>,
         /// Sent when a call says nothing. Default: not sent.
         max_tokens: u32,
         /// Sent when a call says nothing. Default: not sent.

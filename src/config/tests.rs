@@ -488,6 +488,20 @@ fn a_deployment_is_addressed_with_a_version_and_by_one_type_only() {
 }
 
 #[test]
+fn params_are_named_as_a_request_has_them() {
+    let params = one(json!({ "allow_params": ["temperature", "logit_bias"], "omit_params": ["user"] })).params;
+    assert_eq!((params.allow, params.omit), (vec!["temperature".into(), "logit_bias".into()], vec!["user".into()]));
+    assert_eq!(
+        problems(&with(json!({ "allow_params": ["temprature"], "omit_params": ["messages", 7] }))),
+        [
+            "providers[0].omit_params[1]: expected a string, found the number 7",
+            "providers[0].allow_params[0]: expected a field that a request can go without, found \"temprature\"; did you mean \"temperature\"?",
+            "providers[0].omit_params[0]: expected a field that a request can go without, found \"messages\"",
+        ]
+    );
+}
+
+#[test]
 fn unsupported_params_is_one_of_two_words() {
     assert!(!one(json!({ "unsupported_params": "warn" })).strict_params);
     assert!(one(json!({ "unsupported_params": "error" })).strict_params);
@@ -646,7 +660,7 @@ fn every_key_makes_a_difference() {
             "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "api_key": "k",
             "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
-            "unsupported_params": "error",
+            "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
             "timeout": 5,
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
             "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::super::{Endpoint, EndpointParams, service};
+use super::super::super::{Endpoint, EndpointParams, ParamOverrides, service};
 use crate::types::{ChatRequest, Message, Role, parse_call};
 
 fn endpoint(name: &str, max_tokens: Option<u32>, temperature: Option<f64>) -> Endpoint {
@@ -558,4 +558,27 @@ fn files_and_audio_are_said_in_each_services_words_or_refused() {
     let asked = request(json!({ "messages": [{ "role": "user", "content": [id] }] }));
     let refused = endpoint("mistral", None, None).encode_chat(&asked, "m", false, &[]).expect_err("no content");
     assert_eq!(refused.field, "messages[0].content[0]");
+}
+
+#[test]
+fn a_configuration_may_know_better_what_a_provider_takes() {
+    let fields = json!({ "temperature": 0.5, "seed": 1, "logprobs": true, "user": "u" });
+    let with = |name: &str, model: &str, allow: &[&str], omit: &[&str]| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let params = ParamOverrides { allow: owned(allow), omit: owned(omit) };
+        let params = EndpointParams { params, ..EndpointParams::new(service(name).expect("known")) };
+        let encoded = Endpoint::new(params).expect("valid").encode_chat(&request(fields.clone()), model, false, &[]);
+        let encoded = encoded.expect("encodes");
+        (serde_json::from_slice::<Value>(&encoded.body).expect("JSON"), encoded.warnings)
+    };
+    let (body, warnings) = with("openai", "o3", &[], &[]);
+    assert_eq!((body.get("temperature"), warnings.len()), (None, 2));
+    let (body, warnings) = with("openai", "o3", &["temperature", "logprobs"], &[]);
+    assert_eq!((&body["temperature"], &body["logprobs"], warnings.len()), (&json!(0.5), &json!(true), 0));
+    let (body, warnings) = with("groq", "g", &["logprobs"], &["seed"]);
+    assert_eq!((&body["logprobs"], body.get("seed")), (&json!(true), None));
+    assert_eq!(warnings, ["seed: left out by the configuration's omit_params, not sent"]);
+    // A dialect that has no word for a field gets none.
+    let (body, warnings) = with("anthropic", "claude-sonnet-4-6", &["seed", "logprobs"], &[]);
+    assert!(body.get("seed").is_none() && warnings.iter().any(|warning| warning.starts_with("seed: ")), "{warnings:?}");
 }
