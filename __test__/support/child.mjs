@@ -14,14 +14,14 @@ export const ENTRY = new URL('../../index.mjs', import.meta.url).href
  * Runs `code` (an ES module; `ENTRY` is the package) or a `file`, and resolves with how the process ended. Its
  * environment is only what is given here. Nobody ends it but itself, unless the test is over.
  */
-export function startNode(t, code, { env = {}, flags = [], file, args = [], cwd } = {}) {
+export function startNode(t, code, { env = {}, flags = [], file, args = [], cwd, stdin = false } = {}) {
   const script = file
     ? [file, ...args]
     : ['--input-type=module', '-e', `const ENTRY = ${JSON.stringify(ENTRY)};\n${code}`]
   const child = spawn(process.execPath, [...flags, ...script], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   })
   t.after(() => child.kill('SIGKILL'))
   child.ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(
