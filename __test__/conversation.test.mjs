@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createImageMessage } from '../index.mjs'
 import { inOrder, openPool, provider } from './support/pool.mjs'
-import { completion, Upstream } from './support/upstream.mjs'
+import { chunk, completion, ok, sse, sseOk, Upstream } from './support/upstream.mjs'
 import { bounded } from './support/wait.mjs'
 
 const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
@@ -236,4 +236,43 @@ describe('Provider conversations: from one kind to the next', () => {
       })
     }
   }
+})
+
+describe('Provider conversations: streamed', () => {
+  it(
+    'the whole answer says whose thoughts it holds, and a picture of a tool goes where it is taken',
+    bounded,
+    async (t) => {
+      const detail = { type: 'reasoning.text', text: 'Hm.', signature: 'secret', index: 0 }
+      const call = { index: 0, id: 'c1', type: 'function', function: { name: 'now', arguments: '{}' } }
+      const a = await Upstream.start(
+        t,
+        sse(async (stream) => {
+          await stream.push(chunk({ reasoning: 'Hm.', reasoning_details: [detail] }))
+          await stream.push(chunk({ tool_calls: [call] }))
+          await stream.finish('tool_calls')
+          await stream.done()
+        }),
+      )
+      const openai = await Upstream.start(t, ok('never asked'))
+      const pool = await openPool(
+        t,
+        inOrder(provider('o', openai), provider('a', a, { type: 'openrouter', model: 'm', base_url: a.origin })),
+        { maxRetries: 0 },
+      )
+      const request = { messages: [{ role: 'user', content: 'What time is it?' }], tools }
+      const { reasoning_state, tool_calls } = await pool.stream(request, { providers: ['a'] }).response()
+      assert.deepEqual(reasoning_state, { provider: 'a', model: 'm', state: { details: [detail] } })
+      const picture = { type: 'image_url', image_url: { url: `data:image/png;base64,${PIXEL}` } }
+      request.messages.push(
+        { role: 'assistant', content: null, tool_calls, reasoning_state },
+        { role: 'tool', tool_call_id: 'c1', content: [picture] },
+      )
+      a.always(sseOk('Noon.'))
+      assert.equal(await pool.stream(request).text(), 'Noon.')
+      assert.deepEqual(a.last.json.messages[1].reasoning_details, [detail])
+      assert.deepEqual(a.last.json.messages[2].content, [picture])
+      assert.equal(openai.count, 0)
+    },
+  )
 })

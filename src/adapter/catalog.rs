@@ -153,6 +153,9 @@ pub(super) struct Dialect {
     pub models: &'static [ModelRule],
     /// Which addresses of images and files it reads by itself.
     pub fetches: Fetches,
+    /// Whether messages of others than the user may hold more than text, in the OpenAI family: pictures that a tool
+    /// made.
+    pub media_anywhere: bool,
     /// How it takes files and audio, in the OpenAI family.
     pub files: Files,
     pub audio: Audio,
@@ -237,6 +240,7 @@ const OPENAI: Dialect = Dialect {
     end_object: None,
     refuses: &[],
     fetches: Fetches::Web,
+    media_anywhere: false,
     files: Files::AsIs,
     audio: Audio::AsIs,
     models: OPENAI_MODELS,
@@ -400,6 +404,7 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             include_usage: false, // always in the last chunk
             reasoning_object: true,
+            media_anywhere: true, // the models behind it differ in that
             echo: Echo::Details,
             refuses: &[FUNCTIONS, &["messages[].refusal"]],
             models: &[],
@@ -505,6 +510,7 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             developer_role: false,
             tool_ids: ANY_ID,
+            media_anywhere: true,
             think_tags: true, // servers without a parser for the model's reasoning
             echo: Echo::Calls,
             models_list: Some(models_list::PUBLIC), // whether a key is wanted at all, nobody knows

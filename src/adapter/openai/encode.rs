@@ -149,6 +149,13 @@ impl<'a> Messages<'a> {
         if !dialect.takes("tools") && (message.role == Role::Tool || !message.tool_calls.is_empty()) {
             return Err(FieldError { field: format!("messages[{index}]"), message: format!("{name} takes no tools") });
         }
+        if message.role != Role::User
+            && !dialect.media_anywhere
+            && let Content::Parts(parts) = &message.content
+            && let Some(at) = parts.iter().position(|part| !matches!(part, Part::Text { .. }))
+        {
+            return Err(refusal(index, at, format!("{name} takes nothing but text in other messages than the user's")));
+        }
         let next = self.message(index, message, gate)?;
         match dialect.turns {
             Turns::Any => self.out.push(next),

@@ -582,3 +582,30 @@ fn a_configuration_may_know_better_what_a_provider_takes() {
     let (body, warnings) = with("anthropic", "claude-sonnet-4-6", &["seed", "logprobs"], &[]);
     assert!(body.get("seed").is_none() && warnings.iter().any(|warning| warning.starts_with("seed: ")), "{warnings:?}");
 }
+
+#[test]
+fn a_picture_that_a_tool_made_goes_where_it_is_taken() {
+    let call = json!({ "id": "a", "function": { "name": "draw", "arguments": "{}" } });
+    let picture = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
+    let asked = request(json!({ "messages": [
+        { "role": "user", "content": "draw" },
+        { "role": "assistant", "content": null, "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "a", "content": [{ "type": "text", "text": "done" }, picture] },
+    ] }));
+    for (name, taken) in [
+        ("openai", false),
+        ("groq", false),
+        ("openrouter", true),
+        ("openai-compatible", true),
+        ("anthropic", true),
+        ("gemini", true),
+        ("ollama", true),
+        ("cohere", false),
+    ] {
+        let encoded = endpoint(name, None, None).encode_chat(&asked, "m", false, &[]);
+        match encoded {
+            Ok(encoded) => assert!(taken && String::from_utf8_lossy(&encoded.body).contains("AA=="), "{name}"),
+            Err(refused) => assert_eq!((taken, refused.field.as_str()), (false, "messages[2].content[1]"), "{name}"),
+        }
+    }
+}
