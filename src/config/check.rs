@@ -223,10 +223,11 @@ fn check_media(raw: RawMedia, reader: &mut Reader<'_>) -> MediaParams {
         let value = host.value.trim().trim_end_matches('.');
         match url::Host::parse(value) {
             Ok(_) => hosts.push(value.to_owned()),
-            Err(_) => reader.problem(
-                index("media.allow_hosts", at),
-                format!("expected the name or address of a host, without scheme and port, found {}", host.shown),
-            ),
+            Err(_) => {
+                let said = shown(&host.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+                let message = format!("expected the name or address of a host, without scheme and port{said}");
+                reader.problem(index("media.allow_hosts", at), message);
+            }
         }
     }
     MediaParams {

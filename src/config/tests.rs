@@ -502,6 +502,26 @@ fn params_are_named_as_a_request_has_them() {
 }
 
 #[test]
+fn hosts_of_media_are_hosts() {
+    let of = |hosts: Value| {
+        let mut config = with(json!({}));
+        merge(&mut config, json!({ "media": { "allow_hosts": hosts } }));
+        config
+    };
+    let hosts = checked(&of(json!(["images.internal.", "10.0.0.1", "[::1]"]))).media.params.allow_hosts;
+    assert_eq!(hosts, ["images.internal", "10.0.0.1", "[::1]"]);
+    let found = problems(&of(json!(["https://images.internal", "a b", ""])));
+    assert_eq!(
+        found,
+        [
+            "media.allow_hosts[2]: expected a string, found an empty one",
+            "media.allow_hosts[0]: expected the name or address of a host, without scheme and port, found \"https://images.internal\"",
+            "media.allow_hosts[1]: expected the name or address of a host, without scheme and port, found \"a b\"",
+        ]
+    );
+}
+
+#[test]
 fn unsupported_params_is_one_of_two_words() {
     assert!(!one(json!({ "unsupported_params": "warn" })).strict_params);
     assert!(one(json!({ "unsupported_params": "error" })).strict_params);
