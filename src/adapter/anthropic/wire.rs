@@ -100,6 +100,7 @@ pub(super) enum OutThinking {
 pub(super) enum Source<'a> {
     Base64 { media_type: &'a str, data: &'a str },
     Url { url: &'a str },
+    Text { media_type: &'a str, data: String },
 }
 
 #[derive(Serialize)]
