@@ -137,6 +137,9 @@ fn every_recorded_body_gives_its_expected_result() {
             } else if entry["kind"] == "sse" || entry["kind"] == "ndjson" {
                 streams += 1;
                 let whole = replay(&endpoint, &body, usize::MAX);
+                if let Err(wrong) = fuzz::keeps_the_order(&whole.2) {
+                    panic!("{file}: {wrong}");
+                }
                 for chunk in CHUNKS {
                     let (reply, failure, events) = replay(&endpoint, &body, chunk);
                     assert_eq!(events, whole.2, "{file} in pieces of {chunk}");
