@@ -61,6 +61,24 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    */
   stream(request: (ChatRequest & CallOptions) | ChatMessage[], options?: ChatRequestFields & CallOptions): ChatStream
 
+  /**
+   * Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs beyond
+   * what a provider takes at once are sent in batches; each batch counts as a request to its limits.
+   *
+   * Rejects as {@link chat} does.
+   *
+   * @example
+   * ```js
+   * const { data } = await pool.embed({ input: ['one text', 'another'], model: 'text-embedding-3-small' })
+   * data[1].embedding // numbers
+   * ```
+   */
+  embed(
+    request: EmbeddingRequest & { encoding_format: 'base64' } & CallOptions,
+    options?: CallOptions,
+  ): Promise<EmbeddingResponse<string>>
+  embed(request: EmbeddingRequest & CallOptions, options?: CallOptions): Promise<EmbeddingResponse<number[]>>
+
   /** Who can answer now. Before the pool is initialized: nobody. */
   getPoolHealth(): PoolHealth
 
@@ -382,6 +400,45 @@ export type ErrorClass =
   | 'stream_truncated'
   | 'bad_reply'
   | 'network'
+
+// === embeddings ===
+
+export interface EmbeddingRequest {
+  /**
+   * A text, texts, or tokens where a provider's vocabulary is its own: one list of them or several. None may be empty.
+   */
+  input: string | string[] | number[] | number[][]
+  /** Picks the providers that serve this model or alias. @default every provider that may make embeddings */
+  model?: string
+  /** Numbers a vector is to have; not asked of a provider that cannot cut them. @default as many as the model makes */
+  dimensions?: number
+  /** `base64`: 32-bit floats, little-endian, whatever the provider sends. @default 'float' */
+  encoding_format?: 'float' | 'base64'
+  user?: string
+  /** Merged into the wire body as it is, by type of provider: `{ cohere: { input_type: 'search_query' } }`. */
+  extra_body?: { [type in ProviderType]?: Record<string, unknown> }
+}
+
+/** OpenAI's answer, with what the pool knows of it. */
+export interface EmbeddingResponse<Vector extends number[] | string = number[]> {
+  object: 'list'
+  /** In the order of the inputs. */
+  data: { object: 'embedding'; index: number; embedding: Vector }[]
+  /** The model that really answered. */
+  model: string
+  /** The provider that really answered. */
+  provider: string
+  /** Of all batches. */
+  usage: Usage
+  /** USD; null when no price is known. */
+  cost: number | null
+  latencyMs: number
+  requestId: string
+  /** What of the request could not be taken as it was. */
+  warnings: string[]
+  /** Every try of every batch, in order. */
+  attempts: Attempt[]
+}
 
 // === a stream ===
 
@@ -767,7 +824,7 @@ export declare class StreamInterruptedError extends ProviderError {
   }
 }
 
-/** Nobody is eligible: none configured, all breakers open, no such model. `ERR_LLMPOOL_NO_PROVIDER` */
+/** Nobody is eligible: none configured, all breakers open, no such model, nobody capable of what the call needs. `ERR_LLMPOOL_NO_PROVIDER` */
 export declare class NoProviderError extends LLMPoolError {
   constructor(message: string)
   /** Why each could not be asked. */
@@ -875,8 +932,12 @@ export interface ProviderConfig {
   type: ProviderType
   /** Asked for unless a call names another. */
   model: string
-  /** Alias → the provider's own name. */
-  models?: Record<string, string>
+  /** Alias → the provider's own name, or that name with what is to be known of the model. */
+  models?: Record<string, string | ModelConfig>
+  /** Tokens of the longest prompt, for all models of the provider; null: no limit. @default the catalogue's, where it is known */
+  context_window?: number | null
+  /** Everything its models can do. A call that needs another one is not sent there. @default the catalogue's */
+  capabilities?: Capability[]
   api_key?: string
   /** Used in turn. */
   api_keys?: string[]
@@ -929,6 +990,28 @@ export interface ProviderConfig {
   /** PEM file, trusted beside the platform's roots. */
   ca_file?: string
 }
+
+/** One model of a provider. What is left out is as the provider says. */
+export interface ModelConfig {
+  /** As the provider names it. */
+  model: string
+  /** Tokens of the longest prompt; null: no limit. */
+  context_window?: number | null
+  /** Everything it can do. */
+  capabilities?: Capability[]
+}
+
+/** What a model can do. A list that names neither `chat` nor `embeddings` leaves to the catalogue which it is. */
+export type Capability =
+  | 'chat'
+  | 'embeddings'
+  | 'tools'
+  | 'parallel_tools'
+  /** Without it a schema is asked for in another way; the answer is checked all the same. */
+  | 'json_schema'
+  | 'vision'
+  | 'audio'
+  | 'files'
 
 export interface RoutingConfig {
   /** @default 'failover' */

@@ -10,7 +10,7 @@ const errors = require('./lib/errors')
 const { ConfigurationError, Failed, PoolClosedError, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
-const { readCall } = require('./lib/request')
+const { readCall, readEmbed } = require('./lib/request')
 const { ChatStream, StreamCall } = require('./lib/stream')
 
 /** Events of the core. It builds one only while the pool says that somebody listens. */
@@ -129,6 +129,14 @@ class LLMPool extends PoolEmitter {
       call.settle(new Failed(() => error))
     }
     return new ChatStream(call)
+  }
+
+  /** @param {unknown} request @param {unknown} [options] */
+  async embed(request, options) {
+    const { json, signal } = readEmbed(request, options)
+    unwrap(this.#refusal(signal))
+    if (!this.#ready) unwrap(await this.#prepared(signal))
+    return unwrap(await open(new Call(signal), (id) => this.#native.embed(id, json)).outcome)
   }
 
   /** @param {string} json @param {AbortSignal | null} signal */

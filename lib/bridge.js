@@ -6,7 +6,7 @@
 
 const native = require('./native')
 const { Failed, errorFrom, errorFromThrown } = require('./errors')
-const { KIND, Records, readResponse, readChunk } = require('./record')
+const { KIND, Records, readResponse, readVectors, readChunk } = require('./record')
 
 /** The method of a pool that takes its events. */
 const DELIVER = Symbol('deliver')
@@ -155,6 +155,8 @@ function readOutcome(kind) {
   switch (kind) {
     case KIND.RESPONSE:
       return readResponse(records)
+    case KIND.VECTORS:
+      return readVectors(records)
     case KIND.VALUE:
       return JSON.parse(records.text())
     case KIND.ERROR: {

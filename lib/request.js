@@ -55,14 +55,25 @@ function signalOf(fields) {
 /**
  * @param {unknown} request a request, or just its messages
  * @param {unknown} [options]
- * @returns {{ json: string, signal: AbortSignal | null, stream: boolean }}
  */
 function readCall(request, options) {
-  /** @type {any} */
-  let fields = Array.isArray(request) ? { messages: request } : request
-  if (!isRecord(fields)) {
-    throw refusal(new Problem('must be an object with messages, or an array of messages'))
-  }
+  const fields = Array.isArray(request) ? { messages: request } : request
+  return read(fields, options, 'must be an object with messages, or an array of messages')
+}
+
+/** @param {unknown} request @param {unknown} [options] */
+function readEmbed(request, options) {
+  return read(request, options, 'must be an object with input')
+}
+
+/**
+ * @param {any} fields
+ * @param {unknown} options
+ * @param {string} expected
+ * @returns {{ json: string, signal: AbortSignal | null, stream: boolean }}
+ */
+function read(fields, options, expected) {
+  if (!isRecord(fields)) throw refusal(new Problem(expected))
   checkFields(fields)
   if (options !== undefined && options !== null) {
     if (!isRecord(options)) throw refusal(new Problem('must be an object').under('options'))
@@ -80,3 +91,4 @@ function readCall(request, options) {
 }
 
 exports.readCall = readCall
+exports.readEmbed = readEmbed

@@ -12,7 +12,7 @@ use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Roster, Ta
 use crate::error::Error;
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
-use crate::types::{CallOptions, ChatRequest, ChatResponse, StreamEvent};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, StreamEvent};
 
 /// A pool of providers in force. Cheap to clone; clones are the same pool.
 #[derive(Clone)]
@@ -119,6 +119,35 @@ impl Pool {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 self.engine.execute(task, model, options, &mut log, ended).await
+            }
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    /// Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs
+    /// beyond what the provider takes at once are sent in batches, each a request to its limits.
+    ///
+    /// # Errors
+    /// As [`Pool::chat`].
+    pub async fn embed(&self, request: &EmbedRequest, options: &CallOptions) -> Result<EmbedResponse, Error> {
+        request.check()?;
+        self.embed_until(request, options, Vec::new(), std::future::pending()).await.result
+    }
+
+    /// The same, given up when `cancelled` resolves.
+    pub async fn embed_until(
+        &self,
+        request: &EmbedRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<EmbedResponse> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(_call) => {
+                let ended = self.ended(cancelled);
+                self.engine.embed(request, options, warnings, &mut log, ended).await
             }
             Err(error) => Err(error),
         };

@@ -37,7 +37,7 @@ pub use file::read_file;
 pub use secret::{MASK, Secret};
 pub use settings::{Settings, Source};
 
-use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service};
+use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
@@ -81,8 +81,10 @@ pub struct ProviderConfig {
     pub service: &'static Service,
     /// Asked for when a call names no model.
     pub model: String,
-    /// Alias → the service's own name.
-    pub models: BTreeMap<String, String>,
+    /// Alias → the service's own name, and what is said of it.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// What is said of all its models.
+    pub stated: Stated,
     /// Without repetition; empty only where the service needs none.
     pub keys: Vec<Secret>,
     /// Lower is asked first.
@@ -114,6 +116,15 @@ pub struct ProviderConfig {
     pub client: ClientParams,
     /// What the configuration adds to the failure table for this provider, in the order written.
     pub failure_rows: Vec<FailureRow>,
+}
+
+/// One model of a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// As the service spells it.
+    pub model: String,
+    /// Goes over what is said of all models of the provider.
+    pub stated: Stated,
 }
 
 /// Who is asked, how often, and how long a call waits for it.
@@ -187,6 +198,14 @@ impl Config {
 // === impl ProviderConfig ===
 
 impl ProviderConfig {
+    /// Every model it serves, as the service spells it, its own first.
+    fn served(&self) -> impl Iterator<Item = (&str, Stated)> {
+        let aliases = || self.models.values().map(|served| (served.model.as_str(), served.stated));
+        // What an alias says of the provider's own model holds by whatever name it is asked for.
+        let own = aliases().find(|(model, _)| *model == self.model).map_or_else(Stated::default, |(_, stated)| stated);
+        std::iter::once((self.model.as_str(), own)).chain(aliases())
+    }
+
     /// The part that the wire needs.
     pub fn endpoint_params(&self) -> EndpointParams {
         EndpointParams {
@@ -203,6 +222,8 @@ impl ProviderConfig {
             strict: self.strict_params,
             params: self.params.clone(),
             failure_rows: self.failure_rows.clone(),
+            stated: self.stated,
+            models: self.served().map(|(model, stated)| (model.to_owned(), stated)).collect(),
         }
     }
 }
@@ -215,6 +236,7 @@ impl fmt::Debug for ProviderConfig {
             service,
             model,
             models,
+            stated,
             keys,
             priority,
             enabled,
@@ -243,6 +265,7 @@ impl fmt::Debug for ProviderConfig {
             .field("service", &service.name)
             .field("model", model)
             .field("models", models)
+            .field("stated", stated)
             .field("keys", keys)
             .field("priority", priority)
             .field("enabled", enabled)

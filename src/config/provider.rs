@@ -8,14 +8,16 @@ use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
 
-use super::ProviderConfig;
 use super::nearest::nearest;
 use super::network;
-use super::raw::RawProvider;
+use super::raw::{RawModel, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
-use crate::adapter::{Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, service, services};
+use super::{ModelConfig, ProviderConfig};
+use crate::adapter::{
+    Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
+};
 use crate::cost::{LOOKS_PER_MILLION, Prices};
 use crate::policy::{BreakerParams, RateParams, TimerParams};
 use crate::transport::{ClientParams, ProxyParams};
@@ -36,6 +38,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         kind,
         model,
         models,
+        context_window,
+        capabilities,
         api_key,
         api_keys,
         base_url,
@@ -73,6 +77,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     let service = kind.required(at, "type", reader).and_then(|kind| known_service(&kind, &join(at, "type"), reader));
     let model = model.required(at, "model", reader);
     let models = check_models(models, &join(at, "models"), reader);
+    let stated = check_stated(context_window, capabilities, at, reader);
     let keys = check_keys(api_key, api_keys, service, at, reader);
     let allow_http = allow_http.or(false);
     let wire = reader.problems.len();
@@ -100,6 +105,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         service: service?,
         model: model.as_ref().map_or_else(String::new, |model| model.value.clone()),
         models,
+        stated,
         keys,
         priority: priority.or(1),
         enabled: enabled.or(true),
@@ -183,12 +189,56 @@ fn check_params(params: Field<Vec<Field<Text>>>, at: &str, reader: &mut Reader<'
     names
 }
 
-fn check_models(models: Field<Dict<Text>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+fn check_models(models: Field<Dict<Served>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, ModelConfig> {
     let models = models.some().map_or_else(Vec::new, |Dict(models)| models);
     if models.iter().any(|(alias, _)| alias.trim().is_empty()) {
         reader.problem(at, "expected a name for every model, found an empty one");
     }
-    models.into_iter().filter_map(|(alias, model)| Some((alias, model.some()?.value))).collect()
+    let served = models.into_iter().filter_map(|(alias, served)| {
+        let at = join(at, &alias);
+        let served = match served.some()? {
+            Served::Name(name) => ModelConfig { model: name.value, stated: Stated::default() },
+            Served::Entry(RawModel { model, context_window, capabilities }) => {
+                let model = model.required(&at, "model", reader);
+                let stated = check_stated(context_window, capabilities, &at, reader);
+                ModelConfig { model: model?.value, stated }
+            }
+        };
+        Some((alias, served))
+    });
+    served.collect()
+}
+
+fn check_stated(
+    context_window: Field<u64>,
+    capabilities: Field<Vec<Field<Text>>>,
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> Stated {
+    let context_window = match context_window {
+        Field::Null => Some(u64::MAX),
+        window => window.some(),
+    };
+    let at = join(at, "capabilities");
+    let known = Capability::ALL.map(Capability::name);
+    let capabilities = capabilities.some().map(|list| {
+        let list: Vec<_> = list
+            .into_iter()
+            .enumerate()
+            .filter_map(|(position, name)| {
+                let name = name.some()?;
+                let capability = Capability::named(&name.value);
+                if capability.is_none() {
+                    let said = shown(&name.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+                    let hint = nearest(&name.value, &known);
+                    reader.problem(index(&at, position), format!("expected one of {}{said}{hint}", known.join(", ")));
+                }
+                capability
+            })
+            .collect();
+        Capabilities::of(&list)
+    });
+    Stated { capabilities, context_window }
 }
 
 fn check_keys(

@@ -6,13 +6,16 @@
 //!
 //! Nothing here can be printed: it holds secrets that are not yet [`Secret`](super::Secret)s.
 
-use super::section::{Field, section};
+use serde_json::Value;
+
+use super::section::{Field, Read, Reader, section};
 use super::values::{Dict, Hidden, Millis, Object, Seconds, Text};
 
 /// The sections by name, so that a key that stands in the wrong one can be sent to its own.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("the top level", RawConfig::KEYS),
     ("an entry of providers", RawProvider::KEYS),
+    ("an entry of models", RawModel::KEYS),
     ("routing", RawRouting::KEYS),
     ("routing.retry_budget", RawRetryBudget::KEYS),
     ("routing.breaker", RawBreaker::KEYS),
@@ -40,8 +43,12 @@ section! {
         kind as "type": Text,
         /// What is asked for unless a call names another; as the service spells it.
         model: Text,
-        /// Alias → the service's own name.
-        models: Dict<Text>,
+        /// Alias → the service's own name, or an object that says more of that model.
+        models: Dict<Served>,
+        /// Of all its models. Default: the catalogue's; `null` = no limit.
+        context_window: u64,
+        /// Of all its models. Default: the catalogue's.
+        capabilities: Vec<Field<Text>>,
         /// Either this or `api_keys`; none for services that need none.
         api_key: Hidden,
         /// Used in turn.
@@ -100,6 +107,36 @@ section! {
         proxy: Hidden,
         /// PEM file, trusted beside the platform's roots.
         ca_file: Text,
+    }
+}
+
+section! {
+    /// One model of a provider; what is left out is as the provider says.
+    struct RawModel {
+        /// As the service spells it.
+        model: Text,
+        /// Tokens of the longest prompt; 0 = none fits, `null` = no limit.
+        context_window: u64,
+        /// Everything it can do.
+        capabilities: Vec<Field<Text>>,
+    }
+}
+
+/// An entry of `models`: a name alone, or with what is to be known of it.
+pub(super) enum Served {
+    Name(Text),
+    Entry(RawModel),
+}
+
+impl Read for Served {
+    const EXPECTED: &'static str = "a string or an object";
+
+    fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        match value {
+            Value::String(_) => Text::read(value, path, reader).map(Self::Name),
+            Value::Object(_) => RawModel::read(value, path, reader).map(Self::Entry),
+            _ => reader.wrong(value, path),
+        }
     }
 }
 

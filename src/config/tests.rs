@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::raw::{RawBreaker, RawConfig, RawFailure, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::raw::{
+    RawBreaker, RawConfig, RawFailure, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget, RawRouting,
+};
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
@@ -432,6 +434,47 @@ fn what_is_probably_not_meant_is_a_warning() {
     );
 }
 
+// === models ===
+
+#[test]
+fn a_model_is_a_name_or_says_what_is_known_of_it() {
+    let provider = one(json!({
+        "context_window": 8000, "capabilities": [],
+        "models": { "fast": "n", "long": { "model": "o", "context_window": null, "capabilities": ["vision", "tools"] } }
+    }));
+    let endpoint = Endpoint::new(provider.endpoint_params()).expect("valid");
+    assert_eq!((endpoint.facts("m").context_window, endpoint.facts("n").context_window), (Some(8000), Some(8000)));
+    assert_eq!(endpoint.facts("o").context_window, Some(u64::MAX));
+    assert_eq!(endpoint.facts("o").can.to_string(), "tools, vision");
+    assert!(endpoint.facts("n").can.is_empty());
+
+    // What is said of the provider's own model under an alias holds without the alias, too.
+    let provider = one(json!({ "models": { "x": { "model": "m", "context_window": 7 } } }));
+    let endpoint = Endpoint::new(provider.endpoint_params()).expect("valid");
+    assert_eq!(endpoint.facts("m").context_window, Some(7));
+}
+
+#[test]
+fn what_is_said_of_a_model_is_checked() {
+    let known = "chat, embeddings, tools, parallel_tools, json_schema, vision, audio, files";
+    assert_eq!(
+        problems(&with(json!({
+            "capabilities": ["visoin", 5], "context_window": -1,
+            "models": { "a": {}, "b": { "model": "n", "window": 5 }, "c": 5 }
+        }))),
+        [
+            "providers[0].models.b.window: unknown key".to_owned(),
+            "providers[0].models.c: expected a string or an object, found a number".to_owned(),
+            "providers[0].context_window: expected a whole number, 0 or more, found the number -1".to_owned(),
+            "providers[0].capabilities[1]: expected a string, found the number 5".to_owned(),
+            "providers[0].models.a.model: is missing; expected a string".to_owned(),
+            format!(
+                "providers[0].capabilities[0]: expected one of {known}, found \"visoin\"; did you mean \"vision\"?"
+            ),
+        ]
+    );
+}
+
 // === what goes over what ===
 
 #[test]
@@ -677,7 +720,8 @@ fn every_key_makes_a_difference() {
         &base,
         "/providers/0",
         json!({
-            "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "api_key": "k",
+            "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "context_window": 5,
+            "capabilities": ["tools"], "api_key": "k",
             "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
             "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
@@ -688,6 +732,10 @@ fn every_key_makes_a_difference() {
             "output_token_price": 0.1, "proxy": "p:1", "ca_file": "f.pem"
         }),
     );
+    let mut served = base.clone();
+    merge(served.pointer_mut("/providers/0").expect("one"), json!({ "models": { "x": { "model": "y" } } }));
+    let samples = json!({ "model": "z", "context_window": 5, "capabilities": ["tools"] });
+    assert_all_count(RawModel::KEYS, &served, "/providers/0/models/x", samples);
     // `behaviour` has one value: whoever adds the second one adds its sample here.
     let routing: Vec<_> = RawRouting::KEYS.iter().copied().filter(|key| *key != "behaviour").collect();
     assert_all_count(

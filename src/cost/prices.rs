@@ -48,9 +48,11 @@ impl Prices {
         Ok((input.is_some() || output.is_some()).then_some(Self { input, output }))
     }
 
-    /// The cost of one answer; `None` when either price is unknown. Saturates at 18 billion dollars.
+    /// The cost of one answer; `None` when a price that it needs is unknown. Saturates at 18 billion dollars.
     pub fn cost(&self, usage: &Usage) -> Option<NanoUsd> {
-        let (input, output) = (self.input?, self.output?);
+        let input = self.input?;
+        // Embeddings have no output, and their models no price for it.
+        let output = if usage.completion_tokens == 0 { self.output.unwrap_or(0) } else { self.output? };
         let femto = u128::from(usage.prompt_tokens) * u128::from(input)
             + u128::from(usage.completion_tokens) * u128::from(output);
         let nano = (femto + FEMTO_PER_NANO / 2) / FEMTO_PER_NANO;
@@ -95,6 +97,13 @@ mod tests {
         assert_eq!(Prices::per_1k(None, None), Ok(None));
         assert_eq!(Prices::per_1k(Some(1.0), None).unwrap().unwrap().cost(&usage), None);
         assert_eq!(Prices::per_1k(None, Some(1.0)).unwrap().unwrap().cost(&usage), None);
+    }
+
+    #[test]
+    fn what_has_no_output_needs_no_price_for_it() {
+        let input_only = Prices::per_1k(Some(0.001), None).unwrap().unwrap();
+        assert_eq!(input_only.cost(&Usage::reported(1_000, 0)), Some(NanoUsd(1_000_000)));
+        assert_eq!(input_only.cost(&Usage::reported(1_000, 1)), None);
     }
 
     #[test]

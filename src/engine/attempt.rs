@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Uri};
 
 use super::lock;
 use super::mask::Mask;
@@ -24,7 +25,9 @@ use crate::policy::Transition;
 use crate::time::{self, Instant, Now};
 use crate::tokens;
 use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
-use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
+use crate::types::{
+    CallOptions, ChatRequest, EmbedInput, EmbedReply, EmbedRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage,
+};
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
 const ERROR_BODY_BYTES: usize = 1024 * 1024;
@@ -43,6 +46,8 @@ pub(super) struct Order<'a> {
     pub without: &'a [String],
     /// Counted from 1, over the whole call.
     pub attempt: u32,
+    /// Vectors that this provider gave to the call before.
+    pub before: &'a [Vec<f64>],
     pub limits: &'a CallLimits,
     /// `None`: nothing is fetched for a provider.
     pub media: Option<&'a MediaClient>,
@@ -54,8 +59,10 @@ pub(super) struct Order<'a> {
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one; a box would cost each call")]
 pub(super) enum Answer {
-    Whole(Whole),
+    Whole(Whole<Reply>),
     Stream(Box<OpenStream>),
+    /// Of one batch.
+    Vectors(Whole<EmbedReply>),
     Own(Own),
 }
 
@@ -68,8 +75,8 @@ pub(super) struct Own {
 }
 
 /// A whole reply, booked.
-pub(super) struct Whole {
-    pub reply: Reply,
+pub(super) struct Whole<T> {
+    pub reply: T,
     pub usage: Usage,
     pub cost: Option<NanoUsd>,
     pub warnings: Vec<String>,
@@ -90,6 +97,7 @@ pub(super) enum Missed {
 pub(super) async fn attempt(permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
     match order.work {
         Work::Chat(request) | Work::Stream(request) => ask(permit, order, request).await,
+        Work::Embed(request) => Box::pin(embed(permit, order, request)).await,
         // Boxed: the state of a chat, which is the common case, has no room to spare for it.
         Work::Own { task, .. } => Box::pin(own(permit, order, task)).await,
     }
@@ -127,8 +135,10 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let now = time::now().mono;
     let latency = now.duration_since(sent.mono);
     let failure = match arrived {
-        Ok(Ok(Arrived::Whole(reply))) => {
-            return Ok(Answer::Whole(book(permit, reply, order.model, request, warnings, latency, now)));
+        Ok(Ok(Arrived::Whole(mut reply))) => {
+            reply.sign(provider.name(), order.model);
+            let usage = usage_of(&reply, request);
+            return Ok(Answer::Whole(book(permit, reply, usage, warnings, latency, now)));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
             let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now);
@@ -145,6 +155,65 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
     Err(failed(permit, failure, order, latency, now))
+}
+
+/// One batch of embeddings.
+async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) -> Result<Answer, Missed> {
+    let provider = permit.provider().clone();
+    let endpoint = provider.endpoint();
+    let from = order.before.len();
+    let batch = from..endpoint.end_of_batch(request, from, order.limits.qos.max_response_bytes);
+    let (inputs, prompt_tokens) = (batch.len(), batch.clone().map(|at| input_tokens(&request.input, at)).sum());
+    let encoded = endpoint.encode_embed(request, order.model, batch).map_err(Missed::Unsendable)?;
+    let uri = endpoint.embed_uri(order.model);
+    let (http, warnings) =
+        sendable(&provider, permit.key(), order, encoded, uri, "input").map_err(Missed::Unsendable)?;
+    let started = http.started.clone();
+    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), prompt_tokens });
+    let work = pin!(async {
+        let reply = reply(&provider, http, sent.mono).await?;
+        let body = body(reply, order.limits.qos.max_response_bytes).await?;
+        let vectors = endpoint.decode_embed(&body, inputs, request.dimensions)?;
+        misfit(order.before, &vectors.vectors).map_or(Ok(vectors), Err)
+    });
+    let arrived = time::until(Some(ends), work).await;
+    let now = time::now().mono;
+    let latency = now.duration_since(sent.mono);
+    let failure = match arrived {
+        Ok(Ok(vectors)) => {
+            let counted = || Usage { estimated: true, ..Usage::reported(prompt_tokens, 0) };
+            let usage = vectors.usage.unwrap_or_else(counted);
+            return Ok(Answer::Vectors(book(permit, vectors, usage, warnings, latency, now)));
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
+        // So little time that the request did not go out says nothing about the provider.
+        Err(_) if !started.is_set() => {
+            drop(permit);
+            let failure = timed_out(Phase::Attempt, "the request did not go out", Some(timeout));
+            return Err(Missed::Failed { failure, latency, transition: None });
+        }
+        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+    };
+    Err(failed(permit, failure, order, latency, now))
+}
+
+/// Tokens of one input, about.
+pub(super) fn input_tokens(input: &EmbedInput, at: usize) -> u64 {
+    match input {
+        EmbedInput::Texts(texts) => texts.get(at).map_or(0, |text| tokens::estimate_text(text.len())),
+        EmbedInput::Tokens(lists) => lists.get(at).map_or(0, |tokens| tokens.len() as u64),
+    }
+}
+
+/// A batch whose vectors are of another length than those before it.
+fn misfit(before: &[Vec<f64>], batch: &[Vec<f64>]) -> Option<Failure> {
+    let (before, now) = (before.first()?.len(), batch.first()?.len());
+    (before != now).then(|| {
+        let message = format!("vectors of {now} numbers came after vectors of {before}");
+        Failure::new(FailureClass::BadReply, message)
+    })
 }
 
 /// By a function of the caller's own.
@@ -233,10 +302,24 @@ fn encode(
     request: &ChatRequest,
 ) -> Result<(HttpRequest, Vec<String>), FieldError> {
     let streams = order.work.streams();
-    let Encoded { body, warnings } = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
+    let encoded = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
+    let uri = provider.endpoint().chat_uri(order.model, streams);
+    sendable(provider, key, order, encoded, uri, "messages")
+}
+
+/// What was encoded as a request, if it is not too long; `what` is the field that makes it so.
+fn sendable(
+    provider: &Provider,
+    key: u32,
+    order: &Order<'_>,
+    encoded: Encoded,
+    uri: Option<Uri>,
+    what: &str,
+) -> Result<(HttpRequest, Vec<String>), FieldError> {
+    let Encoded { body, warnings } = encoded;
     if body.len() > order.limits.qos.max_prompt_bytes {
         return Err(FieldError {
-            field: "messages".to_owned(),
+            field: what.to_owned(),
             message: format!(
                 "the request is {} bytes long, over qos.max_prompt_bytes of {}",
                 body.len(),
@@ -244,7 +327,7 @@ fn encode(
             ),
         });
     }
-    let uri = provider.endpoint().chat_uri(order.model, streams).ok_or_else(|| FieldError {
+    let uri = uri.ok_or_else(|| FieldError {
         field: "model".to_owned(),
         message: format!("{:?} cannot stand in an address", order.model),
     })?;
@@ -311,8 +394,12 @@ async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
 }
 
 async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
-    let body = read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))?;
+    let body = body(reply, limit).await?;
     provider.endpoint().decode_chat(&body)
+}
+
+async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {
+    read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))
 }
 
 /// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
@@ -359,17 +446,7 @@ impl Opened {
     }
 }
 
-fn book(
-    permit: Permit,
-    mut reply: Reply,
-    model: &str,
-    request: &ChatRequest,
-    warnings: Vec<String>,
-    latency: Duration,
-    now: Instant,
-) -> Whole {
-    reply.sign(permit.provider().name(), model);
-    let usage = usage_of(&reply, request);
+fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Instant) -> Whole<T> {
     let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
     Whole { reply, usage, cost, warnings, latency, transition }

@@ -12,6 +12,7 @@
 //! | `turn` | one turn of the caller's own function, and what its error says |
 //! | `stream` | a stream after its first content |
 //! | `media` | what a provider cannot fetch and the pool may |
+//! | `needs` | what a call needs of a provider's model |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
@@ -21,6 +22,7 @@ mod analytics;
 mod attempt;
 mod mask;
 mod media;
+mod needs;
 mod permit;
 mod provider;
 mod roster;

@@ -225,9 +225,10 @@ impl Provider {
         match asked {
             None => Some(model),
             Some(asked) if asked == model => Some(model),
-            Some(asked) => {
-                models.get(asked).or_else(|| models.values().find(|served| *served == asked)).map(String::as_str)
-            }
+            Some(asked) => models
+                .get(asked)
+                .or_else(|| models.values().find(|served| served.model == asked))
+                .map(|served| served.model.as_str()),
         }
     }
 
@@ -387,7 +388,7 @@ impl Provider {
 
 /// The models that the configuration names, as the provider names them.
 fn served(config: &ProviderConfig) -> impl Iterator<Item = &str> {
-    std::iter::once(&config.model).chain(config.models.values()).map(String::as_str)
+    std::iter::once(&config.model).chain(config.models.values().map(|served| &served.model)).map(String::as_str)
 }
 
 /// A provider's live state, for looking at.

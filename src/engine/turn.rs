@@ -177,6 +177,7 @@ impl Turn {
             model: &self.model,
             without: &[],
             attempt: self.attempt,
+            before: &[],
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &Mutex::default(),

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
 use crate::pool::Pool;
-use crate::types::parse_call;
+use crate::types::{parse_call, parse_embed};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -113,6 +113,27 @@ impl NativePool {
                 Ok(stream) => pump(stream, id, inner.id, &inner.channel, &credit, &mut cancelled).await,
                 Err(error) => inner.channel.push(|records| record::error(records, id, &error)),
             }
+        })
+    }
+
+    /// Makes embeddings; request fields and options stand in one object.
+    #[napi(catch_unwind)]
+    pub fn embed(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, |inner, id| async move {
+            let result = match inner.ready().and_then(|pool| Ok((pool, parse_embed(&call_json)?))) {
+                Ok((pool, call)) => {
+                    drop(call_json);
+                    let completed = pool.embed_until(&call.request, &call.options, call.warnings, cancelled).await;
+                    record::events(&inner.channel, inner.id, completed.events);
+                    completed.result
+                }
+                Err(error) => Err(error),
+            };
+            inner.channel.push(|records| match result {
+                Ok(response) => record::vectors(records, id, response),
+                Err(error) => record::error(records, id, &error),
+            });
         })
     }
 
@@ -241,10 +262,13 @@ impl Inner {
         Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 
+    fn ready(&self) -> Result<&Pool, Error> {
+        self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))
+    }
+
     /// The pool in force and the call as it was asked.
     fn read(&self, json: &str) -> Result<(&Pool, crate::types::ParsedCall), Error> {
-        let pool = self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))?;
-        Ok((pool, parse_call(json)?))
+        Ok((self.ready()?, parse_call(json)?))
     }
 }
 

@@ -3,13 +3,18 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::bridge::Channel;
 use super::records::Records;
 use crate::error::{Error, ErrorKind, Problem, Reason};
 use crate::event::{Event, millis};
-use crate::types::{AttemptRecord, ChatResponse, FinishReason, NanoUsd, Reply, RequestId, ToolCall, Usage};
+use crate::types::{
+    AttemptRecord, ChatResponse, EmbedResponse, EncodingFormat, FinishReason, NanoUsd, Reply, RequestId, ToolCall,
+    Usage,
+};
 
 /// What a record is: its second number.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +25,7 @@ enum Kind {
     Open,
     Chunk,
     Event,
+    Vectors,
 }
 
 fn begin(records: &mut Records, id: u64, kind: Kind) {
@@ -51,13 +57,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.name(&model);
     records.name(provider.as_str());
     records.number(created as f64);
-    records.number(usage.prompt_tokens as f64);
-    records.number(usage.completion_tokens as f64);
-    records.number(usage.total_tokens as f64);
-    records.number(usage.cached_tokens as f64);
-    records.number(usage.cache_write_tokens as f64);
-    records.number(usage.reasoning_tokens as f64);
-    records.flag(usage.estimated);
+    count(records, &usage);
     records.number_or_null(cost.map(NanoUsd::as_usd));
     records.number(millis(latency));
     records.shared(request_id.shared());
@@ -66,6 +66,54 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.text_or_null(reasoning_state.map(|state| json(&state)));
     records.text_or_null((!tool_calls.is_empty()).then(|| json(&tool_calls)));
     records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    trail(records, attempts);
+}
+
+/// Embeddings, each as one text: base64 of 64-bit floats, or of 32-bit floats where that is what was asked for.
+pub fn vectors(records: &mut Records, id: u64, response: EmbedResponse) {
+    let EmbedResponse {
+        vectors,
+        encoding_format,
+        model,
+        provider,
+        usage,
+        cost,
+        request_id,
+        latency,
+        warnings,
+        attempts,
+    } = response;
+    begin(records, id, Kind::Vectors);
+    records.name(&model);
+    records.name(provider.as_str());
+    count(records, &usage);
+    records.number_or_null(cost.map(NanoUsd::as_usd));
+    records.number(millis(latency));
+    records.shared(request_id.shared());
+    records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    records.flag(encoding_format == EncodingFormat::Base64);
+    records.number(vectors.len() as f64);
+    for vector in vectors {
+        let bytes: Vec<u8> = match encoding_format {
+            EncodingFormat::Float => vector.iter().flat_map(|number| number.to_le_bytes()).collect(),
+            EncodingFormat::Base64 => vector.iter().flat_map(|number| (*number as f32).to_le_bytes()).collect(),
+        };
+        records.text(STANDARD.encode(bytes));
+    }
+    trail(records, attempts);
+}
+
+fn count(records: &mut Records, usage: &Usage) {
+    records.number(usage.prompt_tokens as f64);
+    records.number(usage.completion_tokens as f64);
+    records.number(usage.total_tokens as f64);
+    records.number(usage.cached_tokens as f64);
+    records.number(usage.cache_write_tokens as f64);
+    records.number(usage.reasoning_tokens as f64);
+    records.flag(usage.estimated);
+}
+
+fn trail(records: &mut Records, attempts: Vec<AttemptRecord>) {
     records.number(attempts.len() as f64);
     for AttemptRecord { provider, model, key_index, outcome, error_class, status, latency, waited } in attempts {
         records.name(provider.as_str());

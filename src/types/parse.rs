@@ -54,11 +54,7 @@ const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A lone surrogate (half of a character that JavaScript strings can hold and UTF-8 cannot) becomes U+FFFD with a
 /// warning; a NUL passes.
 pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
-    let (json, replaced) = replace_lone_surrogates(json);
-    let mut call: ParsedCall = match serde_json::from_str(&json) {
-        Ok(call) => call,
-        Err(_) => return Err(explain(&json)),
-    };
+    let (mut call, replaced): (ParsedCall, usize) = read_text(json)?;
     if replaced > 0 {
         call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
     }
@@ -66,10 +62,19 @@ pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
     Ok(call)
 }
 
+/// Reads a call, and says how many lone surrogates were replaced in it.
+pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), FieldError> {
+    let (json, replaced) = replace_lone_surrogates(json);
+    match serde_json::from_str(&json) {
+        Ok(call) => Ok((call, replaced)),
+        Err(_) => Err(explain::<T>(&json)),
+    }
+}
+
 /// Parses once more, keeping track of the path.
-fn explain(json: &str) -> FieldError {
+fn explain<T: de::DeserializeOwned>(json: &str) -> FieldError {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    match serde_path_to_error::deserialize::<_, ParsedCall>(&mut deserializer) {
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => FieldError::new("", "the request is not a JSON object"),
         Err(error) => {
             let path = error.path().to_string();
@@ -244,28 +249,42 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
                 // The pool asks for usage in every stream by itself.
                 "stream_options" => _ = map.next_value::<Value>()?,
-                "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
-                "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
-                "maxRetries" => options.max_retries = map.next_value()?,
-                "failover" => options.failover = map.next_value()?,
-                "providers" => {
-                    options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default()
-                }
-                "requestId" => {
-                    options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
-                }
-                "headers" => {
-                    options.headers =
-                        map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default().into_iter().collect();
-                }
                 other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
                     request.openai_fields.insert(other.to_owned(), map.next_value()?);
                 }
-                other => return Err(unknown_field(other)),
+                other => {
+                    if !read_option(other, options, &mut map)? {
+                        return Err(unknown_field(other, KNOWN));
+                    }
+                }
             }
         }
         Ok(call)
     }
+}
+
+/// Reads one option of a call into its place; `false`: there is no option of this name.
+pub(super) fn read_option<'de, A: MapAccess<'de>>(
+    name: &str,
+    options: &mut CallOptions,
+    map: &mut A,
+) -> Result<bool, A::Error> {
+    match name {
+        "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+        "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+        "maxRetries" => options.max_retries = map.next_value()?,
+        "failover" => options.failover = map.next_value()?,
+        "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
+        "requestId" => {
+            options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
+        }
+        "headers" => {
+            options.headers =
+                map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default().into_iter().collect();
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Every name a call may carry, for "did you mean".
@@ -299,10 +318,10 @@ const KNOWN: &[&str] = &[
     "signal",
 ];
 
-fn unknown_field<E: de::Error>(name: &str) -> E {
-    let close = KNOWN
+pub(super) fn unknown_field<E: de::Error>(name: &str, known: &'static [&'static str]) -> E {
+    let close = known
         .iter()
-        .chain(ChatRequest::OPENAI_FIELDS)
+        .chain(ChatRequest::OPENAI_FIELDS.iter().filter(|_| known.contains(&"messages")))
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(score, _)| *score > 0.85);

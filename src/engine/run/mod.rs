@@ -10,6 +10,7 @@
 //! 4. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
 //!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
 
+mod embed;
 mod errors;
 mod headers;
 
@@ -20,11 +21,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use self::embed::Gathered;
 use self::errors::no_provider;
 use self::headers::call_headers;
 use super::attempt::{Answer, Missed, Order, Own, Whole, attempt};
 use super::mask::Mask;
 use super::media::Fetched;
+use super::needs::Needs;
 use super::provider::{Provider, Refusal};
 use super::roster::Roster;
 use super::stream::ChatStream;
@@ -37,8 +40,8 @@ use crate::metrics::Route;
 use crate::policy::{Candidate, Transition, rank};
 use crate::time::{self, Instant, Now};
 use crate::types::{
-    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, FieldError, NanoUsd, ProviderName,
-    RequestId, Usage,
+    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, FieldError,
+    NanoUsd, ProviderName, RequestId, Usage,
 };
 
 /// What a call came to, with the events that ride along.
@@ -64,6 +67,21 @@ impl Engine {
         result.map_err(|error| run.give_context(error))
     }
 
+    /// Makes embeddings, batch after batch, all by one provider.
+    pub async fn embed(
+        &self,
+        request: &EmbedRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        log: &mut EventLog,
+        ended: impl Future<Output = Error>,
+    ) -> Result<EmbedResponse, Error> {
+        let roster = Arc::clone(&self.roster());
+        let mut run = Run::new(self, &roster, Route::Embed, options, warnings, log);
+        let result = unless(ended, pin!(run.embed(request, options))).await;
+        result.map_err(|error| run.give_context(error))
+    }
+
     /// Opens a stream at its first content; until then every failure fails over.
     pub async fn stream(
         self: &Arc<Self>,
@@ -75,7 +93,7 @@ impl Engine {
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Stream, options, warnings, log);
-        let opened = unless(ended, pin!(run.drive(Work::Stream(&request), options))).await;
+        let opened = unless(ended, pin!(run.first(Work::Stream(&request), options))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
                 let interest = Arc::clone(&self.interest);
@@ -163,6 +181,8 @@ struct Visit {
     refusal: Option<Refusal>,
     /// The class of its latest failure.
     failed: Option<FailureClass>,
+    /// The vectors it gave to this call.
+    gathered: Gathered,
 }
 
 /// A failure after which the same provider may be asked again.
@@ -197,6 +217,8 @@ struct Run<'a> {
     unsendable: Option<FieldError>,
     /// A parameter that a provider refused was left out: that is done once.
     repaired: bool,
+    /// The visit that has given a batch and is to give the next one.
+    stay: Option<usize>,
     /// Waited since the last line of the trail.
     waited: Duration,
     /// Waited for capacity, in all.
@@ -243,6 +265,7 @@ impl<'a> Run<'a> {
             last: None,
             unsendable: None,
             repaired: false,
+            stay: None,
             waited: Duration::ZERO,
             queued: Duration::ZERO,
             not_ours: Duration::ZERO,
@@ -251,7 +274,7 @@ impl<'a> Run<'a> {
     }
 
     async fn whole(&mut self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
-        let (Answer::Whole(whole), name) = self.drive(Work::Chat(request), options).await? else {
+        let (Answer::Whole(whole), name) = self.first(Work::Chat(request), options).await? else {
             return Err(Error::new(ErrorKind::Internal, "a whole answer came back as something else"));
         };
         let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
@@ -280,7 +303,7 @@ impl<'a> Run<'a> {
     }
 
     async fn own(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Executed, Error> {
-        let (Answer::Own(Own { usage, cost, .. }), provider) = self.drive(work, options).await? else {
+        let (Answer::Own(Own { usage, cost, .. }), provider) = self.first(work, options).await? else {
             return Err(Error::new(ErrorKind::Internal, "a function of the caller's came back as something else"));
         };
         let model = self.trail.last().map(|line| line.model.clone()).unwrap_or_default();
@@ -309,32 +332,53 @@ impl<'a> Run<'a> {
         latency
     }
 
-    /// The loop.
-    async fn drive(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
+    /// The first answer that comes, and who gave it.
+    async fn first(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
+        let mut visits = self.begin(work, options)?;
+        let (answer, at) = self.drive(&mut visits, work, options).await?;
+        Ok((answer, visits[at].provider.name().clone()))
+    }
+
+    /// Reads the call's own headers and finds who may answer.
+    fn begin(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         self.headers = call_headers(options, &mut self.warnings)?;
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.
             self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
         }
-        let mut visits = self.eligible(work.model(), options)?;
+        self.eligible(work, options)
+    }
+
+    /// The loop. The answer is that of one attempt, with the place of the visit that made it.
+    async fn drive(
+        &mut self,
+        visits: &mut [Visit],
+        work: Work<'_>,
+        options: &CallOptions,
+    ) -> Result<(Answer, usize), Error> {
         loop {
             let now = time::now();
             if now.mono >= self.deadline {
                 return Err(self.out_of_time());
             }
-            if let Some((at, admitted)) = self.next_visit(&mut visits, now) {
+            if let Some((at, admitted)) = self.next_visit(visits, now) {
                 if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, work, options).await? {
-                    return Ok(answer);
+                    return Ok((answer, at));
                 }
                 continue;
             }
-            let Some(next) = self.soonest(&visits, now) else { return Err(self.exhausted(&visits, now)) };
+            let Some(next) = self.soonest(visits, now) else {
+                if self.failover && self.stay.take().is_some() {
+                    continue; // what it gave so far does not mix with another's: that one begins anew
+                }
+                return Err(self.exhausted(visits, now));
+            };
             if next.retry && !self.withdraw_retry(&visits[next.at], now) {
                 // A first visit that is still to come draws on nothing and may yet answer.
                 self.max_retries = self.retries;
                 continue;
             }
-            self.wait_until(next.when, next.for_capacity, &visits).await?;
+            self.wait_until(next.when, next.for_capacity, visits).await?;
             if next.retry {
                 let now = time::now();
                 lock(&self.engine.tally).retried(now.unix_ms);
@@ -347,7 +391,7 @@ impl<'a> Run<'a> {
                         visit.refusal = None;
                         let visit = &mut visits[next.at];
                         if let Some(answer) = self.ask(visit, admitted, now.mono, work, options).await? {
-                            return Ok(answer);
+                            return Ok((answer, next.at));
                         }
                     }
                     Err(refusal) => self.note_refusal(visit, refusal, now),
@@ -357,7 +401,7 @@ impl<'a> Run<'a> {
     }
 
     /// The providers that may answer, best first.
-    fn eligible(&self, asked: Option<&str>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
+    fn eligible(&self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         let providers = self.roster.providers();
         if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
             let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
@@ -369,19 +413,30 @@ impl<'a> Run<'a> {
         }
         let mut reasons = Vec::new();
         let mut candidates = Vec::with_capacity(providers.len());
+        let mut last_resort = Vec::new();
+        let asked = work.model();
+        let mut needs = Needs::of(work);
         for (index, provider) in providers.iter().enumerate() {
             let name = provider.name();
             let reason = if !options.providers.is_empty() && !options.providers.iter().any(|n| n == name.as_str()) {
                 "not among this call's providers".to_owned()
             } else if !provider.config().enabled {
                 "disabled".to_owned()
-            } else if provider.resolve_model(asked).is_none() {
-                format!("does not serve the model {:?}", asked.unwrap_or_default())
+            } else if let Some(model) = provider.resolve_model(asked) {
+                let candidate = Candidate { index, priority: provider.priority() };
+                let Some(unmet) = needs.unmet(model, provider.endpoint().facts(model)) else {
+                    candidates.push(candidate);
+                    continue;
+                };
+                last_resort.extend(unmet.last_resort.then_some(candidate));
+                unmet.reason
             } else {
-                candidates.push(Candidate { index, priority: provider.priority() });
-                continue;
+                format!("does not serve the model {:?}", asked.unwrap_or_default())
             };
             reasons.push(Reason { provider: name.clone(), reason });
+        }
+        if candidates.is_empty() {
+            candidates = last_resort;
         }
         if candidates.is_empty() {
             return Err(no_provider(reasons));
@@ -402,6 +457,7 @@ impl<'a> Run<'a> {
                 again: None,
                 refusal: None,
                 failed: None,
+                gathered: Gathered::default(),
             })
         });
         Ok(visits.collect())
@@ -427,9 +483,11 @@ impl<'a> Run<'a> {
         None
     }
 
-    /// Without failover a call stays with the provider it asked first.
+    /// Without failover a call stays with the provider it asked first, and between two batches with the one that gave
+    /// the last.
     fn asked_only(&self, visits: &[Visit]) -> Option<usize> {
-        if self.failover { None } else { visits.iter().position(|visit| visit.attempts > 0) }
+        let first = || visits.iter().position(|visit| visit.attempts > 0);
+        self.stay.or_else(|| if self.failover { None } else { first() })
     }
 
     /// Puts a refusal on the trail, once per provider and kind: a call that waits meets the same one many times.
@@ -467,7 +525,7 @@ impl<'a> Run<'a> {
         now: Instant,
         work: Work<'_>,
         options: &CallOptions,
-    ) -> Result<Option<(Answer, ProviderName)>, Error> {
+    ) -> Result<Option<Answer>, Error> {
         let provider = Arc::clone(&visit.provider);
         let key = permit.key();
         let key_index = provider.config().keys.get(key as usize).map(|_| key);
@@ -476,7 +534,7 @@ impl<'a> Run<'a> {
         }
         match &self.last {
             None => permit.first_choice(),
-            Some((from, _, failure)) if visit.attempts == 0 => {
+            Some((from, _, failure)) if visit.attempts == 0 && visit.gathered.vectors.is_empty() => {
                 let reason = failure.class.as_str();
                 lock(&self.engine.tally).failed_over(time::unix_ms(), from, provider.name(), reason);
             }
@@ -491,6 +549,7 @@ impl<'a> Run<'a> {
             model: &visit.model,
             without: &visit.without,
             attempt: self.errors + 1,
+            before: &visit.gathered.vectors,
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &self.fetched,
@@ -515,6 +574,7 @@ impl<'a> Run<'a> {
             Ok(answer) => {
                 let (latency, moved) = match &answer {
                     Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
+                    Answer::Vectors(whole) => (whole.latency, whole.transition.clone()),
                     Answer::Stream(open) => (open.to_first_content(), open.prove()),
                     Answer::Own(own) => (own.latency, own.transition.clone()),
                 };
@@ -522,7 +582,7 @@ impl<'a> Run<'a> {
                 if let Some(moved) = moved {
                     tell(self.log, provider.name(), moved);
                 }
-                Ok(Some((answer, provider.name().clone())))
+                Ok(Some(answer))
             }
             Err(Missed::Unsendable(error)) => {
                 // Nothing was sent. Another provider's dialect may be able to say it.

@@ -2,8 +2,10 @@
 
 mod attempts;
 mod cancel;
+mod capabilities;
 mod cuts;
 mod deadline;
+mod embeddings;
 mod error_after_200;
 mod execute;
 mod failover;
