@@ -123,7 +123,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono).await?;
         if !order.work.streams() {
-            return whole(&provider, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole);
+            return whole(&provider, reply, order.limits.qos.max_response_bytes).await;
         }
         let patience = provider.config().timers.first_content;
         time::until(Some(sent.mono + patience), Box::pin(open(&provider, reply)))
@@ -135,7 +135,8 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let now = time::now().mono;
     let latency = now.duration_since(sent.mono);
     let failure = match arrived {
-        Ok(Ok(Arrived::Whole(mut reply))) => {
+        Ok(Ok(Arrived::Whole(mut reply, at))) => {
+            let latency = at.duration_since(sent.mono);
             reply.sign(provider.name(), order.model);
             let usage = usage_of(&reply, request);
             return Ok(Answer::Whole(book(permit, reply, usage, warnings, latency, now)));
@@ -272,7 +273,8 @@ pub(super) async fn say(
     };
     let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
     let reply = reply(provider, http, time::now().mono).await?;
-    whole(provider, reply, order.limits.qos.max_response_bytes).await
+    let body = body(reply, order.limits.qos.max_response_bytes).await?;
+    provider.endpoint().decode_chat(&body)
 }
 
 /// When an attempt began, and when it ends.
@@ -370,7 +372,8 @@ async fn inlined(
 }
 
 enum Arrived {
-    Whole(Reply),
+    /// With the time at which its last byte came.
+    Whole(Reply, Instant),
     Stream(Opened),
 }
 
@@ -393,9 +396,11 @@ async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
     provider.endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 
-async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
+async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Arrived, Failure> {
     let body = body(reply, limit).await?;
-    provider.endpoint().decode_chat(&body)
+    // Reading it is our own time, not the provider's.
+    let at = time::now().mono;
+    provider.endpoint().decode_chat(&body).map(|reply| Arrived::Whole(reply, at))
 }
 
 async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {

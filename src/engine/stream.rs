@@ -71,6 +71,10 @@ pub struct ChatStream {
     kept: usize,
     /// There was more than is kept.
     overflowed: bool,
+    /// When something last came from the provider.
+    read_at: Instant,
+    /// How long nobody asked: the consumer's time, not the provider's.
+    paused: Duration,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -88,6 +92,7 @@ impl ChatStream {
         let provider = open.permit.provider().name().clone();
         let model = open.model.clone();
         let ready = std::mem::take(&mut open.opened.ready);
+        let read_at = open.first_content;
         Self {
             open: Some(open),
             ready,
@@ -100,6 +105,8 @@ impl ChatStream {
             response: None,
             kept: 0,
             overflowed: false,
+            read_at,
+            paused: Duration::ZERO,
             pending: None,
             log,
         }
@@ -204,9 +211,14 @@ impl ChatStream {
                 return None;
             }
             let patience = open.permit.provider().config().timers.content_idle;
-            let idle = *idle_ends.get_or_insert_with(|| time::now().mono + patience);
+            let idle = *idle_ends.get_or_insert_with(|| {
+                let now = time::now().mono;
+                self.paused += now.duration_since(self.read_at);
+                now + patience
+            });
             let ends = idle.min(self.told.deadline);
             let read = time::until(Some(ends), open.opened.read()).await;
+            self.read_at = time::now().mono;
             self.ready.append(&mut open.opened.ready);
             let failure = match read {
                 Ok(Ok(())) => continue,
@@ -237,7 +249,7 @@ impl ChatStream {
         reply.sign(&self.provider, &self.model);
         let usage = usage_of(&reply, &self.request);
         let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
-        let spent = now.mono.duration_since(sent);
+        let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
         let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now.mono);
         if let Some(moved) = moved {

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
 use crate::pool::Pool;
+use crate::time::{self, Instant};
 use crate::types::{parse_call, parse_embed};
 
 /// Pools of this process, numbered: events say which one they belong to.
@@ -77,9 +78,10 @@ impl NativePool {
     /// Answers one call; request fields and options stand in one object.
     #[napi(catch_unwind)]
     pub fn chat(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let submitted = time::now().mono;
         let cancelled = self.inner.channel.open(id as u64, None).map(drop);
-        self.task(id, |inner, id| async move {
-            let call = match inner.read(&call_json) {
+        self.task(id, move |inner, id| async move {
+            let call = match inner.read(&call_json, submitted) {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
@@ -97,10 +99,11 @@ impl NativePool {
     /// Opens a stream and pushes it as far as the consumer has room.
     #[napi(catch_unwind)]
     pub fn stream(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let submitted = time::now().mono;
         let credit = Arc::new(Credit::default());
         let mut cancelled = self.inner.channel.open(id as u64, Some(Arc::clone(&credit))).map(drop);
-        self.task(id, |inner, id| async move {
-            let call = match inner.read(&call_json) {
+        self.task(id, move |inner, id| async move {
+            let call = match inner.read(&call_json, submitted) {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
@@ -267,8 +270,11 @@ impl Inner {
     }
 
     /// The pool in force and the call as it was asked.
-    fn read(&self, json: &str) -> Result<(&Pool, crate::types::ParsedCall), Error> {
-        Ok((self.ready()?, parse_call(json)?))
+    fn read(&self, json: &str, submitted: Instant) -> Result<(&Pool, crate::types::ParsedCall), Error> {
+        let pool = self.ready()?;
+        let mut call = parse_call(json)?;
+        call.options.submitted = Some(submitted.into_std());
+        Ok((pool, call))
     }
 }
 

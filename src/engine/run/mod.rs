@@ -238,7 +238,8 @@ impl<'a> Run<'a> {
         warnings: Vec<String>,
         log: &'a mut EventLog,
     ) -> Self {
-        let started = time::now();
+        let now = time::now();
+        let started = Now { mono: options.submitted.map_or(now.mono, Instant::from_std), ..now };
         let routing = roster.routing();
         let limits = roster.limits();
         let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);

@@ -10,6 +10,7 @@ mod error_after_200;
 mod execute;
 mod failover;
 mod flapping;
+mod hundred;
 mod keep_alive;
 mod limits;
 mod outage;
