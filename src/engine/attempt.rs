@@ -123,7 +123,8 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono).await?;
         if !order.work.streams() {
-            return whole(&provider, reply, order.limits.qos.max_response_bytes).await;
+            let (reply, at) = whole(&provider, reply, order.limits.qos.max_response_bytes).await?;
+            return Ok(Arrived::Whole(reply, at));
         }
         let patience = provider.config().timers.first_content;
         time::until(Some(sent.mono + patience), Box::pin(open(&provider, reply)))
@@ -273,8 +274,7 @@ pub(super) async fn say(
     };
     let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
     let reply = reply(provider, http, time::now().mono).await?;
-    let body = body(reply, order.limits.qos.max_response_bytes).await?;
-    provider.endpoint().decode_chat(&body)
+    Ok(whole(provider, reply, order.limits.qos.max_response_bytes).await?.0)
 }
 
 /// When an attempt began, and when it ends.
@@ -396,11 +396,11 @@ async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
     provider.endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 
-async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Arrived, Failure> {
+/// With the time at which the last byte came: making sense of it is our own time, not the provider's.
+async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<(Reply, Instant), Failure> {
     let body = body(reply, limit).await?;
-    // Reading it is our own time, not the provider's.
     let at = time::now().mono;
-    provider.endpoint().decode_chat(&body).map(|reply| Arrived::Whole(reply, at))
+    Ok((provider.endpoint().decode_chat(&body)?, at))
 }
 
 async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {

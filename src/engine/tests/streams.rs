@@ -88,7 +88,7 @@ async fn the_time_a_consumer_takes_is_not_the_providers() {
     let story = Story::new(&["a"], |_| {
         let pieces = [chunk("one"), chunk("two"), chunk("three"), FINISH.into(), DONE.into()];
         let slowly = stream::iter(pieces).then(|piece| async move {
-            time::sleep_until(time::now().mono + Duration::from_millis(100)).await;
+            after(Duration::from_millis(100)).await;
             Ok(Bytes::from(piece))
         });
         body(slowly.boxed())
@@ -96,7 +96,7 @@ async fn the_time_a_consumer_takes_is_not_the_providers() {
     let mut stream = open(&story).await.expect("opens");
     while let Some(event) = stream.next().await {
         event.expect("whole");
-        time::sleep_until(time::now().mono + Duration::from_secs(7)).await;
+        after(Duration::from_secs(7)).await;
     }
     let stats = story.pool.engine().provider_stats();
     assert_eq!(stats["a"].performance.p50, Some(500.0));
