@@ -7,7 +7,7 @@ const { inspect } = require('node:util')
 const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
-const { ConfigurationError, Failed, PoolClosedError, errorFromThrown, unwrap } = errors
+const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
 const { readCall, readEmbed } = require('./lib/request')
@@ -200,6 +200,20 @@ class LLMPool extends PoolEmitter {
 
   metrics() {
     return this.#native.metrics()
+  }
+
+  /** @param {unknown} what @param {string | null} [model] */
+  estimateTokens(what, model) {
+    if (model !== undefined && model !== null && typeof model !== 'string') {
+      throw new InvalidRequestError(`invalid request: model: must be a string, found ${inspect(model)}`, 'model')
+    }
+    if (typeof what === 'string') return this.#native.countText(what, model)
+    const { json } = readCall(what)
+    try {
+      return this.#native.countPrompt(json, model)
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
   }
 
   /** @returns {ReturnType<import('./index').LLMPool['toJSON']>} */

@@ -48,7 +48,12 @@ fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader:
     let media = check_media(media.or(RawMedia::default()), reader);
     let client = network::from_environment(environment, reader);
     let media = MediaConfig { params: media, client: client.clone() };
-    let shared = Shared { breaker, enable_breaker: routing.enable_circuit_breaker, client };
+    let shared = Shared {
+        breaker,
+        enable_breaker: routing.enable_circuit_breaker,
+        client,
+        counting: settings.use_token_counting,
+    };
     let mut providers = check_providers(providers, &shared, reader);
     failures::check(failures, &mut providers, reader);
 

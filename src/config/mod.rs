@@ -16,6 +16,7 @@ mod file;
 mod nearest;
 mod network;
 mod parse;
+mod prices;
 mod provider;
 mod raw;
 mod secret;
@@ -41,6 +42,7 @@ use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated
 use crate::cost::Prices;
 use crate::error::{Error, Problem};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
+use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
 use crate::types::ProviderName;
 
@@ -110,8 +112,9 @@ pub struct ProviderConfig {
     pub rate: RateParams,
     /// With the pool's part in it; a threshold of 0 is no breaker.
     pub breaker: BreakerParams,
-    /// `None`: unknown.
+    /// `None`: those of the catalogue.
     pub prices: Option<Prices>,
+    pub counter: CounterParams,
     /// With the environment in it.
     pub client: ClientParams,
     /// What the configuration adds to the failure table for this provider, in the order written.
@@ -256,6 +259,7 @@ impl fmt::Debug for ProviderConfig {
             rate,
             breaker,
             prices,
+            counter,
             client,
             failure_rows,
         } = self;
@@ -285,6 +289,7 @@ impl fmt::Debug for ProviderConfig {
             .field("rate", rate)
             .field("breaker", breaker)
             .field("prices", prices)
+            .field("counter", counter)
             .field("client", client)
             .field("failure_rows", failure_rows)
             .finish()

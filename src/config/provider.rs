@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::nearest::nearest;
 use super::network;
+use super::prices::PriceKeys;
 use super::raw::{RawModel, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
@@ -18,8 +19,8 @@ use super::{ModelConfig, ProviderConfig};
 use crate::adapter::{
     Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
 };
-use crate::cost::{LOOKS_PER_MILLION, Prices};
 use crate::policy::{BreakerParams, RateParams, TimerParams};
+use crate::tokens::{CounterParams, Encoding, TokenizerChoice};
 use crate::transport::{ClientParams, ProxyParams};
 use crate::types::{ChatRequest, ProviderName};
 
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     /// `false`: no provider has a breaker, whatever its threshold.
     pub enable_breaker: bool,
     pub client: ClientParams,
+    /// `false`: tokens are counted by bytes alone.
+    pub counting: bool,
 }
 
 /// `None` when the provider cannot be built; the problems say why.
@@ -68,6 +71,11 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         circuit_breaker_timeout,
         input_token_price,
         output_token_price,
+        input_price_per_million,
+        output_price_per_million,
+        cached_input_price_per_million,
+        cache_write_price_per_million,
+        tokenizer,
         proxy,
         ca_file,
     } = raw;
@@ -93,7 +101,15 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         allow: check_params(allow_params, &join(at, "allow_params"), reader),
         omit: check_params(omit_params, &join(at, "omit_params"), reader),
     };
-    let prices = check_prices(input_token_price.some(), output_token_price.some(), at, reader);
+    let prices = PriceKeys {
+        input_token_price: input_token_price.some(),
+        output_token_price: output_token_price.some(),
+        input_price_per_million: input_price_per_million.some(),
+        output_price_per_million: output_price_per_million.some(),
+        cached_input_price_per_million: cached_input_price_per_million.some(),
+        cache_write_price_per_million: cache_write_price_per_million.some(),
+    }
+    .check(at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
 
@@ -136,6 +152,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
             ..shared.breaker.clone()
         },
         prices,
+        counter: CounterParams { counting: shared.counting, tokenizer: tokenizer.some().map(tokenizer_choice) },
         client: ClientParams {
             connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
             idle_timeout: connection_idle_timeout_ms.time_limit(shared.client.idle_timeout),
@@ -160,6 +177,12 @@ pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) ->
         reader.problem(path, format!("unknown type{said}, expected one of {}{hint}", names.join(", ")));
     }
     found
+}
+
+/// A name of an encoding, or a path.
+fn tokenizer_choice(text: Text) -> TokenizerChoice {
+    Encoding::from_name(&text.value)
+        .map_or_else(|| TokenizerChoice::File(PathBuf::from(&text.value)), TokenizerChoice::Encoding)
 }
 
 fn check_unsupported_params(policy: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
@@ -332,25 +355,6 @@ fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>
         checked.push((name, value.expose().to_owned()));
     }
     checked
-}
-
-fn check_prices(input: Option<f64>, output: Option<f64>, at: &str, reader: &mut Reader<'_>) -> Option<Prices> {
-    for (key, price) in [("input_token_price", input), ("output_token_price", output)] {
-        if let Some(price) = price.filter(|price| *price > LOOKS_PER_MILLION) {
-            reader.warn(&join(at, key), format_args!("{price} USD per 1,000 tokens looks like a price per million"));
-        }
-    }
-    if input.is_some() != output.is_some() {
-        let missing = if input.is_some() { "output_token_price" } else { "input_token_price" };
-        reader.warn(&join(at, missing), "is missing while the other price is set; costs will be unknown");
-    }
-    match Prices::per_1k(input, output) {
-        Ok(prices) => prices,
-        Err((key, message)) => {
-            reader.problem(join(at, key), message);
-            None
-        }
-    }
 }
 
 /// A provider's own proxy replaces all that the environment says, exceptions included; its certificates are added.

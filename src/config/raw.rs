@@ -103,6 +103,16 @@ section! {
         input_token_price: f64,
         /// USD per 1,000 tokens.
         output_token_price: f64,
+        /// USD per million tokens: either this or `input_token_price`.
+        input_price_per_million: f64,
+        /// USD per million tokens: either this or `output_token_price`.
+        output_price_per_million: f64,
+        /// Prompt tokens read from the provider's cache. Default: as the other prompt tokens.
+        cached_input_price_per_million: f64,
+        /// Prompt tokens written to the provider's cache. Default: as the other prompt tokens.
+        cache_write_price_per_million: f64,
+        /// "o200k_base", "cl100k_base" or the path of a `tokenizer.json`. Default: by the model's name.
+        tokenizer: Text,
         /// Goes over the proxies of the environment.
         proxy: Hidden,
         /// PEM file, trusted beside the platform's roots.
@@ -249,6 +259,8 @@ section! {
         max_retries as "maxRetries": u32,
         /// Goes over `routing.retry_delay_ms`.
         retry_delay as "retryDelay": Millis,
+        /// Default true; false = four bytes are a token.
+        use_token_counting as "useTokenCounting": bool,
         /// Default false.
         debug: bool,
         /// Samples kept per provider for percentiles. Default 1000; 0 = none.

@@ -37,6 +37,8 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     pub max_retries: Option<u32>,
     pub retry_delay: Option<Duration>,
+    /// `false`: tokens are counted by bytes alone.
+    pub use_token_counting: bool,
     /// Emit `debug` events.
     pub debug: bool,
     /// Samples kept per provider for percentiles.
@@ -70,6 +72,7 @@ impl Settings {
             deadline: None,
             max_retries: None,
             retry_delay: None,
+            use_token_counting: true,
             debug: false,
             history_limit: HISTORY_LIMIT,
         }
@@ -100,6 +103,7 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         deadline,
         max_retries,
         retry_delay,
+        use_token_counting,
         debug,
         history_limit,
     } = raw;
@@ -129,6 +133,7 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         deadline: deadline.some().map(|Millis(deadline)| deadline),
         max_retries: max_retries.some(),
         retry_delay: retry_delay.some().map(|Millis(delay)| delay),
+        use_token_counting: use_token_counting.or(unset.use_token_counting),
         debug: debug.or(unset.debug),
         history_limit: history_limit.or(unset.history_limit),
         source: unset.source,

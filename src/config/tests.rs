@@ -11,6 +11,7 @@ use super::raw::{
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
+use crate::cost::{Rate, UsdPerToken};
 use crate::error::{ErrorKind, FailureClass};
 
 fn settings() -> Settings {
@@ -166,14 +167,23 @@ fn zero_is_kept() {
     let provider = one(json!({
         "priority": 0, "max_tokens": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
         "connection_idle_timeout_ms": 0, "requests_per_minute": 0, "requests_per_day": 0,
-        "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0
+        "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0,
+        "cached_input_price_per_million": 0, "cache_write_price_per_million": 0
     }));
     assert_eq!((provider.priority, provider.max_tokens, provider.temperature), (0, Some(0), Some(0.0)));
     assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(ms(0)), ms(0)));
     assert_eq!(provider.client.idle_timeout, ms(0));
     assert_eq!((provider.rate.requests_per_minute, provider.rate.requests_per_day), (Some(0), Some(0)));
     assert_eq!((provider.breaker.threshold, provider.breaker.open_for), (0, ms(0)));
-    assert_eq!(provider.prices, Prices::per_1k(Some(0.0), Some(0.0)).expect("prices"));
+    let free = UsdPerToken::per_1k(0.0).map(Rate::from);
+    let prices = Prices {
+        input: free.clone(),
+        output: free.clone(),
+        cached: free.clone(),
+        cache_write: free,
+        ..Prices::default()
+    };
+    assert_eq!(provider.prices, Some(prices));
 
     let mut value = with(json!({}));
     merge(
@@ -428,7 +438,7 @@ fn what_is_probably_not_meant_is_a_warning() {
         checked(&value).warnings,
         [
             "providers[0].input_token_price: 2.5 USD per 1,000 tokens looks like a price per million",
-            "providers[0].output_token_price: is missing while the other price is set; costs will be unknown",
+            "providers[0].output_token_price: is missing while another price is set; costs will be unknown",
             "providers: no provider is enabled",
         ]
     );
@@ -504,6 +514,23 @@ fn an_option_goes_over_the_configuration_and_that_over_the_default() {
     let config = load(&Settings { deadline: Some(ms(6000)), ..settings() });
     assert_eq!(config.deadline, ms(5000));
     assert_eq!(config.warnings, ["deadline: 6000 ms is above qos.max_deadline_ms and was cut to 5000 ms"]);
+}
+
+#[test]
+fn a_price_is_per_thousand_or_per_million_and_never_both() {
+    let per_1k = one(json!({ "input_token_price": 0.0025, "output_token_price": 0.01 })).prices;
+    let per_million = one(json!({ "input_price_per_million": 2.5, "output_price_per_million": 10 })).prices;
+    assert!(per_1k.is_some());
+    assert_eq!(per_1k, per_million);
+    assert_eq!(one(json!({})).prices, None);
+    assert_eq!(
+        problems(&with(json!({ "input_token_price": 1, "input_price_per_million": 1, "output_token_price": 1 }))),
+        ["providers[0].input_price_per_million: the price per 1,000 tokens is set too; expected one of the two"]
+    );
+    assert_eq!(
+        problems(&with(json!({ "cache_write_price_per_million": 2e6 }))),
+        ["providers[0].cache_write_price_per_million: must be USD per million tokens, from 0 to 1000000"]
+    );
 }
 
 #[test]
@@ -729,7 +756,8 @@ fn every_key_makes_a_difference() {
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
             "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
-            "output_token_price": 0.1, "proxy": "p:1", "ca_file": "f.pem"
+            "output_token_price": 0.1, "input_price_per_million": 5, "output_price_per_million": 5,
+            "cached_input_price_per_million": 5, "cache_write_price_per_million": 5, "tokenizer": "cl100k_base", "proxy": "p:1", "ca_file": "f.pem"
         }),
     );
     let mut served = base.clone();

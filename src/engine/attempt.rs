@@ -19,11 +19,10 @@ use super::stream::OpenStream;
 use super::turn::{Fault, Task, Turn};
 use super::work::Work;
 use crate::adapter::{Encoded, StreamDecoder, transport_failure};
-use crate::cost::Prices;
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant, Now};
-use crate::tokens;
+use crate::tokens::{self, PromptSize};
 use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
 use crate::types::{
     CallOptions, ChatRequest, EmbedInput, EmbedReply, EmbedRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage,
@@ -114,11 +113,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let (http, warnings) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
     let started = http.started.clone();
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
-    permit.dispatch(Dispatch {
-        unix_ms: sent.unix_ms,
-        started: started.clone(),
-        prompt_tokens: tokens::estimate_prompt(request),
-    });
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size: PromptSize::of(request) });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono).await?;
@@ -139,7 +134,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         Ok(Ok(Arrived::Whole(mut reply, at))) => {
             let latency = at.duration_since(sent.mono);
             reply.sign(provider.name(), order.model);
-            let usage = usage_of(&reply, request);
+            let usage = permit.usage(&reply, request);
             return Ok(Answer::Whole(book(permit, reply, usage, warnings, latency, now)));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
@@ -172,7 +167,8 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
         sendable(&provider, permit.key(), order, encoded, uri, "input").map_err(Missed::Unsendable)?;
     let started = http.started.clone();
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), prompt_tokens });
+    let size = PromptSize { framing: prompt_tokens, ..PromptSize::default() };
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size });
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono).await?;
         let body = body(reply, order.limits.qos.max_response_bytes).await?;
@@ -225,7 +221,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
     // Nobody but the function knows when its request goes out: it counts from the beginning.
     let started = Started::default();
     started.set();
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, prompt_tokens: 0 });
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, size: PromptSize::default() });
     let usage = Arc::new(Mutex::new(None));
     let turn = Turn {
         provider: Arc::clone(&provider),
@@ -242,7 +238,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
     let failure = match ran {
         Ok(Ok(())) => {
             let usage = lock(&usage).take().unwrap_or_default();
-            let cost = provider.config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+            let cost = permit.cost(&usage);
             let outcome = Outcome::Success { latency, first_token: None, usage: &usage, cost };
             let transition = permit.settle(&outcome, now.mono);
             return Ok(Answer::Own(Own { usage, cost, latency, transition }));
@@ -452,24 +448,7 @@ impl Opened {
 }
 
 fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Instant) -> Whole<T> {
-    let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+    let cost = permit.cost(&usage);
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
     Whole { reply, usage, cost, warnings, latency, transition }
-}
-
-/// As the provider reported it, or counted here and marked so.
-pub(super) fn usage_of(reply: &Reply, request: &ChatRequest) -> Usage {
-    reply.usage.unwrap_or_else(|| Usage {
-        estimated: true,
-        ..Usage::reported(tokens::estimate_prompt(request), received(reply))
-    })
-}
-
-/// Tokens of what has come, about.
-pub(super) fn received(reply: &Reply) -> u64 {
-    let calls = reply.tool_calls.iter().map(|call| call.function.name.len() + call.function.arguments.len());
-    let text = reply.content.len()
-        + reply.reasoning.as_deref().map_or(0, str::len)
-        + reply.refusal.as_deref().map_or(0, str::len);
-    tokens::estimate_text(text + calls.sum::<usize>())
 }

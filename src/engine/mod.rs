@@ -13,6 +13,8 @@
 //! | `stream` | a stream after its first content |
 //! | `media` | what a provider cannot fetch and the pool may |
 //! | `needs` | what a call needs of a provider's model |
+//! | `models` | what is known of each model of a provider: prices, window, how tokens are counted |
+//! | `count` | how many tokens something would be |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
@@ -20,9 +22,11 @@
 
 mod analytics;
 mod attempt;
+mod count;
 mod mask;
 mod media;
 mod needs;
+mod models;
 mod permit;
 mod provider;
 mod roster;
@@ -47,6 +51,7 @@ use crate::policy::RetryBudget;
 use crate::time;
 
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
+pub use count::Countable;
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
 pub use run::{Completed, Executed};

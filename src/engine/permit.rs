@@ -8,13 +8,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::models::Model;
 use super::provider::Provider;
 use crate::error::{Failure, FailureClass};
 use crate::metrics::ModelId;
 use crate::policy::{Pass, Reservation, Transition};
 use crate::time::{self, Instant};
+use crate::tokens::{Counter, PromptSize};
 use crate::transport::Started;
-use crate::types::{NanoUsd, Usage};
+use crate::types::{ChatRequest, NanoUsd, Reply, Usage};
 
 #[must_use = "a permit that is dropped counts as a cancelled attempt"]
 pub struct Permit {
@@ -26,6 +28,7 @@ pub struct Permit {
 /// What was reserved.
 pub(super) struct Hold {
     pub key: u32,
+    pub known: Arc<Model>,
     pub model: ModelId,
     /// The call had asked nobody before.
     pub first: bool,
@@ -39,8 +42,8 @@ pub(super) struct Dispatch {
     pub unix_ms: u64,
     /// Whether a byte of it has gone out.
     pub started: Started,
-    /// What the prompt costs if the answer never says.
-    pub prompt_tokens: u64,
+    /// What the prompt is counted by if the answer never says.
+    pub size: PromptSize,
 }
 
 /// How an attempt ended, for the provider's books.
@@ -88,6 +91,26 @@ impl Permit {
         if let Some(hold) = &mut self.hold {
             hold.dispatch = Some(dispatch);
         }
+    }
+
+    /// As the provider reported it, or counted here and marked so.
+    pub(super) fn usage(&self, reply: &Reply, request: &ChatRequest) -> Usage {
+        self.counter().map_or_else(Usage::default, |counter| counter.usage(request, reply))
+    }
+
+    /// Tokens of what has come, about.
+    pub(super) fn received(&self, reply: &Reply) -> u64 {
+        self.counter().map_or(0, |counter| counter.received(reply))
+    }
+
+    fn counter(&self) -> Option<&Counter> {
+        self.hold.as_ref().map(|hold| &hold.known.counter)
+    }
+
+    /// What an answer costs; `None`: unknown.
+    pub(super) fn cost(&self, usage: &Usage) -> Option<NanoUsd> {
+        let hold = self.hold.as_ref()?;
+        hold.known.cost(usage, hold.dispatch.as_ref()?.unix_ms)
     }
 
     /// Content has come: a half-open breaker need not wait for the end. The answer says whether it moved.

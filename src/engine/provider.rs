@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::lock;
+use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit};
 use crate::adapter::Endpoint;
 use crate::config::ProviderConfig;
@@ -21,6 +22,7 @@ use crate::policy::{
     Transition, Verdict,
 };
 use crate::time::{self, Instant, Now};
+use crate::tokens::Counter;
 use crate::transport::Transport;
 use crate::types::{AttemptOutcome, ProviderName, Usage};
 
@@ -39,6 +41,7 @@ pub struct Provider {
     /// How long a rate answer without a hint rests its key, so that the calls behind it go elsewhere at once. Not longer
     /// than the shortest wait before a retry, or the retry would find the key still resting.
     unhinted_rest: Duration,
+    models: Models,
     state: Mutex<State>,
 }
 
@@ -155,6 +158,7 @@ impl Provider {
         }
         let mut tally = ProviderTally::new(history_limit);
         served(&config).for_each(|model| tally.serve(model));
+        let models = Models::of(&config).map_err(|message| problem("tokenizer", message))?;
         let state = State {
             breaker: Breaker::new(config.breaker.clone()),
             rate: RateLimiter::new(config.rate.clone()),
@@ -170,6 +174,7 @@ impl Provider {
             endpoint,
             headers,
             transport: ArcSwapOption::from_pointee(transport),
+            models,
             state: Mutex::new(state),
             config,
         })
@@ -232,6 +237,16 @@ impl Provider {
         }
     }
 
+    /// How a model's tokens are counted here.
+    pub(super) fn counter(&self, model: &str) -> &Counter {
+        &self.models.get(model).counter
+    }
+
+    /// Most tokens that prompt and answer may have together, as the catalogue has it; `None`: nobody knows.
+    pub fn context_window(&self, model: &str) -> Option<u64> {
+        self.models.get(model).context_window
+    }
+
     /// Reserves a key, a request and a slot, or says why not. Keys in `tried` are passed over.
     pub fn admit(
         self: &Arc<Self>,
@@ -271,14 +286,15 @@ impl Provider {
             }
         };
         *in_flight += 1;
+        let known = Arc::clone(self.models.get(model));
         let model = lock(tally).model_id(model);
         drop(state);
-        let hold = Hold { key, model, first: false, reservation: Some(reservation), pass, dispatch: None };
+        let hold = Hold { key, known, model, first: false, reservation: Some(reservation), pass, dispatch: None };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
-        let Hold { key, model, first, reservation, pass, dispatch } = hold;
+        let Hold { key, known, model, first, reservation, pass, dispatch } = hold;
         let mark = Mark { model, unix_ms: time::unix_ms() };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
@@ -297,18 +313,21 @@ impl Provider {
             rate.release(reservation);
         }
         let left = |tally: &mut ProviderTally, received: u64| {
-            if let Some(Dispatch { prompt_tokens, .. }) = &sent {
-                let usage = Usage { estimated: true, ..Usage::reported(*prompt_tokens, received) };
-                tally.spent(mark, &usage, self.config.prices.as_ref().and_then(|prices| prices.cost(&usage)));
+            if let Some(Dispatch { size, unix_ms, .. }) = &sent {
+                let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
+                tally.spent(mark, &usage, known.cost(&usage, *unix_ms));
             }
         };
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
                 keys.succeed(key);
+                if let Some(Dispatch { size, .. }) = &sent {
+                    known.counter.learn(size, usage);
+                }
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
-            Outcome::Failure { failure, model, received } => {
+            Outcome::Failure { failure, model: asked, received } => {
                 if *received > 0 {
                     left(&mut tally, *received);
                 }
@@ -325,7 +344,7 @@ impl Provider {
                         }
                     }
                     Scope::Model if class == FailureClass::ModelNotFound => {
-                        missing_models.push(((*model).to_owned(), now + MODEL_REST));
+                        missing_models.push(((*asked).to_owned(), now + MODEL_REST));
                         keys.cancel(key);
                     }
                     Scope::Caller | Scope::Model | Scope::Provider => keys.cancel(key),

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Opened, Order, received, usage_of};
+use super::attempt::{Opened, Order};
 use super::permit::{Outcome, Permit};
 use super::run::{Handover, tell};
 use super::{Engine, lock};
-use crate::cost::Prices;
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
@@ -179,7 +178,7 @@ impl ChatStream {
         let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
         self.ready.clear();
         let now = time::now();
-        let received = received(self.accumulator.reply());
+        let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
         let _ = permit.settle(&Outcome::Cancelled { received }, now.mono);
         lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
@@ -247,8 +246,8 @@ impl ChatStream {
         let now = time::now();
         let mut reply = std::mem::take(&mut self.accumulator).into_reply();
         reply.sign(&self.provider, &self.model);
-        let usage = usage_of(&reply, &self.request);
-        let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+        let usage = permit.usage(&reply, &self.request);
+        let cost = permit.cost(&usage);
         let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
         let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now.mono);
@@ -307,7 +306,7 @@ impl ChatStream {
         // Out of time, events may wait that nobody has taken: after the error there is nothing more.
         self.ready.clear();
         let failure = self.told.mask.failure(failure);
-        let received = received(self.accumulator.reply());
+        let received = permit.received(self.accumulator.reply());
         // The caller's deadline is not the provider's failure.
         let outcome = match failure.phase {
             Some(Phase::Deadline) => Outcome::Cancelled { received },

@@ -186,7 +186,7 @@ impl Turn {
         };
         let reply =
             say(&self.provider, self.key, &order, request).await.map_err(|failure| order.mask.failure(failure))?;
-        self.report_usage(super::attempt::usage_of(&reply, request));
+        self.report_usage(self.provider.counter(&self.model).usage(request, &reply));
         Ok(reply)
     }
 

@@ -13,16 +13,20 @@ use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
 use super::{io, record};
 use crate::config::{Config, Environment, Settings};
-use crate::engine::{Analytics, PoolStats, ProviderListing, metrics_of_nothing};
+use crate::engine::{Analytics, Countable, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
 use crate::pool::Pool;
 use crate::time::{self, Instant};
+use crate::tokens::Counter;
 use crate::types::{parse_call, parse_embed};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
+
+/// Whose tokens are counted when nobody says which.
+const USUAL_MODEL: &str = "gpt-4o";
 
 #[napi]
 pub struct NativePool {
@@ -43,10 +47,7 @@ impl NativePool {
     /// Checks the options; reads and sends nothing.
     #[napi(constructor, catch_unwind)]
     pub fn new(bridge: &Bridge, options_json: String) -> napi::Result<Self> {
-        let settings = Settings::parse(&options_json).map_err(|problems| {
-            // Recognised by its prefix and thrown as an instance of its class.
-            napi::Error::from_reason(format!("llmpool:{}", record::error_json(&Error::configuration(problems))))
-        })?;
+        let settings = Settings::parse(&options_json).map_err(|problems| thrown(&Error::configuration(problems)))?;
         let inner = Inner {
             id: NEXT_POOL.fetch_add(1, Ordering::Relaxed),
             channel: bridge.channel(),
@@ -200,6 +201,19 @@ impl NativePool {
         self.inner.pool.get().map(|pool| pool.engine().reset_circuit_breakers(name.as_deref())).unwrap_or_default()
     }
 
+    /// Tokens of a text.
+    #[napi(catch_unwind)]
+    pub fn count_text(&self, text: String, model: Option<String>) -> f64 {
+        self.inner.count(Countable::Text(&text), model.as_deref())
+    }
+
+    /// Tokens of a request, written as a call is.
+    #[napi(catch_unwind)]
+    pub fn count_prompt(&self, call_json: String, model: Option<String>) -> napi::Result<f64> {
+        let call = parse_call(&call_json).map_err(|error| thrown(&error.into()))?;
+        Ok(self.inner.count(Countable::Prompt(&call.request), model.as_deref().or(call.request.model.as_deref())))
+    }
+
     /// Refuses new calls, lets those under way finish for so long, then ends them.
     #[napi(catch_unwind)]
     pub fn shutdown(&self, id: f64, drain_timeout_ms: f64) -> napi::Result<()> {
@@ -216,6 +230,11 @@ impl NativePool {
             inner.channel.push(|records| record::value(records, id, &()));
         })
     }
+}
+
+/// An error of ours as an exception: recognised by its prefix and thrown as an instance of its class.
+fn thrown(error: &Error) -> napi::Error {
+    napi::Error::from_reason(format!("llmpool:{}", record::error_json(error)))
 }
 
 #[derive(Serialize)]
@@ -267,6 +286,16 @@ impl Inner {
 
     fn ready(&self) -> Result<&Pool, Error> {
         self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))
+    }
+
+    /// Before the pool is initialized nothing is known but the model's name; without that, what most count by.
+    fn count(&self, what: Countable<'_>, model: Option<&str>) -> f64 {
+        let tokens = match self.pool.get() {
+            Some(pool) => pool.engine().count_tokens(what, model),
+            None if self.settings.use_token_counting => what.by(&Counter::of_model(model.unwrap_or(USUAL_MODEL))),
+            None => what.by(&Counter::bytes_only(model.unwrap_or(USUAL_MODEL))),
+        };
+        tokens as f64
     }
 
     /// The pool in force and the call as it was asked.

@@ -7,7 +7,6 @@ use futures_util::stream::{self, StreamExt};
 
 use super::support::*;
 use crate::error::ErrorKind;
-use crate::time;
 
 #[tokio::test(start_paused = true)]
 async fn a_complete_stream_gives_its_text_and_its_answer() {
