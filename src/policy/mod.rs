@@ -10,6 +10,7 @@
 
 mod backoff;
 mod breaker;
+mod budget;
 mod keys;
 mod rate;
 mod retry;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use backoff::BackoffParams;
 pub use breaker::{Breaker, BreakerOpen, BreakerParams, CircuitState, Pass, Transition, Verdict};
+pub use budget::{Budget, BudgetParams, BudgetPeriod, BudgetWarning, OverBudget, Reserved};
 pub use keys::{KeyRing, KeysResting};
 pub use rate::{LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation};
 pub use retry::{RetryBudget, RetryBudgetParams};
