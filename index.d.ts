@@ -78,6 +78,25 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
     options?: CallOptions,
   ): Promise<EmbeddingResponse<string>>
   embed(request: EmbeddingRequest & CallOptions, options?: CallOptions): Promise<EmbeddingResponse<number[]>>
+   * Runs your own function, an SDK's call for example, under the pool: it decides at whom, within which limits, whether
+   * again, and books what came of it. The function may be called several times, one turn after another.
+   *
+   * An error it throws with a `status` (and `headers`), as SDK errors have, is read like a provider's reply; one of a
+   * connection counts against the provider; every other is your own and rejects at once. An answer with a `usage` in
+   * the shape of OpenAI or Anthropic is booked.
+   *
+   * Rejects as {@link chat}, with the last error of the function as `cause`; your own errors as they are.
+   *
+   * @example
+   * ```js
+   * const text = await pool.execute(async ({ apiKey, baseURL, model, signal }) => {
+   *   const openai = new OpenAI({ apiKey, baseURL, maxRetries: 0 })
+   *   const answer = await openai.chat.completions.create({ model, messages }, { signal })
+   *   return answer.choices[0].message.content
+   * })
+   * ```
+   */
+  execute<T>(fn: (turn: ExecuteTurn) => T | Promise<T>, options?: ExecuteOptions): Promise<T>
 
   /** Who can answer now. Before the pool is initialized: nobody. */
   getPoolHealth(): PoolHealth
@@ -259,6 +278,27 @@ export interface CallOptions {
   requestId?: string
   /** Further HTTP headers for the provider. */
   headers?: Record<string, string>
+}
+
+/** What a function of your own is given with each turn. */
+export interface ExecuteTurn {
+  /** The provider's name in the pool. */
+  provider: string
+  /** The model to ask for, as this provider spells it. */
+  model: string
+  /** null where the provider needs none. Yours to keep out of logs. */
+  apiKey: string | null
+  /** The root of its API: `https://api.openai.com/v1`. */
+  baseURL: string
+  /** Aborts when the turn takes too long, or the call is left. */
+  signal: AbortSignal
+  /** Which attempt of the call, counted from 1. */
+  attempt: number
+}
+
+export interface ExecuteOptions extends Omit<CallOptions, 'headers'> {
+  /** Picks the providers that serve this model or alias. @default every provider, each with its own model */
+  model?: string
 }
 
 export type ChatRole = 'system' | 'developer' | 'user' | 'assistant' | 'tool'

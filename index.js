@@ -10,7 +10,8 @@ const errors = require('./lib/errors')
 const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
-const { readCall, readEmbed } = require('./lib/request')
+const { ExecuteCall } = require('./lib/execute')
+const { readCall, readEmbed, readOptions } = require('./lib/request')
 const { ChatStream, StreamCall } = require('./lib/stream')
 
 /** Events of the core. It builds one only while the pool says that somebody listens. */
@@ -165,6 +166,16 @@ class LLMPool extends PoolEmitter {
     }
   }
 
+  /** @param {unknown} fn @param {unknown} [options] */
+  async execute(fn, options) {
+    if (typeof fn !== 'function') throw new InvalidRequestError(`fn: must be a function, found ${inspect(fn)}`, 'fn')
+    const { json, signal } = readOptions(options)
+    unwrap(this.#refusal(signal))
+    if (!this.#ready) unwrap(await this.#prepared(signal))
+    const call = new ExecuteCall(/** @type {any} */ (fn), signal)
+    return unwrap(await open(call, (id) => this.#native.execute(id, json)).outcome)
+  }
+
   /** Why a call cannot be sent at all, or null. @param {AbortSignal | null} signal */
   #refusal(signal) {
     if (signal?.aborted) return new Failed(() => signal.reason)
@@ -298,7 +309,7 @@ const face = {
   LLMPool,
   LLMPoolError: errors.LLMPoolError,
   ConfigurationError,
-  InvalidRequestError: errors.InvalidRequestError,
+  InvalidRequestError,
   ProviderError: errors.ProviderError,
   RateLimitError: errors.RateLimitError,
   NoProviderError: errors.NoProviderError,

@@ -5,7 +5,17 @@
 // `src/node/record.rs` writes.
 
 /** What a record is. */
-const KIND = Object.freeze({ RESPONSE: 0, ERROR: 1, VALUE: 2, OPEN: 3, CHUNK: 4, EVENT: 5, VECTORS: 6 })
+const KIND = Object.freeze({
+  RESPONSE: 0,
+  ERROR: 1,
+  VALUE: 2,
+  OPEN: 3,
+  CHUNK: 4,
+  EVENT: 5,
+  VECTORS: 6,
+  TURN: 7,
+  TURN_OVER: 8,
+})
 
 /** Numbers that fit before the block has to grow: a few hundred answers that complete together. */
 const NUMBERS = 8192
@@ -183,8 +193,20 @@ function readChunk(records, provider, model) {
   return extra === null ? chunk : Object.assign(chunk, JSON.parse(extra))
 }
 
+/** One turn of `pool.execute()`, all but its signal. @param {Records} records */
+function readTurn(records) {
+  return {
+    attempt: records.number(),
+    provider: records.name(),
+    model: records.name(),
+    apiKey: records.textOrNull(),
+    baseURL: records.name(),
+  }
+}
+
 exports.KIND = KIND
 exports.Records = Records
 exports.readResponse = readResponse
 exports.readVectors = readVectors
 exports.readChunk = readChunk
+exports.readTurn = readTurn

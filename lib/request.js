@@ -90,5 +90,17 @@ function read(fields, options, expected) {
   return { json, signal, stream: fields.stream === true }
 }
 
+/**
+ * Options of a call that has no request.
+ *
+ * @param {unknown} options
+ * @returns {{ json: string, signal: AbortSignal | null }}
+ */
+function readOptions(options) {
+  const { json, signal } = read(options ?? {}, null, 'must be an object')
+  return { json, signal }
+}
+
 exports.readCall = readCall
 exports.readEmbed = readEmbed
+exports.readOptions = readOptions

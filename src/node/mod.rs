@@ -15,6 +15,7 @@ mod pool;
 mod record;
 mod records;
 mod stream;
+mod turn;
 
 use napi_derive::napi;
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
-use super::{io, record};
+use super::{io, record, turn};
 use crate::config::{Config, Environment, Settings};
 use crate::engine::{Analytics, Countable, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
@@ -20,7 +20,7 @@ use crate::metrics::Window;
 use crate::pool::Pool;
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
-use crate::types::{parse_call, parse_embed};
+use crate::types::{parse_call, parse_embed, parse_options};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -136,6 +136,27 @@ impl NativePool {
             };
             inner.channel.push(|records| match result {
                 Ok(response) => record::vectors(records, id, response),
+                Err(error) => record::error(records, id, &error),
+            });
+        })
+    }
+
+    /// Runs a function of the caller's own: each of its turns comes as a record and goes back by `Bridge.settle()`.
+    #[napi(catch_unwind)]
+    pub fn execute(&self, id: f64, options_json: String) -> napi::Result<()> {
+        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, |inner, id| async move {
+            let (pool, options) = match (inner.ready(), parse_options(&options_json)) {
+                (Ok(pool), Ok(options)) => (pool, options),
+                (Err(error), _) => return inner.channel.push(|records| record::error(records, id, &error)),
+                (_, Err(error)) => return inner.channel.push(|records| record::error(records, id, &error.into())),
+            };
+            let (model, options) = options;
+            let call = turn::Call { id, channel: Arc::clone(&inner.channel) };
+            let completed = pool.execute_until(&call, model.as_deref(), &options, cancelled).await;
+            record::events(&inner.channel, inner.id, completed.events);
+            inner.channel.push(|records| match completed.result {
+                Ok(_) => record::value(records, id, &()),
                 Err(error) => record::error(records, id, &error),
             });
         })

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::bridge::Channel;
 use super::records::Records;
+use crate::engine::Turn;
 use crate::error::{Error, ErrorKind, Problem, Reason};
 use crate::event::{Event, millis};
 use crate::types::{
@@ -26,6 +27,8 @@ enum Kind {
     Chunk,
     Event,
     Vectors,
+    Turn,
+    TurnOver,
 }
 
 fn begin(records: &mut Records, id: u64, kind: Kind) {
@@ -145,6 +148,22 @@ pub fn chunk(records: &mut Records, id: u64, delta: String, extra: Option<String
     begin(records, id, Kind::Chunk);
     records.text(delta);
     records.text_or_null(extra);
+}
+
+/// The caller's own function is to be called.
+pub fn turn(records: &mut Records, id: u64, turn: &Turn) {
+    begin(records, id, Kind::Turn);
+    records.number(f64::from(turn.attempt()));
+    records.name(turn.provider());
+    records.name(turn.model());
+    records.text_or_null(turn.api_key().map(str::to_owned));
+    records.name(turn.base_url());
+}
+
+/// Nobody waits for a turn any more.
+pub fn turn_over(records: &mut Records, id: u64, attempt: u32) {
+    begin(records, id, Kind::TurnOver);
+    records.number(f64::from(attempt));
 }
 
 /// Events go before the completion they belong to.

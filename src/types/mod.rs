@@ -14,7 +14,7 @@ pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFor
 pub use ids::{ProviderName, RequestId};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::CallOptions;
-pub use parse::{FieldError, ParsedCall, parse_call};
+pub use parse::{FieldError, ParsedCall, parse_call, parse_options};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};

@@ -71,6 +71,19 @@ pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize
     }
 }
 
+/// Reads and checks options of a call that has no request, with the model it is for.
+pub fn parse_options(json: &str) -> Result<(Option<String>, CallOptions), FieldError> {
+    let (ParsedCall { request, options, stream, .. }, _) = read_text(json)?;
+    let model = request.model.clone();
+    if stream || request != (ChatRequest { model: request.model.clone(), ..ChatRequest::default() }) {
+        return Err(FieldError::new(
+            "",
+            "a function of your own takes options and a model, no other field of a request",
+        ));
+    }
+    Ok((model, options))
+}
+
 /// Parses once more, keeping track of the path.
 fn explain<T: de::DeserializeOwned>(json: &str) -> FieldError {
     let mut deserializer = serde_json::Deserializer::from_str(json);
