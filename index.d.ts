@@ -175,7 +175,7 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
 export type LLMPoolOptions = PoolSettings &
   (
     | {
-        /** A file of JSON, comments allowed. */
+        /** A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. */
         configPath: string
         config?: undefined
       }
@@ -937,6 +937,8 @@ export type ProviderType = (typeof PROVIDERS)[keyof typeof PROVIDERS]
 
 /** What a config file holds. Unknown keys are errors. */
 export interface PoolConfig {
+  /** For editors; the pool does not read it. */
+  $schema?: string
   providers: ProviderConfig[]
   routing?: RoutingConfig
   qos?: {
@@ -981,7 +983,8 @@ export interface FailureRow {
 export interface ProviderConfig {
   /** Unique in the pool. */
   name: string
-  type: ProviderType
+  /** May be left out together with key and `base_url`: that is an Ollama on this machine. */
+  type?: ProviderType
   /** Asked for unless a call names another. */
   model: string
   /** Alias → the provider's own name, or that name with what is to be known of the model. */

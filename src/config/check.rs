@@ -11,6 +11,7 @@ use super::nearest::nearest;
 use super::network;
 use super::provider::{self, Shared};
 use super::raw::{RawBreaker, RawConfig, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
+use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
 use super::values::{Seconds, Text, shown};
 use super::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
@@ -32,8 +33,13 @@ const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
 const MAX_RETRIES: u32 = 3;
 
 /// Checks everything, and fails with every problem there is.
-pub(super) fn config(value: &Value, environment: &Environment, settings: &Settings) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader::new(environment, SECTIONS);
+pub(super) fn config(
+    value: &Value,
+    references: References<'_>,
+    environment: &Environment,
+    settings: &Settings,
+) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(references, SECTIONS);
     let config = RawConfig::read(value, "", &mut reader).map(|raw| check(raw, environment, settings, &mut reader));
     match config {
         Some(config) if reader.problems.is_empty() => Ok(Config { warnings: reader.warnings, ..config }),
@@ -42,7 +48,8 @@ pub(super) fn config(value: &Value, environment: &Environment, settings: &Settin
 }
 
 fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
-    let RawConfig { providers, routing, qos, media, failures } = raw;
+    let RawConfig { schema, providers, routing, qos, media, failures } = raw;
+    drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()));
     let media = check_media(media.or(RawMedia::default()), reader);
@@ -142,13 +149,15 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
     (routing, check_breaker(breaker.or(RawBreaker::default()), reader))
 }
 
+/// By the words they are written as.
+pub(super) const BEHAVIOURS: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
+
 fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) -> Behaviour {
-    const KNOWN: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
     let Some(text) = behaviour.some() else { return Behaviour::default() };
-    if let Some((_, known)) = KNOWN.iter().find(|(name, _)| *name == text.value) {
+    if let Some((_, known)) = BEHAVIOURS.iter().find(|(name, _)| *name == text.value) {
         return *known;
     }
-    let names: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = BEHAVIOURS.iter().map(|(name, _)| *name).collect();
     let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
     reader.problem(path, format!("expected {:?}{said}{}", names.join(" or "), nearest(&text.value, &names)));
     Behaviour::default()

@@ -23,9 +23,6 @@ pub async fn read_file(path: impl AsRef<Path>) -> Result<String, Problem> {
     };
     let too_large = || problem(&format!("this file is larger than {} MiB", MAX_BYTES / (1024 * 1024)));
 
-    if let Some(format) = unread_format(path) {
-        return Err(problem(&format!("{format} is not read; write the configuration as JSON (comments are fine)")));
-    }
     let metadata = fs::metadata(path).await.map_err(broken)?;
     if metadata.is_dir() {
         return Err(problem("this is a directory, not a file"));
@@ -45,16 +42,6 @@ pub async fn read_file(path: impl AsRef<Path>) -> Result<String, Problem> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         problem(&format!("this file is not UTF-8 text (line {})", line + 1))
     })
-}
-
-/// Formats that would otherwise end in a puzzling syntax error.
-fn unread_format(path: &Path) -> Option<&'static str> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    match extension.as_str() {
-        "yaml" | "yml" => Some("YAML"),
-        "toml" => Some("TOML"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -103,7 +90,6 @@ mod tests {
             (folder.0.clone(), "is a directory"),
             (folder.file("latin.json", b"{\n\"a\": \"\xfc\" }"), "not UTF-8 text (line 2)"),
             (large, "larger than 16 MiB"),
-            (folder.file("a.YAML", b"providers:"), "YAML is not read"),
             (PathBuf::from("/dev/null"), "not a regular file"),
         ] {
             let problem = read_file(&path).await.expect_err(expected);

@@ -10,20 +10,25 @@
 //! Secrets: keys are [`Secret`]s; values of keys, headers and URLs appear in no problem, no warning and no `Debug`.
 
 mod check;
+mod document;
 mod env;
 mod failures;
 mod file;
 mod nearest;
 mod network;
-mod parse;
 mod prices;
 mod provider;
 mod raw;
+mod references;
+mod schema;
 mod secret;
 mod section;
 mod settings;
+mod shape;
 mod values;
 
+#[cfg(test)]
+mod configuration_doc;
 #[cfg(test)]
 mod tests;
 
@@ -33,14 +38,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use document::{Document, Format};
 pub use env::Environment;
 pub use file::read_file;
+use references::References;
+pub use schema::json_schema;
 pub use secret::{MASK, Secret};
 pub use settings::{Settings, Source};
 
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
 use crate::cost::Prices;
-use crate::error::{Error, Problem};
+use crate::error::Error;
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
 use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
@@ -173,28 +181,30 @@ pub struct MediaConfig {
 impl Config {
     /// Reads the source and checks it. A file is read on a tokio runtime.
     pub async fn load(source: &Source, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        match source {
-            Source::File(path) => {
-                let text = read_file(path).await.map_err(|problem| Error::configuration(vec![problem]))?;
-                Self::load_text(&text, environment, settings)
-            }
-            Source::Inline(value) => Self::load_value(value, environment, settings),
-        }
+        let document = match source {
+            Source::File(path) => Document::read(path).await.map_err(Error::configuration)?,
+            Source::Inline(value) => Document::object(value.clone()),
+        };
+        Self::of(&document, environment, settings)
     }
 
     /// Checks a JSON text with comments; problems say line and column.
     pub fn load_text(text: &str, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        let checked = parse::parse(text).and_then(|value| {
-            check::config(&value, environment, settings).map_err(|mut problems: Vec<Problem>| {
-                parse::locate(text, &mut problems);
-                problems
-            })
-        });
-        checked.map_err(Error::configuration)
+        let document = Document::parse(text.to_owned(), Format::Json).map_err(Error::configuration)?;
+        Self::of(&document, environment, settings)
     }
 
     pub fn load_value(value: &Value, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        check::config(value, environment, settings).map_err(Error::configuration)
+        Self::of(&Document::object(value.clone()), environment, settings)
+    }
+
+    /// Checks what was read, and fails with every problem there is.
+    pub fn of(document: &Document, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
+        let references = References::all(environment);
+        check::config(document.value(), references, environment, settings).map_err(|mut problems| {
+            document.locate(&mut problems);
+            Error::configuration(problems)
+        })
     }
 }
 

@@ -24,6 +24,12 @@ use crate::tokens::{CounterParams, Encoding, TokenizerChoice};
 use crate::transport::{ClientParams, ProxyParams};
 use crate::types::{ChatRequest, ProviderName};
 
+/// What no provider can do without. One that needs neither type nor key nor address is an Ollama on this machine.
+pub(super) const NEEDED: &[&str] = &["name", "model"];
+
+/// The type of a provider that gives neither type, key nor address.
+const TYPE_OF_THIS_MACHINE: &str = "ollama";
+
 /// What the pool gives to every provider.
 pub(super) struct Shared {
     pub breaker: BreakerParams,
@@ -82,7 +88,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     let text = |field: Field<Text>| field.some().map(|text| text.value);
 
     let name = name.required(at, "name", reader);
-    let service = kind.required(at, "type", reader).and_then(|kind| known_service(&kind, &join(at, "type"), reader));
+    let local = !(api_key.is_given() || api_keys.is_given() || base_url.is_given());
+    let service = check_type(kind, local, at, reader);
     let model = model.required(at, "model", reader);
     let models = check_models(models, &join(at, "models"), reader);
     let stated = check_stated(context_window, capabilities, at, reader);
@@ -168,6 +175,17 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     name.and(model).map(|_| provider)
 }
 
+fn check_type(kind: Field<Text>, local: bool, at: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
+    match kind {
+        Field::Absent | Field::Null if local => service(TYPE_OF_THIS_MACHINE),
+        Field::Absent | Field::Null => {
+            reader.problem(join(at, "type"), "is missing; expected the service that the key or the address is of");
+            None
+        }
+        kind => known_service(&kind.some()?, &join(at, "type"), reader),
+    }
+}
+
 pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
     let found = service(&kind.value);
     if found.is_none() {
@@ -185,12 +203,14 @@ fn tokenizer_choice(text: Text) -> TokenizerChoice {
         .map_or_else(|| TokenizerChoice::File(PathBuf::from(&text.value)), TokenizerChoice::Encoding)
 }
 
+/// What becomes of a field that a provider does not take.
+pub(super) const UNSUPPORTED_PARAMS: &[&str] = &["warn", "error"];
+
 fn check_unsupported_params(policy: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
-    const KNOWN: &[&str] = &["warn", "error"];
     let Some(policy) = policy.some() else { return false };
-    if !KNOWN.contains(&policy.value.as_str()) {
+    if !UNSUPPORTED_PARAMS.contains(&policy.value.as_str()) {
         let said = shown(&policy.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
-        let hint = nearest(&policy.value, KNOWN);
+        let hint = nearest(&policy.value, UNSUPPORTED_PARAMS);
         reader.problem(path, format!("expected \"warn\" or \"error\"{said}{hint}"));
     }
     policy.value == "error"

@@ -4,6 +4,8 @@
 //! always had and are milliseconds. 0 is a value everywhere. `null` means "no limit" for a limit that has a default,
 //! and the same as leaving the key out for every other key.
 //!
+//! The comments are the documentation: `docs/configuration.md` and the JSON Schema are written from them.
+//!
 //! Nothing here can be printed: it holds secrets that are not yet [`Secret`](super::Secret)s.
 
 use serde_json::Value;
@@ -25,8 +27,15 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 section! {
     struct RawConfig {
+        /// For editors: where the schema of this file is, such as `./node_modules/llmpool/schema/config.schema.json`.
+        /// The
+        /// pool does not read it.
+        schema as "$schema": Text,
+        /// Whom the pool may ask. At least one.
         providers: Vec<Field<RawProvider>>,
+        /// Who is asked, how often, and how long a call waits for it.
         routing: RawRouting,
+        /// Bounds that no call passes.
         qos: RawQos,
         /// What the pool may fetch for providers that fetch nothing themselves.
         media: RawMedia,
@@ -39,9 +48,10 @@ section! {
     struct RawProvider {
         /// Unique in the pool.
         name: Text,
-        /// A service of the catalogue.
+        /// One of [`providers.md`](providers.md). A provider with neither type, key nor `base_url` is `ollama`, on this
+        /// machine.
         kind as "type": Text,
-        /// What is asked for unless a call names another; as the service spells it.
+        /// Asked for unless a call names another; as the service spells it.
         model: Text,
         /// Alias → the service's own name, or an object that says more of that model.
         models: Dict<Served>,
@@ -50,26 +60,34 @@ section! {
         /// Of all its models. Default: the catalogue's.
         capabilities: Vec<Field<Text>>,
         /// Either this or `api_keys`; none for services that need none.
+        /// Alias → the service's own name. A call's `model` picks the providers that serve it.
+        models: Dict<Text>,
+        /// The key alone, without `Bearer`. Either this or `api_keys`; services on this machine need none.
         api_key: Hidden,
-        /// Used in turn.
+        /// Several keys, used in turn.
         api_keys: Vec<Field<Hidden>>,
-        /// Default: the service's.
+        /// With or without `/v1`, with or without a trailing slash; `https`, or `http` to this machine. Default: the
+        /// service's.
         base_url: Text,
-        /// Plain `http` to other hosts than this machine. Default false.
+        /// Plain `http` to other hosts than this machine, for private networks. Default false.
         allow_http: bool,
         /// Lower is asked first. Default 1.
         priority: u32,
-        /// Default true.
+        /// `false`: never asked. Default true.
         enabled: bool,
-        /// Sent with every request to this provider.
+        /// Sent with every request to this provider. Values are treated as secrets.
         headers: Dict<Hidden>,
+        /// OpenAI's header of that name.
         organization: Text,
+        /// OpenAI's header of that name.
         project: Text,
-        /// The classic address of `azure`.
+        /// The classic address of `azure`; without it the `/openai/v1` one, where the model is the deployment.
         deployment: Text,
         /// Of `azure`; required beside `deployment`.
         api_version: Text,
-        /// What becomes of a field that the provider does not take: "warn" or "error". Default "warn".
+        /// What becomes of a field that the provider does not take: `warn` leaves it out and names it in `warnings`,
+        /// `error`
+        /// refuses the call. Default `warn`.
         unsupported_params: Text,
         /// Fields of a request that are sent although the pool's tables say the provider or the model refuses them.
         allow_params: Vec<Field<Text>>,
@@ -79,27 +97,27 @@ section! {
         max_tokens: u32,
         /// Sent when a call says nothing. Default: not sent.
         temperature: f64,
-        /// One attempt, ms. Default: the pool's; `null` = no limit.
+        /// One attempt, ms; in a stream until its first content. Default: the pool's; `null` = no limit.
         timeout: Millis,
-        /// Default 5000; `null` = no limit.
+        /// DNS, TCP and TLS together. Default 5000; `null` = no limit.
         connect_timeout_ms: Millis,
         /// From sending to the first byte of the reply. Default: no limit.
         first_byte_timeout_ms: Millis,
         /// From sending to the first content of a stream. Default 30000; `null` = no limit.
         first_content_timeout_ms: Millis,
-        /// Between two contents of a stream. Default 30000; `null` = no limit.
+        /// Between two contents of a stream; comments and pings do not count. Default 30000; `null` = no limit.
         content_idle_timeout_ms: Millis,
-        /// Default 90000; 0 keeps no connection, `null` = no limit.
+        /// An unused connection is closed after this. Default 90000; 0 keeps no connection, `null` = no limit.
         connection_idle_timeout_ms: Millis,
-        /// Default: no limit; 0 = never used.
+        /// Reserved before sending; exact in any rolling minute. Default: no limit; 0 = never used.
         requests_per_minute: u32,
-        /// Default: no limit; 0 = never used.
+        /// Reserved before sending; the day is UTC's. Default: no limit; 0 = never used.
         requests_per_day: u32,
-        /// Consecutive failures that open the breaker. Default 5; 0 or `null` = no breaker.
+        /// Consecutive hard failures that open the breaker. Default 5; 0 or `null` = no breaker.
         circuit_breaker_threshold: u32,
-        /// First open period, ms. Default 60000.
+        /// First open period, ms; doubles with every reopening. Default 60000.
         circuit_breaker_timeout: Millis,
-        /// USD per 1,000 tokens.
+        /// USD per 1,000 tokens. Default: unknown; with one of the two missing the cost is `null`.
         input_token_price: f64,
         /// USD per 1,000 tokens.
         output_token_price: f64,
@@ -114,8 +132,11 @@ section! {
         /// "o200k_base", "cl100k_base" or the path of a `tokenizer.json`. Default: by the model's name.
         tokenizer: Text,
         /// Goes over the proxies of the environment.
+        /// `http`, `https` or `socks` URL. Default: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the
+        /// environment.
         proxy: Hidden,
-        /// PEM file, trusted beside the platform's roots.
+        /// PEM file, trusted beside the platform's roots. `NODE_EXTRA_CA_CERTS` of the environment adds,
+        /// `SSL_CERT_FILE` replaces.
         ca_file: Text,
     }
 }
@@ -152,15 +173,16 @@ impl Read for Served {
 
 section! {
     struct RawRouting {
-        /// Default "failover".
+        /// Who is asked first. Default `failover`: by priority, then in the order written.
         behaviour: Text,
-        /// Further attempts after every provider was asked once. Default 3; 0 still fails over.
+        /// Further attempts after every eligible provider was asked once. Default 3; 0 still fails over.
         max_retries: u32,
-        /// Default 1000; 0 = at once.
+        /// The wait before the first of them; times a random 0.5–1, and a provider's own hint wins. Default 1000; 0 =
+        /// at once.
         retry_delay_ms: Millis,
-        /// Default 2; 1 = every wait alike.
+        /// Each further wait is so many times longer. Default 2; 1 = every wait alike.
         backoff_multiplier: f64,
-        /// Default 30000; `null` = no limit.
+        /// The longest of these waits. Default 30000; `null` = no limit.
         max_backoff_ms: Millis,
         /// Default true; false asks only the first eligible provider.
         enable_failover: bool,
@@ -170,7 +192,9 @@ section! {
         queue_timeout_ms: Millis,
         /// Calls that may wait at once. Default 10000; 0 = none, `null` = no limit.
         max_queue: u64,
+        /// Retries of the whole pool: a share of the first visits of the last 10 s.
         retry_budget: RawRetryBudget,
+        /// What all breakers have in common.
         breaker: RawBreaker,
         /// What a refusal of the content does, when it is an error: "throw" or "failover". Default "throw".
         on_content_filter: Text,
@@ -185,7 +209,7 @@ section! {
         ratio: f64,
         /// Retries per second whatever the traffic. Default 1.
         per_second: f64,
-        /// Default 10; 0 = no retries.
+        /// Retries at once. Default 10; 0 = no retries.
         burst: u32,
     }
 }
@@ -207,9 +231,10 @@ section! {
     struct RawQos {
         /// Longest any call may take. Default 600000; `null` = no limit.
         max_deadline_ms: Millis,
-        /// Default 16777216; `null` = no limit.
+        /// A longer request is refused before sending. Default 16777216; `null` = no limit.
         max_prompt_bytes: u64,
-        /// Of a whole reply. Default 33554432; `null` = no limit.
+        /// A longer reply is a failure of the provider; a longer stream is handed over and not kept. Default 33554432;
+        /// `null` = no limit.
         max_response_bytes: u64,
     }
 }
@@ -248,20 +273,23 @@ section! {
 section! {
     /// Options of the constructor, in the casing of JavaScript.
     struct RawSettings {
+        /// A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. One of the three sources.
         config_path as "configPath": Text,
         config_url as "configUrl": Text,
+        /// The configuration as an object. One of the three sources.
         config: Object,
-        /// One attempt. Default 30000; `null` = no limit.
+        /// One attempt, ms; in a stream until its first content. Default 30000; `null` = no limit.
         timeout: Millis,
-        /// The whole call. Default, and the most it can be: `qos.max_deadline_ms`.
+        /// The whole call, waits and retries included, ms. Default, and the most it can be: `qos.max_deadline_ms`.
         deadline: Millis,
-        /// Goes over `routing.max_retries`.
+        /// Goes over `routing.max_retries`. 0 still fails over.
         max_retries as "maxRetries": u32,
         /// Goes over `routing.retry_delay_ms`.
         retry_delay as "retryDelay": Millis,
         /// Default true; false = four bytes are a token.
         use_token_counting as "useTokenCounting": bool,
         /// Default false.
+        /// Emit `debug` events. Default false.
         debug: bool,
         /// Samples kept per provider for percentiles. Default 1000; 0 = none.
         history_limit as "historyLimit": u32,
