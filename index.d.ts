@@ -141,6 +141,38 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
 
   /**
    * Moves a provider up or down. Lower is asked first.
+   * Puts another configuration in force: this object, or what the source holds now. It is checked whole and swapped in
+   * one step; calls under way end as they began, and a provider whose limits, breaker, keys and address stay the same
+   * keeps all that was counted. An object stays in force until the source says something new.
+   *
+   * Rejects with {@link ConfigurationError}, and what was in force stays.
+   */
+  reload(config?: PoolConfig): Promise<void>
+
+  /**
+   * Adds a provider, written as in a configuration, until it is removed; it survives reloads. A provider of that name in
+   * a later configuration is used instead, with a warning.
+   *
+   * Rejects with {@link ConfigurationError}: every mistake, or a name that is taken.
+   */
+  addProvider(provider: ProviderConfig): Promise<void>
+
+  /**
+   * Takes a provider out, for this configuration and later ones. Its calls under way end as they began.
+   *
+   * @throws {@link ConfigurationError} when there is no such provider, or it is the last one.
+   */
+  removeProvider(name: string): void
+
+  /**
+   * A provider that is disabled gets no new calls; those under way end as they began. Survives reloads.
+   *
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  setProviderEnabled(name: string, enabled: boolean): void
+
+  /**
+   * Moves a provider up or down. Lower is asked first. Survives reloads.
    *
    * @param priority a whole number, 0 or more
    * @throws {@link ConfigurationError} when there is no such provider.
@@ -171,23 +203,54 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   toJSON(): { state: 'new' | 'ready' | 'closed'; providers: (ProviderListing & { circuitState: CircuitState })[] }
 }
 
-/** Exactly one of `configPath` and `config`. */
+/** Exactly one of `configPath`, `configUrl` and `config`. */
 export type LLMPoolOptions = PoolSettings &
   (
+    | ({
+        /**
+         * An address to fetch the configuration from: `https`, or `http` to this machine. Its content type says the
+         * format, else its extension.
+         */
+        configUrl: string
+        configPath?: undefined
+        config?: undefined
+      } & RemoteSettings)
     | {
         /** A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. */
         configPath: string
+        configUrl?: undefined
         config?: undefined
       }
     | {
         /** The configuration itself. `${VAR}` in its strings is read from the environment, as in a file. */
         config: PoolConfig
         configPath?: undefined
+        configUrl?: undefined
       }
   )
 
+/** Options for `configUrl`. */
+export interface RemoteSettings {
+  /** Sent there and nowhere else; redirects are not followed. */
+  configHeaders?: Record<string, string>
+  /** The environment variables that its `${VAR}` may read; files it never reads. @default none */
+  configUrlEnv?: string[]
+  /** The SHA-256 that the text must have, in hexadecimal. @default any */
+  configSha256?: string
+  /**
+   * A file that keeps what was last in force, so that a start works while the server is down. It holds whatever secrets
+   * the text holds. @default none
+   */
+  configCache?: string
+}
+
 /** Every number takes 0 as a value; `null` means "no limit". */
 export interface PoolSettings {
+  /**
+   * ms after which a URL is asked again, and a watched file is read besides; files of secrets are read again, too. 0 or
+   * `null`: only when `reload()` is called, or a file changes. @default 300000
+   */
+  checkInterval?: number | null
   /** ms for one attempt; in a stream it ends at the first content. A provider's own `timeout` wins. @default 30000 */
   timeout?: number | null
   /** ms for the whole call, waits and retries included. @default `qos.max_deadline_ms` of the configuration */
@@ -660,6 +723,10 @@ export interface PoolStats {
   /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
   totalCost: number
   unpricedRequests: number
+  /** 1 at the start; one more with every change. 0 before the pool is initialized. */
+  configVersion: number
+  /** SHA-256 of the configuration's text. */
+  configChecksum: string | null
 }
 
 export type AnalyticsWindow = '1h' | '24h' | '7d'
@@ -741,6 +808,8 @@ export interface Analytics extends AnalyticsSpent {
 export interface PoolEvents {
   ready: []
   shutdown: []
+  /** Another configuration is in force: as it was written, every secret masked. */
+  configChanged: [config: PoolConfig]
   providersUpdated: [providers: ProviderListing[], change: { added: string[]; removed: string[]; changed: string[] }]
   requestSuccess: [event: RequestSuccessEvent]
   requestError: [event: RequestErrorEvent]

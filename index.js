@@ -7,7 +7,7 @@ const { inspect } = require('node:util')
 const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
-const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFromThrown, unwrap } = errors
+const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFrom, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
 const { ExecuteCall } = require('./lib/execute')
@@ -75,7 +75,7 @@ class LLMPool extends PoolEmitter {
     }
     if (this.#closed) return new Failed(() => new PoolClosedError())
     this.#ready = true
-    for (const warning of outcome.warnings) process.emitWarning(warning, 'LLMPoolWarning')
+    warn(outcome.warnings)
     const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
     this[TELL]('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
     this[TELL]('ready')
@@ -251,12 +251,65 @@ class LLMPool extends PoolEmitter {
 
   // === steering it ===
 
+  /** @param {object} [config] */
+  async reload(config) {
+    const json = config === undefined ? undefined : configurationJson(config, 'config')
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    const env = JSON.stringify(process.env)
+    this.#applied(unwrap(await open(new Call(), (id) => this.#native.reload(id, env, json)).outcome))
+  }
+
+  /** @param {object} provider */
+  async addProvider(provider) {
+    const json = configurationJson(provider, 'provider')
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    this.#applied(unwrap(await open(new Call(), (id) => this.#native.addProvider(id, json)).outcome))
+  }
+
+  /** @param {string} name */
+  removeProvider(name) {
+    this.#steer(() => this.#native.removeProvider(String(name)))
+  }
+
+  /** @param {string} name @param {boolean} enabled */
+  setProviderEnabled(name, enabled) {
+    if (typeof enabled !== 'boolean') {
+      throw new ConfigurationError(`enabled: must be true or false, found ${inspect(enabled)}`)
+    }
+    this.#steer(() => this.#native.setProviderEnabled(String(name), enabled))
+  }
+
+  /** @param {() => string} change */
+  #steer(change) {
+    unwrap(this.#refusal(null))
+    let changed
+    try {
+      changed = JSON.parse(change())
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
+    this.#applied(changed)
+  }
+
+  /** Tells what a change came to. @param {any} change */
+  #applied(change) {
+    if (change === null) return
+    const { providers, added, removed, changed, warnings, config } = change
+    warn(warnings)
+    if (config !== null) this[TELL]('configChanged', config)
+    if (added.length + removed.length + changed.length > 0) {
+      this[TELL]('providersUpdated', providers, { added, removed, changed })
+    }
+  }
+
   /** @param {string} name @param {number} priority */
   setProviderPriority(name, priority) {
     if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff) {
       throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
     }
-    if (!this.#native.setProviderPriority(String(name), priority)) throw this.#noSuchProvider(name)
+    this.#steer(() => this.#native.setProviderPriority(String(name), priority))
     this[TELL]('providerPriorityChanged', { provider: name, priority })
   }
 
@@ -278,6 +331,8 @@ class LLMPool extends PoolEmitter {
 
   /** An event of the core. @param {string} type @param {any} payload */
   [DELIVER](type, payload) {
+    if (type === 'reloaded') return this.#applied(payload)
+    if (type === 'rejected') return this[TELL]('error', errorFrom(payload))
     const { type: _, ...event } = payload
     this[TELL](type, type === 'debug' ? event.message : event)
   }
@@ -295,6 +350,21 @@ function createNative(options = {}) {
   } catch (thrown) {
     throw errorFromThrown(thrown)
   }
+}
+
+/** A part of a configuration on its way to the core. @param {unknown} value @param {string} what */
+function configurationJson(value, what) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigurationError(`${what}: must be an object, found ${inspect(value)}`)
+  }
+  const json = findProblemIn(value) ?? writeJson(value)
+  if (json instanceof Problem) throw configurationError(json)
+  return json
+}
+
+/** @param {string[]} warnings */
+function warn(warnings) {
+  for (const warning of warnings) process.emitWarning(warning, 'LLMPoolWarning')
 }
 
 /** @param {Problem} problem */

@@ -3,14 +3,13 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use llmpool::config::{Config, Environment, Settings, Source};
+//! use llmpool::config::{Environment, Settings, Source};
 //! use llmpool::pool::Pool;
 //! use llmpool::types::{CallOptions, ChatRequest, Message, Role};
 //!
 //! # async fn answer() -> Result<(), llmpool::error::Error> {
 //! let settings = Settings::new(Source::File("llmpool.json".into()));
-//! let config = Config::load(&settings.source, &Environment::process(), &settings).await?;
-//! let pool = Pool::start(config, &settings, Arc::default())?;
+//! let pool = Pool::open(settings, Environment::process(), Arc::default()).await?;
 //! let request = ChatRequest::new(vec![Message::text(Role::User, "What is the capital of France?")]);
 //! let response = pool.chat(&request, &CallOptions::default()).await?;
 //! println!("{} says: {}", response.provider, response.reply.content);

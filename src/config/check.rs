@@ -9,6 +9,7 @@ use super::env::Environment;
 use super::failures;
 use super::nearest::nearest;
 use super::network;
+use super::overlay::Overlay;
 use super::provider::{self, Shared};
 use super::raw::{RawBreaker, RawConfig, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
 use super::references::References;
@@ -36,18 +37,26 @@ const MAX_RETRIES: u32 = 3;
 pub(super) fn config(
     value: &Value,
     references: References<'_>,
+    overlay: &Overlay,
     environment: &Environment,
     settings: &Settings,
 ) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(references, SECTIONS);
-    let config = RawConfig::read(value, "", &mut reader).map(|raw| check(raw, environment, settings, &mut reader));
+    let config =
+        RawConfig::read(value, "", &mut reader).map(|raw| check(raw, overlay, environment, settings, &mut reader));
     match config {
         Some(config) if reader.problems.is_empty() => Ok(Config { warnings: reader.warnings, ..config }),
         _ => Err(reader.problems),
     }
 }
 
-fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
+fn check<'a>(
+    raw: RawConfig,
+    overlay: &Overlay,
+    environment: &'a Environment,
+    settings: &Settings,
+    reader: &mut Reader<'a>,
+) -> Config {
     let RawConfig { schema, providers, routing, qos, media, failures } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
@@ -62,7 +71,22 @@ fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader:
         counting: settings.use_token_counting,
     };
     let mut providers = check_providers(providers, &shared, reader);
+    let written = providers.len();
+    reader.with_references(References::all(environment), |reader| {
+        check_added(overlay, &mut providers, &shared, reader);
+    });
     failures::check(failures, &mut providers, reader);
+    let mut position = 0;
+    providers.retain(|provider| {
+        position += 1;
+        position > written || !overlay.removes(provider.name.as_str())
+    });
+    providers.iter_mut().for_each(|provider| overlay.steer(provider));
+    if providers.is_empty() && reader.problems.is_empty() {
+        reader.problem("providers", "expected at least one provider; the last one was removed");
+    } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {
+        reader.warn("providers", "no provider is enabled");
+    }
 
     if let Some(deadline) = settings.deadline.filter(|deadline| *deadline > qos.max_deadline) {
         let (asked, most) = (deadline.as_millis(), qos.max_deadline.as_millis());
@@ -103,10 +127,22 @@ fn check_providers(
         }
         checked.extend(provider::check(provider, &at, shared, reader));
     }
-    if !checked.is_empty() && checked.iter().all(|provider| !provider.enabled) {
-        reader.warn(path, "no provider is enabled");
-    }
     checked
+}
+
+/// Providers that the program added, behind those of the configuration. The configuration's own go over them.
+fn check_added(overlay: &Overlay, providers: &mut Vec<ProviderConfig>, shared: &Shared, reader: &mut Reader<'_>) {
+    let written = providers.len();
+    for (name, provider) in overlay.added() {
+        let at = format!("addProvider({name:?})");
+        if !overlay.removes(name) && providers[..written].iter().any(|provider| provider.name.as_str() == name) {
+            reader.warn(&at, "the configuration has a provider of this name, which is used instead");
+            continue;
+        }
+        if let Field::Is(raw) = reader.item::<RawProvider>(provider, &at) {
+            providers.extend(provider::check(raw, &at, shared, reader));
+        }
+    }
 }
 
 fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) -> (RoutingConfig, BreakerParams) {
@@ -163,12 +199,14 @@ fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) 
     Behaviour::default()
 }
 
+/// What a refusal of the content does.
+pub(super) const CONTENT_FILTER: &[&str] = &["throw", "failover"];
+
 fn check_content_filter(word: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
-    const KNOWN: &[&str] = &["throw", "failover"];
     let Some(word) = word.some() else { return false };
-    if !KNOWN.contains(&word.value.as_str()) {
+    if !CONTENT_FILTER.contains(&word.value.as_str()) {
         let said = shown(&word.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
-        let hint = nearest(&word.value, KNOWN);
+        let hint = nearest(&word.value, CONTENT_FILTER);
         reader.problem(path, format!("expected \"throw\" or \"failover\"{said}{hint}"));
     }
     word.value == "failover"

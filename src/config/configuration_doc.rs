@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::raw::{RawConfig, RawSettings};
 use super::schema::{below, needed, says, words};
 use super::section::{Read as _, join};
-use super::shape::{Key, Shape};
+use super::shape::{Key, Section, Shape};
 use super::{Config, Document, Environment, Format, Settings, Source};
 use crate::error::{Error, ErrorKind};
 
@@ -64,6 +64,28 @@ Any text of a configuration may refer to one:
 
 What comes in is taken as it is and never expanded again. Keys, headers and proxies are shown nowhere: not in events,
 errors, statistics or logs.
+
+## Changing it while it runs
+
+`pool.reload(config)` puts an object in force, `pool.reload()` what the source holds now. It is checked whole and swapped
+in one step; what is wrong changes nothing. Calls under way end as they began. A provider whose limits, breaker, keys and
+address stay the same keeps all that was counted; totals and cost are never lost.
+
+A file is watched: written over, replaced by a rename, deleted and put back, or behind a link that is swapped (as
+Kubernetes does). Its folder tells when something happens, and 200 ms after the last of it the file is read. Where a file
+system tells nothing, and for secrets in files of their own, it is read every `checkInterval`, too.
+
+A URL is asked every `checkInterval`, with `If-None-Match`. It has 10 s and 16 MiB; redirects are not followed, so that
+`configHeaders` go nowhere else. After a failure it is asked again within a second, then less and less often, down to
+`checkInterval`. A configuration from a URL reads only the variables of `configUrlEnv`, and no file. With `configCache`
+the last one in force is kept on disk and stands in when a start cannot reach the server.
+
+`addProvider`, `removeProvider`, `setProviderPriority` and `setProviderEnabled` lie over the configuration and survive
+its reloads; only a provider that was added yields to one of its name in the configuration.
+
+What changed is told by `configChanged` (the configuration, every secret masked) and `providersUpdated`; a configuration
+that could not be used, by `error`, once. `getStats()` has `configVersion`, which counts the changes, and
+`configChecksum`, the SHA-256 of the text in force.
 ";
 
 /// Configurations that are wrong, and why one would write them. What the pool says of them is in the documentation.
@@ -147,7 +169,7 @@ fn render() -> String {
     let mut doc = HEAD.to_owned();
     doc.push_str("\n## Constructor options\n\n| option | what | |\n|---|---|---|\n");
     let Shape::Section(options) = RawSettings::shape() else { panic!("an object") };
-    options.iter().for_each(|option| row(option, "", &mut doc));
+    options.keys.iter().for_each(|option| row(option, "", &mut doc));
     section("", RawConfig::shape(), &mut doc);
     doc.push_str("\n## What is said when it is wrong\n\n| written | the pool says |\n|---|---|\n");
     for (why, wrong) in mistakes() {
@@ -160,11 +182,13 @@ fn render() -> String {
 
 /// The table of a section, then those of the sections below it.
 fn section(path: &str, shape: Shape, doc: &mut String) {
-    let Shape::Section(keys) = shape else { return };
+    let Shape::Section(Section { about, keys }) = shape else { return };
     let title = if path.is_empty() { "The top level".to_owned() } else { format!("`{path}`") };
-    let _ = write!(doc, "\n## {title}\n\n| key | what | |\n|---|---|---|\n");
+    let _ = writeln!(doc, "\n## {title}\n");
+    about.lines().for_each(|line| doc.extend([line.trim(), "\n"]));
+    let _ = write!(doc, "{}| key | what | |\n|---|---|---|\n", if about.is_empty() { "" } else { "\n" });
     keys.iter().for_each(|key| row(key, path, doc));
-    for key in keys {
+    for key in *keys {
         let inner = match (key.shape)() {
             Shape::List(item) | Shape::Dict(item) => item(),
             shape => shape,
@@ -233,8 +257,8 @@ fn configuration_doc_is_what_the_pool_reads_and_says() {
 #[test]
 fn a_text_that_takes_only_some_words_lists_them() {
     fn walk(path: &str, shape: Shape, found: &mut Vec<(String, Key)>) {
-        let Shape::Section(keys) = shape else { return };
-        for key in keys {
+        let Shape::Section(section) = shape else { return };
+        for key in section.keys {
             match (key.shape)() {
                 Shape::Text => found.push((path.to_owned(), Key { ..*key })),
                 Shape::List(item) => walk(&below(path, key), item(), found),

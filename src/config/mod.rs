@@ -13,9 +13,11 @@ mod check;
 mod document;
 mod env;
 mod failures;
+mod feed;
 mod file;
 mod nearest;
 mod network;
+mod overlay;
 mod prices;
 mod provider;
 mod raw;
@@ -26,6 +28,7 @@ mod section;
 mod settings;
 mod shape;
 mod values;
+mod watch;
 
 #[cfg(test)]
 mod configuration_doc;
@@ -40,15 +43,17 @@ use serde_json::Value;
 
 pub use document::{Document, Format};
 pub use env::Environment;
-pub use file::read_file;
-use references::References;
+pub use feed::Feed;
+pub use file::{read_file, replace_file};
+pub use overlay::Overlay;
 pub use schema::json_schema;
 pub use secret::{MASK, Secret};
-pub use settings::{Settings, Source};
+pub use settings::{Remote, Settings, Source};
+pub use watch::Watch;
 
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
 use crate::cost::Prices;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
 use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
@@ -179,12 +184,10 @@ pub struct MediaConfig {
 // === impl Config ===
 
 impl Config {
-    /// Reads the source and checks it. A file is read on a tokio runtime.
+    /// Reads the source once and checks it. Needs a tokio runtime.
     pub async fn load(source: &Source, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        let document = match source {
-            Source::File(path) => Document::read(path).await.map_err(Error::configuration)?,
-            Source::Inline(value) => Document::object(value.clone()),
-        };
+        let document = Feed::new(source).read(environment).await?;
+        let document = document.ok_or_else(|| Error::new(ErrorKind::Internal, "nothing was read before"))?;
         Self::of(&document, environment, settings)
     }
 
@@ -200,8 +203,18 @@ impl Config {
 
     /// Checks what was read, and fails with every problem there is.
     pub fn of(document: &Document, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        let references = References::all(environment);
-        check::config(document.value(), references, environment, settings).map_err(|mut problems| {
+        Self::overlaid(document, &Overlay::default(), environment, settings)
+    }
+
+    /// The same with a program's changes over it.
+    pub fn overlaid(
+        document: &Document,
+        overlay: &Overlay,
+        environment: &Environment,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let references = document.references(environment);
+        check::config(document.value(), references, overlay, environment, settings).map_err(|mut problems| {
             document.locate(&mut problems);
             Error::configuration(problems)
         })
@@ -217,6 +230,27 @@ impl ProviderConfig {
         // What an alias says of the provider's own model holds by whatever name it is asked for.
         let own = aliases().find(|(model, _)| *model == self.model).map_or_else(Stated::default, |(_, stated)| stated);
         std::iter::once((self.model.as_str(), own)).chain(aliases())
+    }
+
+    /// Does what was counted of the one hold for the other? Its limits, breaker, keys and address must be the same; what
+    /// else is said of it changes nothing that was counted. A parameter not named here starts it anew.
+    pub fn same_upstream(&self, other: &Self) -> bool {
+        let other = Self {
+            model: self.model.clone(),
+            models: self.models.clone(),
+            priority: self.priority,
+            enabled: self.enabled,
+            headers: self.headers.clone(),
+            strict_params: self.strict_params,
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            timeout: self.timeout,
+            timers: self.timers.clone(),
+            prices: self.prices,
+            failure_rows: self.failure_rows.clone(),
+            ..other.clone()
+        };
+        *self == other
     }
 
     /// The part that the wire needs.

@@ -358,7 +358,7 @@ fn check_base_url(
     }
 }
 
-fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>) -> Vec<(String, String)> {
+pub(super) fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>) -> Vec<(String, String)> {
     let mut names: Vec<HeaderName> = Vec::new();
     let mut checked = Vec::new();
     for (name, value) in headers.some().map_or_else(Vec::new, |Dict(headers)| headers) {

@@ -196,7 +196,8 @@ section! {
         retry_budget: RawRetryBudget,
         /// What all breakers have in common.
         breaker: RawBreaker,
-        /// What a refusal of the content does, when it is an error: "throw" or "failover". Default "throw".
+        /// A provider that refuses the content with an error: `throw` ends the call with it, `failover` asks the next one. A
+        /// refusal inside a 200 is an answer either way. Default `throw`.
         on_content_filter: Text,
         /// Fixes random choices. Default: not fixed.
         seed: u64,
@@ -240,7 +241,8 @@ section! {
 }
 
 section! {
-    /// At least one of `status`, `code` and `message`; everything that is given must hold.
+    /// Rows that are asked before the pool's own [failure table](failures.md); the first that matches counts. At least one
+    /// of `status`, `code` and `message`; everything that is given must hold.
     struct RawFailure {
         /// Only at providers of this type. Default: any.
         kind as "type": Text,
@@ -258,8 +260,15 @@ section! {
 }
 
 section! {
+    /// Providers that fetch nothing themselves (Gemini, Ollama) cannot take an image or a file by its address. The pool can
+    /// fetch it for them; otherwise the request is refused before anything is sent, or goes to a provider that fetches.
+    ///
+    /// Only `https` is fetched, without cookies, credentials or proxy. Private, loopback, link-local and every other address
+    /// that is not of the public internet is refused, in the address itself, behind its name, and behind each of at most 3
+    /// redirects. What comes must be an image, audio or a PDF.
     struct RawMedia {
-        /// Whether an image or a file that a message names by its address may be fetched. Default false.
+        /// Whether an image or a file that a message names by its address may be fetched: whoever can put an address into a
+        /// message can make the pool ask for it. Default false.
         fetch: bool,
         /// Of one image or file. Default 20971520; `null` = no limit but `qos.max_prompt_bytes`.
         max_bytes: u64,
@@ -275,9 +284,23 @@ section! {
     struct RawSettings {
         /// A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. One of the three sources.
         config_path as "configPath": Text,
-        config_url as "configUrl": Text,
+        /// An address to fetch it from: `https`, or `http` to this machine. Its type says the format, else its extension.
+        /// One of the three sources.
+        config_url as "configUrl": Hidden,
         /// The configuration as an object. One of the three sources.
         config: Object,
+        /// For `configUrl`: sent there and nowhere else; redirects are not followed.
+        config_headers as "configHeaders": Dict<Hidden>,
+        /// For `configUrl`: the environment variables that its `${VAR}` may read. Default: none. Files it never reads.
+        config_url_env as "configUrlEnv": Vec<Field<Text>>,
+        /// For `configUrl`: the SHA-256 that the text must have, in hexadecimal. Default: any.
+        config_sha256 as "configSha256": Text,
+        /// For `configUrl`: a file that keeps what was last in force, so that a start works while the server is down.
+        /// It holds whatever secrets the text holds. Default: none.
+        config_cache as "configCache": Text,
+        /// How often a URL is asked again, and how often a watched file is read besides, ms. What stands in files of
+        /// secrets is read again, too. Default 300000; 0 or `null` = only when `reload()` is called, or a file changes.
+        check_interval as "checkInterval": Millis,
         /// One attempt, ms; in a stream until its first content. Default 30000; `null` = no limit.
         timeout: Millis,
         /// The whole call, waits and retries included, ms. Default, and the most it can be: `qos.max_deadline_ms`.

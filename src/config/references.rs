@@ -37,7 +37,6 @@ impl<'a> References<'a> {
     }
 
     /// For one from the network.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rule stands beside the other one"))]
     pub fn only(environment: &'a Environment, variables: &'a [String]) -> Self {
         Self { environment, only: Some(variables) }
     }

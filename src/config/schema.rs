@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::check::BEHAVIOURS;
+use super::check::{BEHAVIOURS, CONTENT_FILTER};
 use super::provider::{NEEDED, UNSUPPORTED_PARAMS};
 use super::raw::RawConfig;
 use super::section::{Read as _, join};
@@ -39,6 +39,7 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
         "providers[].unsupported_params" => Some(UNSUPPORTED_PARAMS.to_vec()),
         "failures[].class" => Some(FailureClass::ALL.map(FailureClass::as_str).to_vec()),
         "routing.behaviour" => Some(BEHAVIOURS.iter().map(|(name, _)| *name).collect()),
+        "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
         _ => None,
     }
 }
@@ -84,16 +85,20 @@ fn shape(shape: Shape, path: &str, needed: bool) -> Value {
         Shape::Dict(item) => {
             json!({ "type": typed("object"), "additionalProperties": self::shape(item(), path, true) })
         }
-        Shape::Section(keys) => {
+        Shape::Section(section) => {
             let required = self::needed(path);
-            let properties = keys.iter().map(|key| {
+            let properties = section.keys.iter().map(|key| {
                 let mut schema = self::shape((key.shape)(), &below(path, key), required.contains(&key.name));
-                schema["description"] = json!(says(key));
+                let about = schema["description"].as_str().map(|about| format!(" {about}")).unwrap_or_default();
+                schema["description"] = json!(says(key) + &about);
                 (key.name.to_owned(), schema)
             });
             let properties: Map<String, Value> = properties.collect();
             let mut schema =
                 json!({ "type": typed("object"), "properties": properties, "additionalProperties": false });
+            if !section.about.is_empty() {
+                schema["description"] = json!(one_line(section.about));
+            }
             if !required.is_empty() {
                 schema["required"] = json!(required);
             }
@@ -105,7 +110,11 @@ fn shape(shape: Shape, path: &str, needed: bool) -> Value {
 
 /// The comment of a key on one line.
 pub(super) fn says(key: &Key) -> String {
-    key.says.split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(key.says)
+}
+
+fn one_line(comment: &str) -> String {
+    comment.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

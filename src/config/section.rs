@@ -55,12 +55,12 @@ macro_rules! section {
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
     (
-        $(#[$meta:meta])*
+        $(#[doc = $about:literal])*
         struct $name:ident {
             $( $(#[doc = $doc:literal])* $field:ident $(as $key:literal)? : $type:ty, )*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $about])*
         #[derive(Default)]
         pub(super) struct $name {
             $( $(#[doc = $doc])* pub $field: $crate::config::section::Field<$type>, )*
@@ -70,18 +70,21 @@ macro_rules! section {
             pub const KEYS: &'static [&'static str] = &[$( section!(@key $field $($key)?) ),*];
 
             /// The same with what may stand there and what it means: the schema and the documentation are made of it.
-            const TABLE: &'static [$crate::config::shape::Key] = &[$( $crate::config::shape::Key {
-                name: section!(@key $field $($key)?),
-                says: concat!($( $doc, "\n" ),*),
-                shape: <$type as $crate::config::section::Read>::shape,
-            } ),*];
+            const TABLE: $crate::config::shape::Section = $crate::config::shape::Section {
+                about: concat!($( $about, "\n" ),*),
+                keys: &[$( $crate::config::shape::Key {
+                    name: section!(@key $field $($key)?),
+                    says: concat!($( $doc, "\n" ),*),
+                    shape: <$type as $crate::config::section::Read>::shape,
+                } ),*],
+            };
         }
 
         impl $crate::config::section::Read for $name {
             const EXPECTED: &'static str = "an object";
 
             fn shape() -> $crate::config::shape::Shape {
-                $crate::config::shape::Shape::Section(Self::TABLE)
+                $crate::config::shape::Shape::Section(&Self::TABLE)
             }
 
             fn read(
@@ -167,6 +170,13 @@ impl<'a> Reader<'a> {
     /// For a configuration made of `sections`.
     pub fn new(references: References<'a>, sections: &'static [(&'static str, &'static [&'static str])]) -> Self {
         Self { references: Some(references), sections, ..Self::literal() }
+    }
+
+    /// Reads something that may refer to other things than the rest.
+    pub fn with_references(&mut self, references: References<'a>, read: impl FnOnce(&mut Self)) {
+        let before = self.references.replace(references);
+        read(self);
+        self.references = before;
     }
 
     pub fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {

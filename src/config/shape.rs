@@ -6,6 +6,13 @@ use serde_json::{Map, Value};
 use super::network;
 use super::secret::MASK;
 
+/// An object whose keys are known.
+pub(super) struct Section {
+    /// Its comment in `raw.rs`: what holds for it as a whole.
+    pub about: &'static str,
+    pub keys: &'static [Key],
+}
+
 /// One key of a section.
 pub(super) struct Key {
     pub name: &'static str,
@@ -29,7 +36,7 @@ pub(super) enum Shape {
     List(fn() -> Shape),
     /// An object whose keys are the user's own.
     Dict(fn() -> Shape),
-    Section(&'static [Key]),
+    Section(&'static Section),
     /// Any object, kept as it is.
     Object,
 }
@@ -47,8 +54,8 @@ impl Shape {
             (Self::Dict(item), Value::Object(map)) => {
                 map.iter().map(|(key, value)| (key.clone(), item().masked(value))).collect::<Map<_, _>>().into()
             }
-            (Self::Section(keys), Value::Object(map)) => {
-                let known = |name: &str| keys.iter().find(|key| key.name == name);
+            (Self::Section(section), Value::Object(map)) => {
+                let known = |name: &str| section.keys.iter().find(|key| key.name == name);
                 let masked = map.iter().map(|(name, value)| {
                     let value = known(name).map_or_else(|| MASK.into(), |key| (key.shape)().masked(value));
                     (name.clone(), value)

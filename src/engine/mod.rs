@@ -18,6 +18,7 @@
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
+//! | `swap` | another roster in its place |
 //! | `totals` | whose numbers are whose across reloads and restarts |
 
 mod analytics;
@@ -34,6 +35,7 @@ mod run;
 mod scrape;
 mod snapshot;
 mod stream;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -58,6 +60,7 @@ pub use run::{Completed, Executed};
 pub use scrape::metrics_of_nothing;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
 pub use stream::ChatStream;
+pub use swap::Changes;
 pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};
 
 /// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
@@ -68,6 +71,8 @@ pub struct Engine {
     random: Mutex<fastrand::Rng>,
     tally: Mutex<PoolTally>,
     books: Mutex<totals::Books>,
+    /// Providers of earlier rosters whose last attempt may still be under way.
+    retired: Mutex<Vec<Arc<Provider>>>,
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
 }
@@ -83,6 +88,7 @@ impl Engine {
             random: Mutex::new(random),
             tally: Mutex::new(PoolTally::new(history_limit)),
             books: Mutex::new(books),
+            retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             interest,
             waiting: AtomicUsize::new(0),
@@ -105,22 +111,11 @@ impl Engine {
             .collect()
     }
 
-    /// Moves a provider to another priority; `false` when there is none of that name.
-    pub fn set_priority(&self, name: &str, priority: u32) -> bool {
-        match self.roster().find(name) {
-            Some(provider) => {
-                provider.set_priority(priority);
-                true
-            }
-            None => false,
-        }
-    }
-
     pub fn stats(&self) -> PoolStats {
         let totals = self.totals();
         let roster = self.roster();
         let in_flight = roster.providers().iter().map(|provider| provider.look(|live| u64::from(live.in_flight)));
-        let in_flight = in_flight.sum();
+        let in_flight = in_flight.sum::<u64>() + self.retired_in_flight();
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
         PoolStats::of(&totals, &lock(&self.tally), in_flight, trips)

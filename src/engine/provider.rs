@@ -3,7 +3,6 @@
 //! Everything that can change is changed in two places: [`Provider::admit`] reserves a key, a request of each limit
 //! and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,12 +36,12 @@ pub struct Provider {
     headers: Vec<Arc<HeaderMap>>,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
-    priority: AtomicU32,
     /// How long a rate answer without a hint rests its key, so that the calls behind it go elsewhere at once. Not longer
     /// than the shortest wait before a retry, or the retry would find the key still resting.
     unhinted_rest: Duration,
     models: Models,
-    state: Mutex<State>,
+    /// Shared with the provider of an earlier roster, where nothing that was counted means anything else now.
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -137,12 +136,14 @@ impl Refusal {
 
 impl Provider {
     /// Builds a provider from checked parameters. What only the adapter can check comes back as problems under `path`.
+    /// The live state of `before`, the provider of this name so far, goes over where it still holds.
     pub fn new(
         config: ProviderConfig,
         path: &str,
         transport: Arc<dyn Transport>,
         backoff: &BackoffParams,
         history_limit: usize,
+        before: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let problem = |field: &str, message: String| vec![Problem { path: format!("{path}.{field}"), message }];
         let endpoint = Endpoint::new(config.endpoint_params()).map_err(|error| problem(error.field, error.message))?;
@@ -156,26 +157,33 @@ impl Provider {
         if headers.is_empty() {
             headers.push(Arc::new(endpoint.headers().clone()));
         }
-        let mut tally = ProviderTally::new(history_limit);
-        served(&config).for_each(|model| tally.serve(model));
         let models = Models::of(&config).map_err(|message| problem("tokenizer", message))?;
-        let state = State {
-            breaker: Breaker::new(config.breaker.clone()),
-            rate: RateLimiter::new(config.rate.clone()),
-            keys: KeyRing::new(headers.len()),
-            key_rest_class: vec![FailureClass::RateLimit; headers.len()],
-            missing_models: Vec::new(),
-            in_flight: 0,
-            tally: Arc::new(Mutex::new(tally)),
+        let state = match before.filter(|before| before.config.same_upstream(&config)) {
+            Some(before) => {
+                served(&config).for_each(|model| lock(&before.tally()).serve(model));
+                Arc::clone(&before.state)
+            }
+            None => {
+                let mut tally = ProviderTally::new(history_limit);
+                served(&config).for_each(|model| tally.serve(model));
+                Arc::new(Mutex::new(State {
+                    breaker: Breaker::new(config.breaker.clone()),
+                    rate: RateLimiter::new(config.rate.clone()),
+                    keys: KeyRing::new(headers.len()),
+                    key_rest_class: vec![FailureClass::RateLimit; headers.len()],
+                    missing_models: Vec::new(),
+                    in_flight: 0,
+                    tally: Arc::new(Mutex::new(tally)),
+                }))
+            }
         };
         Ok(Self {
-            priority: AtomicU32::new(config.priority),
             unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
             headers,
             transport: ArcSwapOption::from_pointee(transport),
             models,
-            state: Mutex::new(state),
+            state,
             config,
         })
     }
@@ -189,11 +197,17 @@ impl Provider {
     }
 
     pub fn priority(&self) -> u32 {
-        self.priority.load(Ordering::Relaxed)
+        self.config.priority
     }
 
-    pub fn set_priority(&self, priority: u32) {
-        self.priority.store(priority, Ordering::Relaxed);
+    /// Would a provider of these parameters be this one?
+    pub(super) fn is(&self, config: &ProviderConfig, backoff: &BackoffParams) -> bool {
+        self.config == *config && self.unhinted_rest == backoff.delay(0, 0.0)
+    }
+
+    /// Do the two count in one place?
+    pub(super) fn lives_on(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &before.state)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

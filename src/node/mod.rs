@@ -14,6 +14,7 @@ mod io;
 mod pool;
 mod record;
 mod records;
+mod steer;
 mod stream;
 mod turn;
 

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
 use super::{io, record, turn};
-use crate::config::{Config, Environment, Settings};
+use crate::config::{Environment, Settings};
 use crate::engine::{Analytics, Countable, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
-use crate::pool::Pool;
+use crate::pool::{Edition, Pool};
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
 use crate::types::{parse_call, parse_embed, parse_options};
@@ -30,16 +30,16 @@ const USUAL_MODEL: &str = "gpt-4o";
 
 #[napi]
 pub struct NativePool {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    id: u32,
-    channel: Arc<Channel>,
+pub(super) struct Inner {
+    pub id: u32,
+    pub channel: Arc<Channel>,
     settings: Settings,
     interest: Arc<Interest>,
     /// Set by the first `initialize` that succeeds.
-    pool: OnceLock<Pool>,
+    pub pool: OnceLock<Pool>,
 }
 
 #[napi]
@@ -47,7 +47,8 @@ impl NativePool {
     /// Checks the options; reads and sends nothing.
     #[napi(constructor, catch_unwind)]
     pub fn new(bridge: &Bridge, options_json: String) -> napi::Result<Self> {
-        let settings = Settings::parse(&options_json).map_err(|problems| thrown(&Error::configuration(problems)))?;
+        let settings =
+            Settings::parse(&options_json).map_err(|problems| record::thrown(&Error::configuration(problems)))?;
         let inner = Inner {
             id: NEXT_POOL.fetch_add(1, Ordering::Relaxed),
             channel: bridge.channel(),
@@ -186,7 +187,13 @@ impl NativePool {
     /// JSON.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
-        record::json(&self.inner.pool.get().map_or_else(PoolStats::empty, |pool| pool.engine().stats()))
+        let pool = self.inner.pool.get();
+        let edition = pool.map(Pool::edition);
+        record::json(&Stats {
+            stats: pool.map_or_else(PoolStats::empty, |pool| pool.engine().stats()),
+            config_version: edition.as_ref().map_or(0, |edition| edition.version),
+            config_checksum: edition.map(|Edition { checksum, .. }| checksum),
+        })
     }
 
     /// JSON; `null` for a window that there is not.
@@ -208,12 +215,6 @@ impl NativePool {
     #[napi(catch_unwind)]
     pub fn providers(&self) -> String {
         record::json(&self.inner.pool.get().map(|pool| pool.engine().listing()))
-    }
-
-    /// `false`: there is no provider of that name.
-    #[napi(catch_unwind)]
-    pub fn set_provider_priority(&self, name: String, priority: u32) -> bool {
-        self.inner.pool.get().is_some_and(|pool| pool.engine().set_priority(&name, priority))
     }
 
     /// Names of the providers whose breaker was not closed and is now.
@@ -265,9 +266,19 @@ struct Initialized {
     warnings: Vec<String>,
 }
 
+/// Totals, and the configuration under which they go on.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    #[serde(flatten)]
+    stats: PoolStats,
+    config_version: u64,
+    config_checksum: Option<String>,
+}
+
 impl NativePool {
     /// Runs a call on the I/O thread. A panic in it rejects the call and nothing else.
-    fn task<F, Fut>(&self, id: f64, make: F) -> napi::Result<()>
+    pub(super) fn task<F, Fut>(&self, id: f64, make: F) -> napi::Result<()>
     where
         F: FnOnce(Arc<Inner>, u64) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -294,18 +305,14 @@ impl Inner {
         if let Some(pool) = self.pool.get() {
             return Ok(Initialized { providers: pool.engine().listing(), warnings: Vec::new() });
         }
-        let environment = environment(env_json)?;
-        let config = Config::load(&self.settings.source, &environment, &self.settings).await?;
-        let warnings = config.warnings.clone();
-        let inner = Arc::clone(self);
-        // Certificates are read and parsed here, which takes tens of milliseconds.
-        let started =
-            tokio::task::spawn_blocking(move || Pool::start(config, &inner.settings, Arc::clone(&inner.interest)));
-        let pool = started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+        let interest = Arc::clone(&self.interest);
+        let pool = Pool::open(self.settings.clone(), environment(env_json)?, interest).await?;
+        let mut warnings = pool.warnings();
+        warnings.extend(self.follow(&pool));
         Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 
-    fn ready(&self) -> Result<&Pool, Error> {
+    pub(super) fn ready(&self) -> Result<&Pool, Error> {
         self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))
     }
 
@@ -328,7 +335,7 @@ impl Inner {
     }
 }
 
-fn environment(json: &str) -> Result<Environment, Error> {
+pub(super) fn environment(json: &str) -> Result<Environment, Error> {
     let variables: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("the environment is not readable: {error}")))?;
     Ok(Environment::from_map(variables))

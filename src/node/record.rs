@@ -177,6 +177,20 @@ pub fn events(channel: &Arc<Channel>, pool: u32, events: Vec<Event>) {
     }
 }
 
+/// Something that happened by itself, as JSON.
+pub fn background(channel: &Arc<Channel>, pool: u32, name: &'static str, json: &str) {
+    channel.push(|records| {
+        begin(records, u64::from(pool), Kind::Event);
+        records.name(name);
+        records.text(json.to_owned());
+    });
+}
+
+/// An exception: recognised by its prefix, and thrown as an instance of its class.
+pub fn thrown(error: &Error) -> napi::Error {
+    napi::Error::from_reason(format!("llmpool:{}", error_json(error)))
+}
+
 pub fn error(records: &mut Records, id: u64, error: &Error) {
     begin(records, id, Kind::Error);
     records.text(error_json(error));

@@ -14,8 +14,11 @@ use std::path::Path;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Number, Value};
 
+use super::env::Environment;
 use super::file::read_file;
+use super::overlay::Overlay;
 use super::raw::RawConfig;
+use super::references::References;
 use super::section::{Read as _, index, join};
 use crate::error::Problem;
 
@@ -34,6 +37,8 @@ pub struct Document {
     value: Value,
     text: Option<(String, Format)>,
     checksum: String,
+    /// What it may read of the environment, when it came from the network. `None`: everything, files included.
+    variables: Option<Vec<String>>,
 }
 
 /// A value with its place.
@@ -78,7 +83,18 @@ impl Format {
         }
     }
 
-    const fn name(self) -> &'static str {
+    /// By the type that a server gives, else by the path of its address.
+    pub(super) fn of_reply(content_type: Option<&str>, path: &str) -> Self {
+        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        match essence.to_ascii_lowercase().as_str() {
+            "application/json" | "text/json" | "application/jsonc" => Self::Json,
+            "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Self::Yaml,
+            "application/toml" | "text/toml" | "text/x-toml" => Self::Toml,
+            _ => Self::of_path(Path::new(path)),
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Json => "JSON",
             Self::Yaml => "YAML",
@@ -96,7 +112,7 @@ impl Document {
     /// Every problem, with line and column.
     pub fn parse(text: String, format: Format) -> Result<Self, Vec<Problem>> {
         let value = read(&text, format)?;
-        Ok(Self { value, checksum: checksum(text.as_bytes()), text: Some((text, format)) })
+        Ok(Self { value, checksum: checksum(text.as_bytes()), text: Some((text, format)), variables: None })
     }
 
     /// Reads a file, in the format that its extension says. Needs a tokio runtime.
@@ -110,12 +126,29 @@ impl Document {
 
     /// An object that was handed over as such.
     pub fn object(value: Value) -> Self {
-        Self { checksum: checksum(value.to_string().as_bytes()), value, text: None }
+        Self { checksum: checksum(value.to_string().as_bytes()), value, text: None, variables: None }
     }
 
-    /// As it may be shown: every key, header and proxy is `***`, a URL its host and path.
-    pub fn masked(&self) -> Value {
-        RawConfig::shape().masked(&self.value)
+    /// It came from the network: of the environment it reads these variables, and no file.
+    pub(super) fn limited_to(self, variables: &[String]) -> Self {
+        Self { variables: Some(variables.to_vec()), ..self }
+    }
+
+    pub(super) fn references<'a>(&'a self, environment: &'a Environment) -> References<'a> {
+        match &self.variables {
+            None => References::all(environment),
+            Some(variables) => References::only(environment, variables),
+        }
+    }
+
+    /// The text and its format; `None` for an object.
+    pub(super) fn text(&self) -> Option<(&str, Format)> {
+        self.text.as_ref().map(|(text, format)| (text.as_str(), *format))
+    }
+
+    /// As it may be shown, with a program's changes in it: every key, header and proxy is `***`, a URL its host and path.
+    pub fn shown(&self, overlay: &Overlay) -> Value {
+        RawConfig::shape().masked(&overlay.over(self.value.clone()))
     }
 
     pub(super) fn value(&self) -> &Value {

@@ -17,6 +17,7 @@ mod outage;
 mod promises;
 mod properties;
 mod refusals;
+mod reload;
 mod repair;
 mod rows;
 mod shutdown;

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Environment, Settings, Source};
+use crate::config::{Document, Environment, Settings, Source};
 use crate::engine::Clients;
 use crate::error::{Error, TransportError, TransportErrorKind};
 use crate::event::{EventKind, Interest};
@@ -35,15 +35,15 @@ impl Story {
     pub fn with_config(config: Value, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Self {
         let upstream = FakeTransport::new(script);
         let settings = Settings::new(Source::Inline(config.clone()));
-        let config = Config::load_value(&config, &Environment::from_map::<String, String>([]), &settings)
-            .expect("a valid configuration");
+        let environment = Environment::from_map::<String, String>([]);
         let transport = upstream.clone();
         let clients = Clients::new(move |_| Ok(Arc::new(transport.clone()) as Arc<dyn Transport>));
         let interest = Arc::<Interest>::default();
         for kind in EventKind::ALL {
             interest.set(kind, true);
         }
-        let pool = Pool::with_clients(config, &settings, Arc::clone(&interest), &clients).expect("a pool");
+        let pool = Pool::with_clients(Document::object(config), environment, settings, Arc::clone(&interest), clients);
+        let pool = pool.expect("a valid configuration");
         Self { pool, upstream }
     }
 
