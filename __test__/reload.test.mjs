@@ -176,7 +176,8 @@ describe('ConfigManager: reload of an object', () => {
     assert.equal(version, 10_000)
     assert.ok(after.rss - before.rss < 16 * 2 ** 20, `${(after.rss - before.rss) / 2 ** 20} MiB more`)
     assert.equal(after.handles, before.handles)
-    assert.ok(after.threads <= before.threads + 1, `${before.threads} threads, then ${after.threads}`)
+    // A few that read files come and go; one that stayed for each reload would be thousands.
+    assert.ok(after.threads < before.threads + 20, `${before.threads} threads, then ${after.threads}`)
   })
 })
 

@@ -36,7 +36,7 @@ pub struct NativePool {
 pub(super) struct Inner {
     pub id: u32,
     pub channel: Arc<Channel>,
-    settings: Settings,
+    pub settings: Settings,
     interest: Arc<Interest>,
     /// Set by the first `initialize` that succeeds.
     pub pool: OnceLock<Pool>,

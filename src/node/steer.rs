@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use napi_derive::napi;
+use serde::Serialize;
 
 use super::pool::{Inner, NativePool, environment};
 use super::{io, record};
+use crate::engine::ProviderListing;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::pool::{Change, Notice, Pool};
 
@@ -18,6 +20,18 @@ impl NativePool {
             let result = inner.reload(&env_json, config_json.as_deref()).await;
             inner.channel.push(|records| match result {
                 Ok(change) => record::value(records, id, &change),
+                Err(error) => record::error(records, id, &error),
+            });
+        })
+    }
+
+    /// Reads and checks the configuration as `initialize` would, and starts nothing.
+    #[napi(catch_unwind)]
+    pub fn check(&self, id: f64, env_json: String) -> napi::Result<()> {
+        self.task(id, |inner, id| async move {
+            let result = inner.check(&env_json).await;
+            inner.channel.push(|records| match result {
+                Ok(checked) => record::value(records, id, &checked),
                 Err(error) => record::error(records, id, &error),
             });
         })
@@ -67,7 +81,22 @@ impl NativePool {
     }
 }
 
+/// A configuration that could be put in force.
+#[derive(Serialize)]
+struct Checked {
+    providers: Vec<ProviderListing>,
+    warnings: Vec<String>,
+    checksum: String,
+}
+
 impl Inner {
+    async fn check(&self, env_json: &str) -> Result<Checked, Error> {
+        // Nothing follows the source of this one, and it is gone when it has been looked at.
+        let pool = Pool::open(self.settings.clone(), environment(env_json)?, Arc::default()).await?;
+        let (providers, warnings) = (pool.engine().listing(), pool.warnings());
+        Ok(Checked { providers, warnings, checksum: pool.edition().checksum })
+    }
+
     async fn reload(&self, env_json: &str, config_json: Option<&str>) -> Result<Option<Change>, Error> {
         let environment = environment(env_json)?;
         let config = config_json.map(serde_json::from_str).transpose();
