@@ -193,12 +193,16 @@ fn section(path: &str, shape: Shape, doc: &mut String) {
             Shape::List(item) | Shape::Dict(item) => item(),
             shape => shape,
         };
+        let inner = match inner {
+            Shape::Either(_, parts) => parts(),
+            inner => inner,
+        };
         section(&below(path, key), inner, doc);
     }
 }
 
 fn row(key: &Key, path: &str, doc: &mut String) {
-    let words = words(&join(path, key.name)).filter(|words| words.len() <= 8);
+    let words = words(&below(path, key)).filter(|words| words.len() <= 8);
     let what = match words {
         Some(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         None => what((key.shape)()),
@@ -217,6 +221,7 @@ fn what(shape: Shape) -> String {
         Shape::List(item) => format!("list: {}", what(item())),
         Shape::Dict(item) => format!("object: name → {}", what(item())),
         Shape::Section(_) => "object, see below".to_owned(),
+        Shape::Either(plain, parts) => format!("{}, or {}", what(plain()), what(parts())),
         Shape::Object => "object".to_owned(),
     }
 }

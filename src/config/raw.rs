@@ -11,6 +11,7 @@
 use serde_json::Value;
 
 use super::section::{Field, Read, Reader, section};
+use super::shape::Shape;
 use super::values::{Dict, Hidden, Millis, Object, Seconds, Text};
 
 /// The sections by name, so that a key that stands in the wrong one can be sent to its own.
@@ -28,8 +29,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 section! {
     struct RawConfig {
         /// For editors: where the schema of this file is, such as `./node_modules/llmpool/schema/config.schema.json`.
-        /// The
-        /// pool does not read it.
+        /// The pool does not read it.
         schema as "$schema": Text,
         /// Whom the pool may ask. At least one.
         providers: Vec<Field<RawProvider>>,
@@ -53,15 +53,13 @@ section! {
         kind as "type": Text,
         /// Asked for unless a call names another; as the service spells it.
         model: Text,
-        /// Alias → the service's own name, or an object that says more of that model.
+        /// Alias → the service's own name, or an object that says more of that model. A call's `model` picks the providers
+        /// that serve it.
         models: Dict<Served>,
         /// Of all its models. Default: the catalogue's; `null` = no limit.
         context_window: u64,
         /// Of all its models. Default: the catalogue's.
         capabilities: Vec<Field<Text>>,
-        /// Either this or `api_keys`; none for services that need none.
-        /// Alias → the service's own name. A call's `model` picks the providers that serve it.
-        models: Dict<Text>,
         /// The key alone, without `Bearer`. Either this or `api_keys`; services on this machine need none.
         api_key: Hidden,
         /// Several keys, used in turn.
@@ -161,6 +159,10 @@ pub(super) enum Served {
 
 impl Read for Served {
     const EXPECTED: &'static str = "a string or an object";
+
+    fn shape() -> Shape {
+        Shape::Either(Text::shape, RawModel::shape)
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         match value {

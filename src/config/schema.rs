@@ -10,7 +10,7 @@ use super::provider::{NEEDED, UNSUPPORTED_PARAMS};
 use super::raw::RawConfig;
 use super::section::{Read as _, join};
 use super::shape::{Key, Shape};
-use crate::adapter::services;
+use crate::adapter::{Capability, services};
 use crate::error::FailureClass;
 
 /// Where the package keeps it; names no host, because none answers for it.
@@ -37,6 +37,9 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
     match path {
         "providers[].type" | "failures[].type" => Some(services().iter().map(|service| service.name).collect()),
         "providers[].unsupported_params" => Some(UNSUPPORTED_PARAMS.to_vec()),
+        "providers[].capabilities[]" | "providers[].models.*.capabilities[]" => {
+            Some(Capability::ALL.map(Capability::name).to_vec())
+        }
         "failures[].class" => Some(FailureClass::ALL.map(FailureClass::as_str).to_vec()),
         "routing.behaviour" => Some(BEHAVIOURS.iter().map(|(name, _)| *name).collect()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
@@ -49,6 +52,7 @@ pub(super) fn needed(path: &str) -> &'static [&'static str] {
     match path {
         "" => &["providers"],
         "providers[]" => NEEDED,
+        "providers[].models.*" => &["model"],
         "failures[]" => &["class"],
         _ => &[],
     }
@@ -60,7 +64,11 @@ const NOT_EMPTY: &[&str] = &["providers[]", "providers[].api_keys[]"];
 /// The path of a key below the section at `path`.
 pub(super) fn below(path: &str, key: &Key) -> String {
     let path = join(path, key.name);
-    if matches!((key.shape)(), Shape::List(_)) { format!("{path}[]") } else { path }
+    match (key.shape)() {
+        Shape::List(_) => format!("{path}[]"),
+        Shape::Dict(_) => format!("{path}.*"),
+        _ => path,
+    }
 }
 
 /// `needed`: `null` is not the same as leaving it out.
@@ -103,6 +111,9 @@ fn shape(shape: Shape, path: &str, needed: bool) -> Value {
                 schema["required"] = json!(required);
             }
             schema
+        }
+        Shape::Either(plain, parts) => {
+            json!({ "anyOf": [self::shape(plain(), path, needed), self::shape(parts(), path, true)] })
         }
         Shape::Object => json!({ "type": typed("object") }),
     }
@@ -153,7 +164,9 @@ mod tests {
             "expected a whole number",
             "expected a list, ",
             "expected an object, ",
+            "expected a string or ",
             "expected at least one ",
+            "expected one of ",
             "expected true or false, ",
             "expected \"",
             "unknown ",

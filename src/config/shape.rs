@@ -37,6 +37,8 @@ pub(super) enum Shape {
     /// An object whose keys are the user's own.
     Dict(fn() -> Shape),
     Section(&'static Section),
+    /// A plain value, or one of parts.
+    Either(fn() -> Shape, fn() -> Shape),
     /// Any object, kept as it is.
     Object,
 }
@@ -62,6 +64,8 @@ impl Shape {
                 });
                 masked.collect::<Map<_, _>>().into()
             }
+            (Self::Either(_, parts), Value::Array(_) | Value::Object(_)) => parts().masked(value),
+            (Self::Either(plain, _), value) => plain().masked(value),
             _ => MASK.into(),
         }
     }
