@@ -246,7 +246,7 @@ impl ProviderConfig {
             temperature: self.temperature,
             timeout: self.timeout,
             timers: self.timers.clone(),
-            prices: self.prices,
+            prices: self.prices.clone(),
             failure_rows: self.failure_rows.clone(),
             ..other.clone()
         };

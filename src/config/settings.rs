@@ -341,7 +341,7 @@ mod tests {
         let samples = json!({
             "configPath": "b", "configUrl": "https://b.c", "config": { "x": 1 }, "configHeaders": { "a": "b" },
             "configUrlEnv": ["A"], "configSha256": "0".repeat(64), "configCache": "c", "checkInterval": 5, "timeout": 5,
-            "deadline": 5, "maxRetries": 5, "retryDelay": 5, "debug": true, "historyLimit": 5
+            "deadline": 5, "maxRetries": 5, "retryDelay": 5, "debug": true, "historyLimit": 5, "useTokenCounting": false
         });
         for key in RawSettings::KEYS {
             let sample = samples.get(key).unwrap_or_else(|| panic!("no sample for {key}"));

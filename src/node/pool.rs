@@ -232,7 +232,7 @@ impl NativePool {
     /// Tokens of a request, written as a call is.
     #[napi(catch_unwind)]
     pub fn count_prompt(&self, call_json: String, model: Option<String>) -> napi::Result<f64> {
-        let call = parse_call(&call_json).map_err(|error| thrown(&error.into()))?;
+        let call = parse_call(&call_json).map_err(|error| record::thrown(&error.into()))?;
         Ok(self.inner.count(Countable::Prompt(&call.request), model.as_deref().or(call.request.model.as_deref())))
     }
 
@@ -252,11 +252,6 @@ impl NativePool {
             inner.channel.push(|records| record::value(records, id, &()));
         })
     }
-}
-
-/// An error of ours as an exception: recognised by its prefix and thrown as an instance of its class.
-fn thrown(error: &Error) -> napi::Error {
-    napi::Error::from_reason(format!("llmpool:{}", record::error_json(error)))
 }
 
 #[derive(Serialize)]
