@@ -485,13 +485,14 @@ export interface Attempt {
   waitedMs: number
 }
 
-/** The last four sent nothing. */
+/** The last five sent nothing. `busy`: `max_concurrent` of the provider or the pool was reached. */
 export type AttemptOutcome =
   | 'success'
   | 'failure'
   | 'cancelled'
   | 'breaker_open'
   | 'rate_limited'
+  | 'busy'
   | 'key_cooling'
   | 'retry_budget'
 
@@ -625,12 +626,13 @@ export interface ProviderHealth {
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
-  /** Unix ms of the soonest time it may be asked again; null when that is now. */
+  /** Unix ms at which its breaker, its keys and its limits let a call through again; null when that is now, or never. */
   retryAt: number | null
-  /** In the rolling minute; null where there is no limit. */
+  /** In the rolling minute, by the configured limit or as the provider says, whichever is less; null where neither is known. */
   requestsRemaining: number | null
-  /** In the calendar day (UTC); null where there is no limit. */
+  /** In the calendar day of `day_timezone`, likewise. */
   dailyRequestsRemaining: number | null
+  /** Tokens that still fit under `tokens_per_minute` and `tokens_per_day`, likewise. */
   tokensRemaining: number | null
   /** Percent of all attempts that ended by themselves, 0–100; 100 before the first. */
   successRate: number
@@ -688,6 +690,20 @@ export interface ProviderStats {
     timeToFirstToken: number | null
     circuitBreakerOpen: boolean
   }
+  /** In the order of the configuration; empty for a provider without keys. */
+  keys: KeyStats[]
+}
+
+/** A key is known by its place; its value is never shown. */
+export interface KeyStats {
+  /** Counted from 0; the `keyIndex` of an attempt. */
+  index: number
+  /** `resting`: it met a limit. `retired`: it was refused. `probing`: one call tries whether it works again. */
+  state: 'ready' | 'resting' | 'retired' | 'probing'
+  /** Unix ms at which it is used again. */
+  retryAt: number | null
+  /** Why it is not used, while it is not. */
+  errorClass: ErrorClass | null
 }
 
 export interface PoolStats {
@@ -701,6 +717,10 @@ export interface PoolStats {
   successRate: number
   /** Attempts under way. */
   activeConnections: number
+  /** `routing.max_concurrent`; null: no limit. */
+  maxPermits: number | null
+  /** How many more could begin now; null: no limit. */
+  availablePermits: number | null
   /** Times a breaker opened, since the process began. */
   circuitBreakerTrips: number
   /** Moves of a call to another provider after a failure. */

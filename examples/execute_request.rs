@@ -48,7 +48,9 @@ async fn ask(turn: Turn) -> Result<String, MyError> {
     let body = reply.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
     match StatusCode::from_u16(status) {
         Ok(StatusCode::OK) => Ok(body),
-        Ok(status) => Err(MyError::Status(HttpStatusError { status, headers: HeaderMap::new(), body: Bytes::from(body) })),
+        Ok(status) => {
+            Err(MyError::Status(HttpStatusError { status, headers: HeaderMap::new(), body: Bytes::from(body) }))
+        }
         Err(_) => Err(MyError::Nonsense),
     }
 }

@@ -20,6 +20,9 @@
 //! The modules stand below in layer order, and a test keeps it: each may use those above it, never those below or
 //! beside it. The leaves know nothing of each other; `config` composes their parameters, `engine` their behaviour.
 
+// The sample of every key of a provider, in a test, is one long `json!`.
+#![cfg_attr(test, recursion_limit = "256")]
+
 // rank 0
 pub mod time;
 pub mod types;

@@ -24,6 +24,9 @@ use crate::transport::MediaParams;
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
 /// A call that could wait this long for capacity is better told so.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many sockets as a process may usually have without asking, less those of everything else in it: 1,024 files is the
+/// customary limit. A provider that takes more at once from one account is rare.
+const MAX_CONCURRENT: u32 = 256;
 /// Each waiting call holds its prompt; ten thousand of them are the most a process of usual size carries.
 const MAX_QUEUE: u64 = 10_000;
 /// Above what any provider takes in one request but for large images.
@@ -155,6 +158,7 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         max_backoff_ms,
         enable_failover,
         enable_circuit_breaker,
+        max_concurrent,
         queue_timeout_ms,
         max_queue,
         retry_budget,
@@ -176,6 +180,14 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         backoff,
         enable_failover: enable_failover.or(true),
         enable_circuit_breaker: enable_circuit_breaker.or(true),
+        max_concurrent: match max_concurrent {
+            Field::Null => None,
+            Field::Is(0) => {
+                reader.problem(join(at, "max_concurrent"), "must be at least 1, or null for no limit, found 0");
+                None
+            }
+            max_concurrent => Some(max_concurrent.or(MAX_CONCURRENT)),
+        },
         queue_timeout: queue_timeout_ms.time_limit(QUEUE_TIMEOUT),
         max_queue: size(max_queue.or_limit(MAX_QUEUE, u64::MAX)),
         retry_budget: check_retry_budget(retry_budget.or(RawRetryBudget::default()), reader),

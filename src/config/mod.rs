@@ -123,6 +123,8 @@ pub struct ProviderConfig {
     pub timeout: Option<Duration>,
     pub timers: TimerParams,
     pub rate: RateParams,
+    /// Attempts and open streams at once.
+    pub max_concurrent: Option<u32>,
     /// With the pool's part in it; a threshold of 0 is no breaker.
     pub breaker: BreakerParams,
     /// `None`: those of the catalogue.
@@ -153,6 +155,8 @@ pub struct RoutingConfig {
     pub enable_failover: bool,
     /// Already in every provider's [`BreakerParams`].
     pub enable_circuit_breaker: bool,
+    /// Attempts and open streams of the whole pool at once.
+    pub max_concurrent: Option<u32>,
     /// 0: a call never waits for capacity.
     pub queue_timeout: Duration,
     /// Calls that may wait at once.
@@ -301,6 +305,7 @@ impl fmt::Debug for ProviderConfig {
             timeout,
             timers,
             rate,
+            max_concurrent,
             breaker,
             prices,
             counter,
@@ -331,6 +336,7 @@ impl fmt::Debug for ProviderConfig {
             .field("timeout", timeout)
             .field("timers", timers)
             .field("rate", rate)
+            .field("max_concurrent", max_concurrent)
             .field("breaker", breaker)
             .field("prices", prices)
             .field("counter", counter)

@@ -19,7 +19,7 @@ use super::{ModelConfig, ProviderConfig};
 use crate::adapter::{
     Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
 };
-use crate::policy::{BreakerParams, RateParams, TimerParams};
+use crate::policy::{BreakerParams, DayZone, RateParams, TimerParams};
 use crate::tokens::{CounterParams, Encoding, TokenizerChoice};
 use crate::transport::{ClientParams, ProxyParams};
 use crate::types::{ChatRequest, ProviderName};
@@ -73,6 +73,10 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         connection_idle_timeout_ms,
         requests_per_minute,
         requests_per_day,
+        tokens_per_minute,
+        tokens_per_day,
+        day_timezone,
+        max_concurrent,
         circuit_breaker_threshold,
         circuit_breaker_timeout,
         input_token_price,
@@ -118,6 +122,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     }
     .check(at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
+    let day_zone = check_day_timezone(day_timezone, &join(at, "day_timezone"), reader);
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
 
     let timers = TimerParams::default();
@@ -152,7 +157,14 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
             first_content: first_content_timeout_ms.time_limit(timers.first_content),
             content_idle: content_idle_timeout_ms.time_limit(timers.content_idle),
         },
-        rate: RateParams { requests_per_minute: requests_per_minute.some(), requests_per_day: requests_per_day.some() },
+        rate: RateParams {
+            requests_per_minute: requests_per_minute.some(),
+            requests_per_day: requests_per_day.some(),
+            tokens_per_minute: tokens_per_minute.some(),
+            tokens_per_day: tokens_per_day.some(),
+            day_zone,
+        },
+        max_concurrent: max_concurrent.some(),
         breaker: BreakerParams {
             threshold: if shared.enable_breaker { threshold } else { 0 },
             open_for: circuit_breaker_timeout.time(shared.breaker.open_for),
@@ -230,6 +242,15 @@ fn check_params(params: Field<Vec<Field<Text>>>, at: &str, reader: &mut Reader<'
         }
     }
     names
+}
+
+fn check_day_timezone(zone: Field<Text>, path: &str, reader: &mut Reader<'_>) -> DayZone {
+    let Some(zone) = zone.some() else { return DayZone::default() };
+    DayZone::named(&zone.value).unwrap_or_else(|| {
+        let said = shown(&zone.shown).map_or_else(String::new, |shown| format!(" {shown:?}"));
+        reader.problem(path, format!("there is no time zone{said}; one is named like \"America/Los_Angeles\""));
+        DayZone::default()
+    })
 }
 
 fn check_models(models: Field<Dict<Served>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, ModelConfig> {

@@ -112,6 +112,15 @@ section! {
         /// Reserved before sending; the day is UTC's. Default: no limit; 0 = never used.
         requests_per_day: u32,
         /// Consecutive hard failures that open the breaker. Default 5; 0 or `null` = no breaker.
+        /// Prompts and answers together. Default: no limit; 0 = never used.
+        tokens_per_minute: u64,
+        /// Prompts and answers together. Default: no limit; 0 = never used.
+        tokens_per_day: u64,
+        /// Where the day of the daily limits begins at midnight, as the IANA names it. Default "UTC".
+        day_timezone: Text,
+        /// Attempts and open streams at once. Default: no limit; 0 = never used.
+        max_concurrent: u32,
+        /// Consecutive failures that open the breaker. Default 5; 0 or `null` = no breaker.
         circuit_breaker_threshold: u32,
         /// First open period, ms; doubles with every reopening. Default 60000.
         circuit_breaker_timeout: Millis,
@@ -190,6 +199,8 @@ section! {
         enable_failover: bool,
         /// Default true; false = no provider has a breaker.
         enable_circuit_breaker: bool,
+        /// Attempts and open streams of the whole pool at once. Default 256; at least 1, `null` = no limit.
+        max_concurrent: u32,
         /// Longest wait for capacity. Default 10000; 0 = never wait, `null` = no limit but the call's deadline.
         queue_timeout_ms: Millis,
         /// Calls that may wait at once. Default 10000; 0 = none, `null` = no limit.

@@ -13,6 +13,7 @@ use super::*;
 use crate::adapter::Endpoint;
 use crate::cost::{Rate, UsdPerToken};
 use crate::error::{ErrorKind, FailureClass};
+use crate::policy::DayZone;
 
 fn settings() -> Settings {
     Settings::new(Source::Inline(Value::Null))
@@ -167,6 +168,7 @@ fn zero_is_kept() {
     let provider = one(json!({
         "priority": 0, "max_tokens": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
         "connection_idle_timeout_ms": 0, "requests_per_minute": 0, "requests_per_day": 0,
+        "tokens_per_minute": 0, "tokens_per_day": 0, "max_concurrent": 0,
         "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0,
         "cached_input_price_per_million": 0, "cache_write_price_per_million": 0
     }));
@@ -174,6 +176,8 @@ fn zero_is_kept() {
     assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(ms(0)), ms(0)));
     assert_eq!(provider.client.idle_timeout, ms(0));
     assert_eq!((provider.rate.requests_per_minute, provider.rate.requests_per_day), (Some(0), Some(0)));
+    assert_eq!((provider.rate.tokens_per_minute, provider.rate.tokens_per_day), (Some(0), Some(0)));
+    assert_eq!(provider.max_concurrent, Some(0));
     assert_eq!((provider.breaker.threshold, provider.breaker.open_for), (0, ms(0)));
     let free = UsdPerToken::per_1k(0.0).map(Rate::from);
     let prices = Prices {
@@ -572,6 +576,19 @@ fn params_are_named_as_a_request_has_them() {
 }
 
 #[test]
+fn a_day_begins_where_the_provider_is() {
+    assert_eq!(one(json!({})).rate.day_zone, DayZone::default());
+    assert_eq!(one(json!({ "day_timezone": "utc" })).rate.day_zone, DayZone::default());
+    let pacific = one(json!({ "day_timezone": "America/Los_Angeles" })).rate.day_zone;
+    assert_eq!(Some(&pacific), DayZone::named("America/Los_Angeles").as_ref());
+    assert_ne!(pacific, DayZone::default());
+    assert_eq!(
+        problems(&with(json!({ "day_timezone": "Pacific" }))),
+        ["providers[0].day_timezone: there is no time zone \"Pacific\"; one is named like \"America/Los_Angeles\""]
+    );
+}
+
+#[test]
 fn hosts_of_media_are_hosts() {
     let of = |hosts: Value| {
         let mut config = with(json!({}));
@@ -589,6 +606,20 @@ fn hosts_of_media_are_hosts() {
             "media.allow_hosts[1]: expected the name or address of a host, without scheme and port, found \"a b\"",
         ]
     );
+}
+
+#[test]
+fn a_pool_has_slots_unless_it_says_that_it_has_no_limit() {
+    let slots = |routing: Value| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "routing": routing }));
+        load(&value).map(|config| config.routing.max_concurrent)
+    };
+    assert_eq!(slots(json!({})).expect("default"), Some(256));
+    assert_eq!(slots(json!({ "max_concurrent": 1 })).expect("one"), Some(1));
+    assert_eq!(slots(json!({ "max_concurrent": null })).expect("none"), None);
+    let none = slots(json!({ "max_concurrent": 0 })).expect_err("nothing would ever be sent");
+    assert!(none.to_string().contains("routing.max_concurrent: must be at least 1"), "{none}");
 }
 
 #[test]
@@ -755,6 +786,7 @@ fn every_key_makes_a_difference() {
             "timeout": 5,
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
             "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
+            "tokens_per_minute": 5, "tokens_per_day": 5, "day_timezone": "Asia/Tokyo", "max_concurrent": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
             "output_token_price": 0.1, "input_price_per_million": 5, "output_price_per_million": 5,
             "cached_input_price_per_million": 5, "cache_write_price_per_million": 5, "tokenizer": "cl100k_base", "proxy": "p:1", "ca_file": "f.pem"
@@ -773,7 +805,7 @@ fn every_key_makes_a_difference() {
         json!({
             "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
             "enable_failover": false,
-            "enable_circuit_breaker": false, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
+            "enable_circuit_breaker": false, "max_concurrent": 5, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
             "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover"
         }),
     );

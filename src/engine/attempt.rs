@@ -18,7 +18,7 @@ use super::roster::{CallLimits, Roster};
 use super::stream::OpenStream;
 use super::turn::{Fault, Task, Turn};
 use super::work::Work;
-use crate::adapter::{Encoded, StreamDecoder, transport_failure};
+use crate::adapter::{Encoded, RateHeaders, StreamDecoder, transport_failure};
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::time::{self, Instant, Now};
@@ -112,11 +112,12 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let sendable = inlined.as_deref().unwrap_or(request);
     let (http, warnings) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
     let started = http.started.clone();
+    let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
     permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size: PromptSize::of(request) });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
-        let reply = reply(&provider, http, sent.mono).await?;
+        let reply = reply(&provider, http, sent.mono, asked).await?;
         if !order.work.streams() {
             let (reply, at) = whole(&provider, reply, order.limits.qos.max_response_bytes).await?;
             return Ok(Arrived::Whole(reply, at));
@@ -128,8 +129,8 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
             .map(Arrived::Stream)
     });
     let arrived = time::until(Some(ends), work).await;
-    let now = time::now().mono;
-    let latency = now.duration_since(sent.mono);
+    let now = time::now();
+    let latency = now.mono.duration_since(sent.mono);
     let failure = match arrived {
         Ok(Ok(Arrived::Whole(mut reply, at))) => {
             let latency = at.duration_since(sent.mono);
@@ -138,7 +139,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
             return Ok(Answer::Whole(book(permit, reply, usage, warnings, latency, now)));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
-            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now);
+            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now.mono);
             return Ok(Answer::Stream(Box::new(stream)));
         }
         Ok(Err(failure)) => failure,
@@ -166,18 +167,19 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
     let (http, warnings) =
         sendable(&provider, permit.key(), order, encoded, uri, "input").map_err(Missed::Unsendable)?;
     let started = http.started.clone();
+    let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
     let size = PromptSize { framing: prompt_tokens, ..PromptSize::default() };
     permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size });
     let work = pin!(async {
-        let reply = reply(&provider, http, sent.mono).await?;
+        let reply = reply(&provider, http, sent.mono, asked).await?;
         let body = body(reply, order.limits.qos.max_response_bytes).await?;
         let vectors = endpoint.decode_embed(&body, inputs, request.dimensions)?;
         misfit(order.before, &vectors.vectors).map_or(Ok(vectors), Err)
     });
     let arrived = time::until(Some(ends), work).await;
-    let now = time::now().mono;
-    let latency = now.duration_since(sent.mono);
+    let now = time::now();
+    let latency = now.mono.duration_since(sent.mono);
     let failure = match arrived {
         Ok(Ok(vectors)) => {
             let counted = || Usage { estimated: true, ..Usage::reported(prompt_tokens, 0) };
@@ -240,7 +242,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
             let usage = lock(&usage).take().unwrap_or_default();
             let cost = permit.cost(&usage);
             let outcome = Outcome::Success { latency, first_token: None, usage: &usage, cost };
-            let transition = permit.settle(&outcome, now.mono);
+            let transition = permit.settle(&outcome, now);
             return Ok(Answer::Own(Own { usage, cost, latency, transition }));
         }
         Ok(Err(Fault::Failure(failure))) => failure,
@@ -250,7 +252,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
         Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now.mono))
+    Err(failed(permit, failure, order, latency, now))
 }
 
 /// One whole exchange that books nothing.
@@ -269,7 +271,7 @@ pub(super) async fn say(
         None => None,
     };
     let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
-    let reply = reply(provider, http, time::now().mono).await?;
+    let reply = reply(provider, http, time::now().mono, None).await?;
     Ok(whole(provider, reply, order.limits.qos.max_response_bytes).await?.0)
 }
 
@@ -333,8 +335,14 @@ fn sendable(
     Ok((HttpRequest { uri, headers, body, started: Started::default() }, warnings))
 }
 
-/// The reply's head; what is no 2xx is the failure it means.
-async fn reply(provider: &Provider, http: HttpRequest, sent: Instant) -> Result<HttpReply, Failure> {
+/// The reply's head; what is no 2xx is the failure it means. What it says is left of the limits is learned for the key and
+/// the number of the permit it was `asked` with.
+async fn reply(
+    provider: &Provider,
+    http: HttpRequest,
+    sent: Instant,
+    asked: Option<(u32, u64)>,
+) -> Result<HttpReply, Failure> {
     let Some(transport) = provider.transport() else {
         return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
     };
@@ -343,10 +351,16 @@ async fn reply(provider: &Provider, http: HttpRequest, sent: Instant) -> Result<
         .await
         .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", patience))?
         .map_err(|error| transport_failure(&error))?;
+    if let Some((key, number)) = asked {
+        let said = provider.endpoint().rate_headers(&reply.headers, time::unix_ms());
+        if said != RateHeaders::default() {
+            provider.learn(key, number, &said, time::now().mono);
+        }
+    }
     if reply.status.is_success() { Ok(reply) } else { Err(classify(provider, reply).await) }
 }
 
-fn failed(permit: Permit, failure: Failure, order: &Order<'_>, latency: Duration, now: Instant) -> Missed {
+fn failed(permit: Permit, failure: Failure, order: &Order<'_>, latency: Duration, now: Now) -> Missed {
     let failure = order.mask.failure(failure);
     let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
     Missed::Failed { failure, latency, transition }
@@ -447,7 +461,7 @@ impl Opened {
     }
 }
 
-fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Instant) -> Whole<T> {
+fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Now) -> Whole<T> {
     let cost = permit.cost(&usage);
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
     Whole { reply, usage, cost, warnings, latency, transition }

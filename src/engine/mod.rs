@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `roster` | which providers exist; immutable, swapped whole |
 //! | `provider` | may this provider be asked now? ([`Provider::admit`]) |
+//! | `refusal` | why not, and whether that is worth waiting for |
+//! | `line` | who waits for the same thing, in order; `gate`: the slots of the pool |
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
@@ -24,12 +26,15 @@
 mod analytics;
 mod attempt;
 mod count;
+mod gate;
+mod line;
 mod mask;
 mod media;
-mod needs;
 mod models;
+mod needs;
 mod permit;
 mod provider;
+mod refusal;
 mod roster;
 mod run;
 mod scrape;
@@ -47,6 +52,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use self::gate::Gate;
+use self::line::Tickets;
+use self::snapshot::Slots;
 use crate::event::Interest;
 use crate::metrics::PoolTally;
 use crate::policy::RetryBudget;
@@ -73,8 +81,11 @@ pub struct Engine {
     books: Mutex<totals::Books>,
     /// Providers of earlier rosters whose last attempt may still be under way.
     retired: Mutex<Vec<Arc<Provider>>>,
+    /// The slots of the pool.
+    gate: Arc<Gate>,
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
+    tickets: Tickets,
 }
 
 impl Engine {
@@ -91,7 +102,9 @@ impl Engine {
             retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             interest,
+            gate: Arc::default(),
             waiting: AtomicUsize::new(0),
+            tickets: Tickets::default(),
         }
     }
 
@@ -118,7 +131,8 @@ impl Engine {
         let in_flight = in_flight.sum::<u64>() + self.retired_in_flight();
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
-        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips)
+        let slots = Slots { most: roster.routing().max_concurrent, taken: self.gate.taken() };
+        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips, slots)
     }
 
     pub fn health(&self) -> PoolHealth {

@@ -180,7 +180,7 @@ impl ChatStream {
         let now = time::now();
         let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
-        let _ = permit.settle(&Outcome::Cancelled { received }, now.mono);
+        let _ = permit.settle(&Outcome::Cancelled { received }, now);
         lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = AttemptOutcome::Cancelled;
@@ -250,7 +250,7 @@ impl ChatStream {
         let cost = permit.cost(&usage);
         let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
-        let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now.mono);
+        let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }
@@ -313,7 +313,7 @@ impl ChatStream {
             _ => Outcome::Failure { failure: &failure, model: &self.model, received },
         };
         let class = outcome.class();
-        let moved = permit.settle(&outcome, now.mono);
+        let moved = permit.settle(&outcome, now);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }

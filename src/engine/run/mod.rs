@@ -13,10 +13,10 @@
 mod embed;
 mod errors;
 mod headers;
+mod wait;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -24,11 +24,15 @@ use http::{HeaderName, HeaderValue};
 use self::embed::Gathered;
 use self::errors::no_provider;
 use self::headers::call_headers;
+use self::wait::Standing;
 use super::attempt::{Answer, Missed, Order, Own, Whole, attempt};
+use super::gate::Slot;
+use super::line::Ticket;
 use super::mask::Mask;
 use super::media::Fetched;
 use super::needs::Needs;
-use super::provider::{Provider, Refusal};
+use super::provider::{Asking, Provider};
+use super::refusal::Refusal;
 use super::roster::Roster;
 use super::stream::ChatStream;
 use super::turn::Task;
@@ -37,8 +41,9 @@ use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
-use crate::policy::{Candidate, Transition, rank};
+use crate::policy::{Candidate, Tokens, Transition, rank};
 use crate::time::{self, Instant, Now};
+use crate::tokens::PromptSize;
 use crate::types::{
     AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, FieldError,
     NanoUsd, ProviderName, RequestId, Usage,
@@ -175,6 +180,8 @@ struct Visit {
     attempts: u32,
     /// Nothing more may be asked of it as a first visit.
     visited: bool,
+    /// It says it has nothing left, and others are asked first.
+    spared: bool,
     /// It failed in a way that allows asking again.
     again: Option<Again>,
     /// The latest refusal since it was last asked.
@@ -219,6 +226,20 @@ struct Run<'a> {
     repaired: bool,
     /// The visit that has given a batch and is to give the next one.
     stay: Option<usize>,
+    /// How long the prompt is; only where a provider of the call limits tokens.
+    prompt: Option<PromptSize>,
+    /// The bound that the call sets its answer.
+    answer_tokens: Option<u32>,
+    /// When the backoff before the next retry ends, once there is one.
+    backoff_until: Option<Instant>,
+    /// The retry budget was asked for the retry that is waited for.
+    paid: bool,
+    /// Since when it waits for capacity, from its first wait on.
+    ticket: Option<Ticket>,
+    /// First visits are left, and no slot of the pool is free for them: which is the first.
+    pool_is_full_for: Option<usize>,
+    /// In line now.
+    standing: Option<Standing<'a>>,
     /// Waited since the last line of the trail.
     waited: Duration,
     /// Waited for capacity, in all.
@@ -267,6 +288,13 @@ impl<'a> Run<'a> {
             unsendable: None,
             repaired: false,
             stay: None,
+            prompt: None,
+            answer_tokens: None,
+            backoff_until: None,
+            paid: false,
+            ticket: None,
+            pool_is_full_for: None,
+            standing: None,
             waited: Duration::ZERO,
             queued: Duration::ZERO,
             not_ours: Duration::ZERO,
@@ -347,7 +375,14 @@ impl<'a> Run<'a> {
             // Which of a caller's headers is a password is known only to the caller.
             self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
         }
-        self.eligible(work, options)
+        let visits = self.eligible(work, options)?;
+        // Counting costs time that a call without such limits need not spend.
+        let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
+        if let Some(request) = work.request().filter(|_| visits.iter().any(counts)) {
+            self.prompt = Some(PromptSize::of(request));
+            self.answer_tokens = request.max_tokens;
+        }
+        Ok(visits)
     }
 
     /// The loop. The answer is that of one attempt, with the place of the visit that made it.
@@ -368,31 +403,37 @@ impl<'a> Run<'a> {
                 }
                 continue;
             }
-            let Some(next) = self.soonest(visits, now) else {
+            let next = self.options(visits, now);
+            let Some(first) = next.first() else {
                 if self.failover && self.stay.take().is_some() {
                     continue; // what it gave so far does not mix with another's: that one begins anew
                 }
                 return Err(self.exhausted(visits, now));
             };
-            if next.retry && !self.withdraw_retry(&visits[next.at], now) {
-                // A first visit that is still to come draws on nothing and may yet answer.
-                self.max_retries = self.retries;
-                continue;
+            if first.retry && !self.paid {
+                self.paid = self.withdraw_retry(&visits[first.at], now);
+                if !self.paid {
+                    // A first visit that is still to come draws on nothing and may yet answer.
+                    self.max_retries = self.retries;
+                    continue;
+                }
             }
-            self.wait_until(next.when, next.for_capacity, visits).await?;
-            if next.retry {
-                let now = time::now();
-                lock(&self.engine.tally).retried(now.unix_ms);
-                let visit = &mut visits[next.at];
-                self.retries += 1;
+            self.wait(&next, visits).await?;
+            let now = time::now();
+            let due = first.turn || now.mono >= first.when;
+            if first.retry && due && now.mono < self.deadline {
+                let visit = &mut visits[first.at];
                 visit.tried.clear();
                 visit.again = None;
-                match visit.provider.admit(now, &visit.model, &[]) {
+                match self.admit(visit, &[], now) {
                     Ok(admitted) => {
                         visit.refusal = None;
-                        let visit = &mut visits[next.at];
+                        self.paid = false;
+                        self.retries += 1;
+                        lock(&self.engine.tally).retried(now.unix_ms);
+                        let visit = &mut visits[first.at];
                         if let Some(answer) = self.ask(visit, admitted, now.mono, work, options).await? {
-                            return Ok((answer, next.at));
+                            return Ok((answer, first.at));
                         }
                     }
                     Err(refusal) => self.note_refusal(visit, refusal, now),
@@ -455,6 +496,7 @@ impl<'a> Run<'a> {
                 tried: Vec::new(),
                 attempts: 0,
                 visited: false,
+                spared: false,
                 again: None,
                 refusal: None,
                 failed: None,
@@ -464,24 +506,68 @@ impl<'a> Run<'a> {
         Ok(visits.collect())
     }
 
-    /// The next first visit that can go out now.
+    /// The next first visit that can go out now. Providers that say they have nothing left come after all the others.
     fn next_visit(&mut self, visits: &mut [Visit], now: Now) -> Option<(usize, Admitted)> {
         let asked = self.asked_only(visits);
-        for (at, visit) in visits.iter_mut().enumerate() {
-            if visit.visited || asked.is_some_and(|asked| asked != at) {
-                continue;
-            }
-            match visit.provider.admit(now, &visit.model, &visit.tried) {
-                Ok(admitted) => {
-                    visit.refusal = None;
-                    lock(&self.engine.budget).first_visit(now.mono);
-                    return Some((at, admitted));
+        let is_left = |(at, visit): &(usize, &mut Visit)| !visit.visited && asked.is_none_or(|asked| asked == *at);
+        let mut slot = None;
+        self.pool_is_full_for = None;
+        for sparing in [true, false] {
+            for (at, visit) in visits.iter_mut().enumerate().filter(is_left) {
+                if !sparing && !std::mem::take(&mut visit.spared) {
+                    continue;
                 }
-                Err(Refusal::KeysTried) => visit.visited = true,
-                Err(refusal) => self.note_refusal(visit, refusal, now),
+                if slot.is_none() {
+                    slot = match self.slot() {
+                        Ok(slot) => Some(slot),
+                        Err(refusal) => {
+                            self.note_refusal(visit, refusal, now);
+                            self.pool_is_full_for = Some(at);
+                            // Without a slot the others cannot be asked, and what they said before is out of date.
+                            let others = visits.iter_mut().enumerate().filter(is_left).skip(1);
+                            others.for_each(|(_, visit)| visit.refusal = None);
+                            return None;
+                        }
+                    };
+                }
+                match visit.provider.admit(now, &Asking { sparing, ..self.wants(visit, &visit.tried) }) {
+                    Ok((mut permit, moved)) => {
+                        permit.occupy(slot);
+                        visit.refusal = None;
+                        lock(&self.engine.budget).first_visit(now.mono);
+                        return Some((at, (permit, moved)));
+                    }
+                    Err(Refusal::KeysTried) => visit.visited = true,
+                    Err(Refusal::Spent) => visit.spared = true,
+                    Err(refusal) => self.note_refusal(visit, refusal, now),
+                }
             }
         }
         None
+    }
+
+    /// One provider, past the keys in `tried`.
+    fn admit(&self, visit: &Visit, tried: &[u32], now: Now) -> Result<Admitted, Refusal> {
+        let slot = self.slot()?;
+        let (mut permit, moved) = visit.provider.admit(now, &self.wants(visit, tried))?;
+        permit.occupy(Some(slot));
+        Ok((permit, moved))
+    }
+
+    /// A slot of the pool.
+    fn slot(&self) -> Result<Slot, Refusal> {
+        let most = self.roster.routing().max_concurrent;
+        let slot = self.engine.gate.enter(most, self.ticket);
+        slot.ok_or_else(|| Refusal::PoolBusy { limit: most.unwrap_or(u32::MAX) })
+    }
+
+    fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
+        let tokens = self.prompt.as_ref().map_or_else(Tokens::default, |prompt| {
+            let answer = self.answer_tokens.or(visit.provider.config().max_tokens);
+            let prompt = visit.provider.counter(&visit.model).estimate(prompt);
+            Tokens { prompt, answer: answer.map_or(0, u64::from) }
+        });
+        Asking { model: &visit.model, tried, tokens, ticket: self.ticket, sparing: false }
     }
 
     /// Without failover a call stays with the provider it asked first, and between two batches with the one that gave
@@ -491,15 +577,17 @@ impl<'a> Run<'a> {
         self.stay.or_else(|| if self.failover { None } else { first() })
     }
 
-    /// Puts a refusal on the trail, once per provider and kind: a call that waits meets the same one many times.
+    /// Puts a refusal on the trail, once per provider and kind until that provider is asked: a call that waits meets the
+    /// same ones many times.
     fn note_refusal(&mut self, visit: &mut Visit, refusal: Refusal, now: Now) {
-        let seen = visit.refusal.as_ref().is_some_and(|before| before.outcome() == refusal.outcome());
-        if !seen {
+        let (name, outcome) = (visit.provider.name(), refusal.outcome());
+        let of_it = self.trail.iter().rev().filter(|line| line.provider == *name);
+        if !of_it.take_while(|line| line.outcome.sent_nothing()).any(|line| line.outcome == outcome) {
             self.trail.push(AttemptRecord {
                 provider: visit.provider.name().clone(),
                 model: visit.model.clone(),
                 key_index: None,
-                outcome: refusal.outcome(),
+                outcome,
                 error_class: None,
                 status: None,
                 latency: Duration::ZERO,
@@ -542,6 +630,8 @@ impl<'a> Run<'a> {
             Some(_) => {}
         }
         visit.attempts += 1;
+        self.standing = None;
+        self.backoff_until = None;
         let order = Order {
             work,
             options,
@@ -643,7 +733,7 @@ impl<'a> Run<'a> {
         visit.without.push(field);
         let keys = u32::try_from(visit.provider.config().keys.len()).unwrap_or(u32::MAX);
         let others: Vec<u32> = (0..keys).filter(|other| *other != key).collect();
-        let admitted = visit.provider.admit(time::now(), &visit.model, &others);
+        let admitted = self.admit(visit, &others, time::now());
         self.repaired = admitted.is_ok();
         Some(admitted)
     }
@@ -711,39 +801,6 @@ impl<'a> Run<'a> {
         class == FailureClass::ContentFilter && self.roster.routing().failover_on_content_filter
     }
 
-    /// What could happen next, and when: the soonest, then the least tried, then the best ranked.
-    fn soonest(&self, visits: &[Visit], now: Now) -> Option<Next> {
-        let asked = self.asked_only(visits);
-        let may_retry = self.retries < self.max_retries;
-        let base = self.roster.routing().backoff.delay(self.retries, self.engine.random());
-        visits
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
-            .filter_map(|(at, visit)| {
-                let next = match (&visit.again, &visit.refusal) {
-                    // Tried before: asked again after the backoff, or after the hint.
-                    (Some(Again { ready, .. }), _) if may_retry => {
-                        Next { at, when: ready.unwrap_or(now.mono + base), retry: true, for_capacity: ready.is_some() }
-                    }
-                    // Kept back before it was asked: as soon as it is free.
-                    (None, Some(refusal)) if !visit.visited && visit.attempts == 0 => {
-                        Next { at, when: refusal.worth_waiting()?, retry: false, for_capacity: true }
-                    }
-                    // Kept back after it was asked (its key rests): a repetition, too.
-                    (None, Some(refusal)) if may_retry && visit.attempts > 0 => {
-                        Next { at, when: refusal.worth_waiting()?, retry: true, for_capacity: true }
-                    }
-                    _ => return None,
-                };
-                let patience = self.roster.routing().queue_timeout.saturating_sub(self.queued);
-                let too_long = next.for_capacity && next.when.saturating_duration_since(now.mono) > patience;
-                let in_vain = next.retry && visit.provider.refuses_at(next.when);
-                (!too_long && !in_vain && next.when < self.deadline).then_some(next)
-            })
-            .min_by_key(|next| (next.when, visits[next.at].attempts, next.at))
-    }
-
     /// Asks the pool's retry budget; a refusal goes on the trail.
     fn withdraw_retry(&mut self, visit: &Visit, now: Now) -> bool {
         if lock(&self.engine.budget).withdraw(now.mono) {
@@ -760,32 +817,6 @@ impl<'a> Run<'a> {
             waited: Duration::ZERO,
         });
         false
-    }
-
-    /// The one place where a call waits.
-    async fn wait_until(&mut self, when: Instant, for_capacity: bool, visits: &[Visit]) -> Result<(), Error> {
-        let now = time::now();
-        let wait = when.saturating_duration_since(now.mono);
-        let waiting = &self.engine.waiting;
-        let _place = if for_capacity {
-            let max_queue = self.roster.routing().max_queue;
-            let place = Place(waiting);
-            if waiting.fetch_add(1, Ordering::Relaxed) >= max_queue {
-                drop(place);
-                return Err(self.exhausted(visits, now));
-            }
-            Some(place)
-        } else {
-            None
-        };
-        self.log.debug(|| format!("waiting {:.0} ms", millis(wait)));
-        time::sleep_until(when).await;
-        self.waited += wait;
-        if for_capacity {
-            self.queued += wait;
-        }
-        self.not_ours += wait;
-        Ok(())
     }
 
     /// Books a call that ended without an answer, and says in its error what was tried.
@@ -835,25 +866,6 @@ impl Drop for Run<'_> {
 }
 
 type Admitted = (super::permit::Permit, Option<Transition>);
-
-/// One thing that could be done next.
-struct Next {
-    at: usize,
-    when: Instant,
-    /// It was asked before.
-    retry: bool,
-    /// The wait is for somebody's limit, not our own backoff.
-    for_capacity: bool,
-}
-
-/// A place in the line of waiting calls.
-struct Place<'a>(&'a std::sync::atomic::AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {
     let provider = provider.clone();

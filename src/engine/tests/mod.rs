@@ -1,6 +1,7 @@
 //! Stories of whole calls: scripted upstreams, a paused clock, nothing else replaced.
 
 mod attempts;
+mod breaker;
 mod cancel;
 mod capabilities;
 mod cuts;
@@ -12,10 +13,13 @@ mod failover;
 mod flapping;
 mod hundred;
 mod keep_alive;
+mod keys;
+mod learning;
 mod limits;
 mod outage;
 mod promises;
 mod properties;
+mod queue;
 mod refusals;
 mod reload;
 mod repair;
@@ -26,4 +30,5 @@ mod storm;
 mod streams;
 mod support;
 mod timers;
+mod tokens;
 mod totals;

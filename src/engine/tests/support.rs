@@ -1,6 +1,7 @@
 //! A pool over scripted upstreams. Providers are told apart by host: provider `a` lives at `https://a.test/v1`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,6 +59,11 @@ impl Story {
     /// How many requests went out to a provider.
     pub fn asked(&self, name: &str) -> usize {
         self.upstream.requests().iter().filter(|request| host(request) == name).count()
+    }
+
+    /// How many calls stand in line.
+    pub fn waiting(&self) -> usize {
+        self.pool.engine().waiting.load(Ordering::Relaxed)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -181,6 +187,11 @@ pub async fn read(mut stream: PoolStream) -> (String, Result<PoolStream, Error>)
             None => return (text, Ok(stream)),
         }
     }
+}
+
+/// A stream that says one word and nothing more.
+pub fn stream_that_stays_open() -> Answer {
+    stalls(vec![chunk("word")])
 }
 
 /// The trail in short: `a:failure`, `b:success`.
