@@ -78,6 +78,8 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
     options?: CallOptions,
   ): Promise<EmbeddingResponse<string>>
   embed(request: EmbeddingRequest & CallOptions, options?: CallOptions): Promise<EmbeddingResponse<number[]>>
+
+  /**
    * Runs your own function, an SDK's call for example, under the pool: it decides at whom, within which limits, whether
    * again, and books what came of it. The function may be called several times, one turn after another.
    *
