@@ -213,6 +213,8 @@ struct Run<'a> {
     trail: Vec<AttemptRecord>,
     /// The last line of the trail is an attempt under way since then.
     asking: Option<Instant>,
+    /// The prompt was too long for a window of so many tokens.
+    window_above: Option<u64>,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
@@ -278,6 +280,7 @@ impl<'a> Run<'a> {
             retries: 0,
             trail: Vec::new(),
             asking: None,
+            window_above: None,
             warnings,
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
@@ -509,7 +512,10 @@ impl<'a> Run<'a> {
     /// The next first visit that can go out now. Providers that say they have nothing left come after all the others.
     fn next_visit(&mut self, visits: &mut [Visit], now: Now) -> Option<(usize, Admitted)> {
         let asked = self.asked_only(visits);
-        let is_left = |(at, visit): &(usize, &mut Visit)| !visit.visited && asked.is_none_or(|asked| asked == *at);
+        let above = self.window_above;
+        let is_left = |(at, visit): &(usize, &mut Visit)| {
+            !visit.visited && asked.is_none_or(|asked| asked == *at) && fits(above, visit)
+        };
         let mut slot = None;
         self.pool_is_full_for = None;
         for sparing in [true, false] {
@@ -749,6 +755,10 @@ impl<'a> Run<'a> {
     ) -> Result<(), Error> {
         let name = visit.provider.name();
         let class = failure.class;
+        if class == FailureClass::ContextLength {
+            let window = visit.provider.endpoint().facts(&visit.model).context_window;
+            self.window_above = self.window_above.max(window);
+        }
         let goes_on = class.scope() != Scope::Caller || self.asks_elsewhere(class);
         self.errors += 1;
         let attempt = self.errors;
@@ -798,7 +808,12 @@ impl<'a> Run<'a> {
 
     /// The caller's own fault, but perhaps not in the eyes of everybody.
     fn asks_elsewhere(&self, class: FailureClass) -> bool {
-        class == FailureClass::ContentFilter && self.roster.routing().failover_on_content_filter
+        match class {
+            FailureClass::ContentFilter => self.roster.routing().failover_on_content_filter,
+            // Only to who is known to read more; should there be nobody, the call ends with this failure.
+            FailureClass::ContextLength => self.window_above.is_some(),
+            _ => false,
+        }
     }
 
     /// Asks the pool's retry budget; a refusal goes on the trail.
@@ -866,6 +881,14 @@ impl Drop for Run<'_> {
 }
 
 type Admitted = (super::permit::Permit, Option<Transition>);
+
+/// Is this model known to read more than one that found the prompt too long?
+fn fits(window_above: Option<u64>, visit: &Visit) -> bool {
+    window_above.is_none_or(|floor| {
+        let window = visit.provider.endpoint().facts(&visit.model).context_window;
+        window.is_some_and(|window| window > floor)
+    })
+}
 
 pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {
     let provider = provider.clone();

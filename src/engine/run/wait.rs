@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
-use super::{Run, Visit};
+use super::{Run, Visit, fits};
 use crate::engine::Engine;
 use crate::engine::line::{Line, Ticket};
 use crate::engine::provider::Provider;
@@ -80,7 +80,7 @@ impl Run<'_> {
         let mut options: Vec<Next> = visits
             .iter()
             .enumerate()
-            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
+            .filter(|(at, visit)| asked.is_none_or(|asked| asked == *at) && fits(self.window_above, visit))
             .filter_map(|(at, visit)| {
                 let next = match (&visit.again, &visit.refusal) {
                     // Tried before: asked again after the backoff, or after the hint.
