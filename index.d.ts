@@ -436,6 +436,11 @@ export interface ChatResponse {
   reasoning?: string
   /** Signatures and encrypted parts of the reasoning, where a provider has such: send them back with the message. */
   reasoning_state?: ReasoningState
+  /**
+   * What the answer says, where `response_format` is a `json_schema`: it fits the schema. Left out when the model called
+   * tools, declined or ran out of tokens.
+   */
+  parsed?: unknown
   finish_reason: FinishReason
   /** The provider's own word. */
   raw_finish_reason: string | null

@@ -17,6 +17,9 @@ const KIND = Object.freeze({
   TURN_OVER: 8,
 })
 
+/** On the answer of a stream that ended well and is refused as a whole: the error as data. */
+const VIOLATION = Symbol('violation')
+
 /** Numbers that fit before the block has to grow: a few hundred answers that complete together. */
 const NUMBERS = 8192
 
@@ -112,6 +115,11 @@ function readResponse(records) {
   setIfPresent(response, 'reasoning_state', parse(records.textOrNull()))
   setIfPresent(response, 'tool_calls', parse(records.textOrNull()))
   response.warnings = parse(records.textOrNull()) ?? response.warnings
+  const parsed = records.textOrNull()
+  // `null` is a value, too.
+  if (parsed !== null) Object.assign(response, { parsed: JSON.parse(parsed) })
+  const violation = records.textOrNull()
+  if (violation !== null) Object.defineProperty(response, VIOLATION, { value: JSON.parse(violation) })
   for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))
   return response
 }
@@ -205,6 +213,7 @@ function readTurn(records) {
 }
 
 exports.KIND = KIND
+exports.VIOLATION = VIOLATION
 exports.Records = Records
 exports.readResponse = readResponse
 exports.readVectors = readVectors

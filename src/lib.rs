@@ -35,6 +35,7 @@ pub mod adapter;
 pub mod cost;
 pub mod metrics;
 pub mod policy;
+pub mod schema;
 pub mod tokens;
 pub mod transport;
 // rank 4
@@ -69,6 +70,7 @@ mod layering {
         ("cost", 3),
         ("metrics", 3),
         ("policy", 3),
+        ("schema", 3),
         ("tokens", 3),
         ("transport", 3),
         ("config", 4),

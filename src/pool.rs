@@ -387,6 +387,11 @@ impl PoolStream {
         (self.stream.provider().as_str(), self.stream.model())
     }
 
+    /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.
+    pub fn take_violation(&mut self) -> Option<Error> {
+        self.stream.take_violation()
+    }
+
     /// The whole answer, once the stream has ended well.
     pub fn into_response(self) -> Option<ChatResponse> {
         self.stream.into_response()

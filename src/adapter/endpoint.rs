@@ -15,7 +15,7 @@ use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::facts::{self, Facts, Stated};
 use super::{
     Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
-    anthropic, base_url, cohere, embed, failure, gemini, ollama, openai, parts, rate_headers, repair,
+    anthropic, base_url, cohere, embed, failure, gemini, ollama, openai, parts, rate_headers, repair, structured,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, EmbedReply, EmbedRequest, FieldError, Reply};
@@ -268,6 +268,21 @@ impl Endpoint {
     /// A request as this provider takes it. A field it does not know is left out and named in a warning; content it
     /// cannot carry is refused. `without` are fields that [`Endpoint::repair`] found.
     pub fn encode_chat(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        stream: bool,
+        without: &[String],
+    ) -> Result<Encoded, FieldError> {
+        let Some((told, warning)) = structured::told(request, self.service, self.facts(model), without) else {
+            return self.encode_as_it_is(request, model, stream, without);
+        };
+        let mut encoded = self.encode_as_it_is(&told, model, stream, without)?;
+        encoded.warnings.push(warning);
+        Ok(encoded)
+    }
+
+    fn encode_as_it_is(
         &self,
         request: &ChatRequest,
         model: &str,

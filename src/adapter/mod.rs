@@ -49,6 +49,7 @@ mod rows;
 mod schema_tests;
 mod signals;
 mod sse;
+mod structured;
 #[cfg(test)]
 mod testing;
 mod tool_ids;

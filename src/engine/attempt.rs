@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri};
+use serde_json::Value;
 
 use super::lock;
 use super::mask::Mask;
@@ -21,11 +22,13 @@ use super::work::Work;
 use crate::adapter::{Encoded, RateHeaders, StreamDecoder, transport_failure};
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
+use crate::schema::{Fit, Schema};
 use crate::time::{self, Instant, Now};
 use crate::tokens::{self, PromptSize};
 use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
 use crate::types::{
-    CallOptions, ChatRequest, EmbedInput, EmbedReply, EmbedRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage,
+    CallOptions, ChatRequest, EmbedInput, EmbedReply, EmbedRequest, FieldError, FinishReason, NanoUsd, Reply,
+    StreamEvent, Usage,
 };
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
@@ -47,6 +50,8 @@ pub(super) struct Order<'a> {
     pub attempt: u32,
     /// Vectors that this provider gave to the call before.
     pub before: &'a [Vec<f64>],
+    /// What the answer must fit.
+    pub schema: Option<&'a Schema>,
     pub limits: &'a CallLimits,
     /// `None`: nothing is fetched for a provider.
     pub media: Option<&'a MediaClient>,
@@ -56,7 +61,6 @@ pub(super) struct Order<'a> {
     pub deadline: Instant,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one; a box would cost each call")]
 pub(super) enum Answer {
     Whole(Whole<Reply>),
     Stream(Box<OpenStream>),
@@ -76,6 +80,8 @@ pub(super) struct Own {
 /// A whole reply, booked.
 pub(super) struct Whole<T> {
     pub reply: T,
+    /// The value that a schema was asked for.
+    pub parsed: Option<Value>,
     pub usage: Usage,
     pub cost: Option<NanoUsd>,
     pub warnings: Vec<String>,
@@ -134,9 +140,20 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let failure = match arrived {
         Ok(Ok(Arrived::Whole(mut reply, at))) => {
             let latency = at.duration_since(sent.mono);
+            let parsed = match fit(order.schema, &reply) {
+                Ok(parsed) => parsed,
+                Err(failure) => {
+                    let received = permit.received(&reply);
+                    return Err(failed(permit, failure, order, received, latency, now));
+                }
+            };
+            let parsed = parsed.map(|(value, text)| {
+                reply.content = text;
+                value
+            });
             reply.sign(provider.name(), order.model);
             let usage = permit.usage(&reply, request);
-            return Ok(Answer::Whole(book(permit, reply, usage, warnings, latency, now)));
+            return Ok(Answer::Whole(Whole { parsed, ..book(permit, reply, usage, warnings, latency, now) }));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
             let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now.mono);
@@ -152,7 +169,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now))
+    Err(failed(permit, failure, order, 0, latency, now))
 }
 
 /// One batch of embeddings.
@@ -196,7 +213,7 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now))
+    Err(failed(permit, failure, order, 0, latency, now))
 }
 
 /// Tokens of one input, about.
@@ -252,7 +269,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
         Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now))
+    Err(failed(permit, failure, order, 0, latency, now))
 }
 
 /// One whole exchange that books nothing.
@@ -360,9 +377,10 @@ async fn reply(
     if reply.status.is_success() { Ok(reply) } else { Err(classify(provider, reply).await) }
 }
 
-fn failed(permit: Permit, failure: Failure, order: &Order<'_>, latency: Duration, now: Now) -> Missed {
+/// `received`: tokens of an answer that came and is not taken.
+fn failed(permit: Permit, failure: Failure, order: &Order<'_>, received: u64, latency: Duration, now: Now) -> Missed {
     let failure = order.mask.failure(failure);
-    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
+    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received }, now);
     Missed::Failed { failure, latency, transition }
 }
 
@@ -464,5 +482,22 @@ impl Opened {
 fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Now) -> Whole<T> {
     let cost = permit.cost(&usage);
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
-    Whole { reply, usage, cost, warnings, latency, transition }
+    Whole { reply, parsed: None, usage, cost, warnings, latency, transition }
+}
+
+/// The value in an answer that is one, and its text. Tool calls, a refusal and an answer that was cut are answers of
+/// their own, which no schema is about.
+pub(super) fn fit(schema: Option<&Schema>, reply: &Reply) -> Result<Option<(Value, String)>, Failure> {
+    let Some(schema) = schema else { return Ok(None) };
+    let said = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::Other);
+    if !said || !reply.tool_calls.is_empty() || reply.refusal.is_some() {
+        return Ok(None);
+    }
+    match schema.read(&reply.content) {
+        Ok(Fit { value, text }) => Ok(Some((value, text.to_owned()))),
+        Err(why) => {
+            let message = format!("the answer does not fit the schema: {why}");
+            Err(Failure::new(FailureClass::ModelOutputInvalid, message))
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Opened, Order};
+use super::attempt::{Opened, Order, fit};
 use super::permit::{Outcome, Permit};
 use super::run::{Handover, tell};
 use super::{Engine, lock};
@@ -66,6 +66,7 @@ pub struct ChatStream {
     provider: ProviderName,
     model: String,
     response: Option<ChatResponse>,
+    violation: Option<Error>,
     /// Bytes handed over so far, about.
     kept: usize,
     /// There was more than is kept.
@@ -102,6 +103,7 @@ impl ChatStream {
             provider,
             model,
             response: None,
+            violation: None,
             kept: 0,
             overflowed: false,
             read_at,
@@ -250,13 +252,29 @@ impl ChatStream {
         let cost = permit.cost(&usage);
         let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
-        let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now);
+        let fitted = fit(self.told.schema.as_deref(), &reply).map_err(|failure| self.told.mask.failure(failure));
+        let outcome = match &fitted {
+            Ok(_) => Outcome::Success { latency: spent, first_token, usage: &usage, cost },
+            Err(failure) => Outcome::Failure { failure, model: &self.model, received: permit.received(&reply) },
+        };
+        let moved = permit.settle(&outcome, now);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }
         if let Some(line) = self.told.trail.last_mut() {
             line.latency = spent;
+            if let Err(failure) = &fitted {
+                line.outcome = AttemptOutcome::Failure;
+                line.error_class = Some(failure.class.as_str());
+            }
         }
+        let parsed = match fitted {
+            Ok(fitted) => fitted.map(|(value, _)| value),
+            Err(failure) => {
+                self.violation = Some(self.rejected(failure));
+                None
+            }
+        };
         let latency = now.mono.duration_since(self.told.started);
         lock(&self.engine.tally).succeeded(now.unix_ms, Route::Stream, latency, self.told.own_time);
         if reply.id.is_empty() {
@@ -270,6 +288,7 @@ impl ChatStream {
         }
         self.tell_success(&reply.model, latency, usage, cost);
         self.response = Some(ChatResponse {
+            parsed,
             reply,
             usage,
             cost,
@@ -279,6 +298,22 @@ impl ChatStream {
             warnings: std::mem::take(&mut self.told.warnings),
             attempts: std::mem::take(&mut self.told.trail),
         });
+    }
+
+    /// The whole answer does not fit the caller's schema. What was handed over stands; only the answer is refused.
+    fn rejected(&self, failure: Failure) -> Error {
+        let message = format!("{}: {failure}", self.provider);
+        Error::new(ErrorKind::Provider { failure }, message).with_context(Context {
+            provider: Some(self.provider.clone()),
+            model: Some(self.model.clone()),
+            request_id: Some(self.told.request_id.clone()),
+            attempts: self.told.trail.clone(),
+        })
+    }
+
+    /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.
+    pub fn take_violation(&mut self) -> Option<Error> {
+        self.violation.take()
     }
 
     fn tell_success(&mut self, model: &str, latency: Duration, usage: Usage, cost: Option<NanoUsd>) {

@@ -178,6 +178,7 @@ impl Turn {
             without: &[],
             attempt: self.attempt,
             before: &[],
+            schema: None,
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &Mutex::default(),

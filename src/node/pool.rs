@@ -92,7 +92,7 @@ impl NativePool {
             let completed = pool.chat_until(&call.request, &call.options, call.warnings, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
             inner.channel.push(|records| match completed.result {
-                Ok(response) => record::response(records, id, response),
+                Ok(response) => record::response(records, id, response, None),
                 Err(error) => record::error(records, id, &error),
             });
         })

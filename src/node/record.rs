@@ -36,9 +36,9 @@ fn begin(records: &mut Records, id: u64, kind: Kind) {
     records.number(f64::from(kind as u8));
 }
 
-/// An answer, with the lines of its trail at the end.
-pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
-    let ChatResponse { reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
+/// An answer, with the lines of its trail at the end; `violation`: a stream ended well whose answer is refused.
+pub fn response(records: &mut Records, id: u64, response: ChatResponse, violation: Option<&Error>) {
+    let ChatResponse { parsed, reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
     let Reply {
         id: reply_id,
         model,
@@ -69,6 +69,8 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.text_or_null(reasoning_state.map(|state| json(&state)));
     records.text_or_null((!tool_calls.is_empty()).then(|| json(&tool_calls)));
     records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    records.text_or_null(parsed.map(|parsed| json(&parsed)));
+    records.text_or_null(violation.map(error_json));
     trail(records, attempts);
 }
 

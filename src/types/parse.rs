@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
 use super::options::CallOptions;
-use super::request::ChatRequest;
+use super::request::{ChatRequest, ResponseFormat};
 
 /// A field of a request that cannot be taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +180,9 @@ fn check(request: &ChatRequest) -> Result<(), FieldError> {
     if request.max_tokens == Some(0) {
         return Err(FieldError::new("max_tokens", "must be at least 1"));
     }
+    if let Some(ResponseFormat::JsonSchema(format)) = &request.response_format {
+        check_format(format)?;
+    }
     for (index, tool) in request.tools.iter().enumerate() {
         if tool.kind != "function" {
             return Err(FieldError::new(format!("tools[{index}].type"), "must be \"function\""));
@@ -187,6 +190,22 @@ fn check(request: &ChatRequest) -> Result<(), FieldError> {
         if tool.function.name.is_empty() {
             return Err(FieldError::new(format!("tools[{index}].function.name"), "must not be empty"));
         }
+    }
+    Ok(())
+}
+
+/// The names are those of OpenAI's chat API; what the schema says is for whoever compiles it.
+fn check_format(format: &Value) -> Result<(), FieldError> {
+    const AT: &str = "response_format.json_schema";
+    const LONGEST_NAME: usize = 64;
+    let name = format.get("name").and_then(Value::as_str).unwrap_or_default();
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_word) {
+        let message = format!("must be 1 to {LONGEST_NAME} letters, digits, _ or -");
+        return Err(FieldError::new(format!("{AT}.name"), message));
+    }
+    if !format.get("schema").is_some_and(Value::is_object) {
+        return Err(FieldError::new(format!("{AT}.schema"), "must be an object"));
     }
     Ok(())
 }

@@ -76,6 +76,9 @@ impl Reply {
 /// The answer of a run.
 #[derive(Debug, Clone)]
 pub struct ChatResponse {
+    /// What the answer says, where a schema was asked for and it fits. `None` also when the model called tools, declined
+    /// or ran out of tokens.
+    pub parsed: Option<serde_json::Value>,
     pub reply: Reply,
     /// Reported by the provider, or counted here and marked so.
     pub usage: Usage,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::Value;
 
 use self::embed::Gathered;
 use self::errors::no_provider;
@@ -42,12 +43,17 @@ use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reas
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
 use crate::policy::{Candidate, Tokens, Transition, rank};
+use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
 use crate::tokens::PromptSize;
 use crate::types::{
     AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, FieldError,
-    NanoUsd, ProviderName, RequestId, Usage,
+    NanoUsd, ProviderName, RequestId, ResponseFormat, Usage,
 };
+
+/// Answers that do not fit the caller's schema after which one more is asked for: what two models cannot keep to is likely
+/// the schema's fault, and every try is paid for.
+const MOST_VIOLATIONS: u32 = 1;
 
 /// What a call came to, with the events that ride along.
 pub struct Completed<T> {
@@ -167,6 +173,7 @@ pub(super) struct Handover {
     pub errors: u32,
     pub excluded: Vec<ProviderName>,
     pub own_time: Duration,
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// A provider as one call sees it.
@@ -226,6 +233,10 @@ struct Run<'a> {
     unsendable: Option<FieldError>,
     /// A parameter that a provider refused was left out: that is done once.
     repaired: bool,
+    /// What the answer must fit, compiled once.
+    schema: Option<Arc<Schema>>,
+    /// Answers that did not.
+    violations: u32,
     /// The visit that has given a batch and is to give the next one.
     stay: Option<usize>,
     /// How long the prompt is; only where a provider of the call limits tokens.
@@ -298,6 +309,8 @@ impl<'a> Run<'a> {
             ticket: None,
             pool_is_full_for: None,
             standing: None,
+            schema: None,
+            violations: 0,
             waited: Duration::ZERO,
             queued: Duration::ZERO,
             not_ours: Duration::ZERO,
@@ -309,7 +322,7 @@ impl<'a> Run<'a> {
         let (Answer::Whole(whole), name) = self.first(Work::Chat(request), options).await? else {
             return Err(Error::new(ErrorKind::Internal, "a whole answer came back as something else"));
         };
-        let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
+        let Whole { mut reply, parsed, usage, cost, warnings: own, .. } = whole;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(own);
         if reply.id.is_empty() {
@@ -323,6 +336,7 @@ impl<'a> Run<'a> {
         }
         let latency = self.succeed(&name, &reply.model, usage, cost);
         Ok(ChatResponse {
+            parsed,
             reply,
             usage,
             cost,
@@ -377,6 +391,10 @@ impl<'a> Run<'a> {
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.
             self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
+        }
+        if let Some(ResponseFormat::JsonSchema(format)) = work.request().and_then(|call| call.response_format.as_ref())
+        {
+            self.schema = Some(Arc::new(Schema::compile(format.get("schema").unwrap_or(&Value::Null))?));
         }
         let visits = self.eligible(work, options)?;
         // Counting costs time that a call without such limits need not spend.
@@ -647,6 +665,7 @@ impl<'a> Run<'a> {
             without: &visit.without,
             attempt: self.errors + 1,
             before: &visit.gathered.vectors,
+            schema: self.schema.as_deref(),
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &self.fetched,
@@ -791,6 +810,12 @@ impl<'a> Run<'a> {
         if repaired {
             return Ok(());
         }
+        if class == FailureClass::ModelOutputInvalid && self.schema.is_some() {
+            self.violations += 1;
+            if self.violations > MOST_VIOLATIONS {
+                return Err(self.provider_error());
+            }
+        }
         if !goes_on {
             return Err(self.provider_error());
         }
@@ -866,6 +891,7 @@ impl<'a> Run<'a> {
             mask: Arc::clone(&self.mask),
             errors: self.errors,
             excluded: std::mem::take(&mut self.excluded),
+            schema: self.schema.take(),
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
         }
     }

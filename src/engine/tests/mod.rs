@@ -28,6 +28,7 @@ mod shutdown;
 mod slow;
 mod storm;
 mod streams;
+mod structured;
 mod support;
 mod timers;
 mod tokens;
