@@ -34,10 +34,10 @@ pub struct Stated {
 /// A family of models and what is known of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    models: Models,
-    can: Capabilities,
-    cannot: Capabilities,
-    window: Option<u64>,
+    pub models: Models,
+    pub can: Capabilities,
+    pub cannot: Capabilities,
+    pub window: Option<u64>,
 }
 
 /// Rows of one vendor's models; the first one that matches counts.

@@ -6,6 +6,8 @@
 mod anthropic;
 mod base_url;
 mod capabilities;
+#[cfg(test)]
+mod capabilities_doc;
 mod catalog;
 mod cohere;
 #[cfg(test)]
