@@ -189,8 +189,8 @@ pub(super) const MISTRAL: Rows = &[
 ];
 
 pub(super) const DEEPSEEK: Rows = &[
-    chat(Models::Prefix("deepseek-chat"), 131_072, &[Tools, ParallelTools], &[Vision]),
-    chat(Models::Prefix("deepseek-reasoner"), 131_072, &[], &[Vision]),
+    chat(Models::Prefix("deepseek-chat"), 131_072, &[Tools, ParallelTools], &[]),
+    chat(Models::Prefix("deepseek-reasoner"), 131_072, &[], &[]),
     chat(Models::Prefix("deepseek-v4-pro"), 1_000_000, &[Tools, ParallelTools], &[]),
     chat(Models::Prefix("deepseek-v4-flash"), 1_000_000, &[Tools, ParallelTools], &[]),
     chat(Models::Prefix("deepseek-flash"), 1_000_000, &[Tools, ParallelTools], &[]),
