@@ -102,10 +102,13 @@ describe('LLMPool command line', () => {
 
   it('check: everything that is wrong, for people and for programs', bounded, async (t) => {
     const file = join(folder(t), 'bad.yaml')
-    writeFileSync(file, 'providers:\n  - name: a\n    type: opnai\n    modle: m\n    api_key: ${NOT_SET}\n')
+    writeFileSync(file, `providers:\n  - name: a\n    type: opnai\n    modle: m\n    api_key: \${NOT_SET}\n`)
     const words = await cli(t, ['check', file])
     assert.deepEqual([words.code, words.stdout], [78, ''])
-    assert.match(words.stderr, /providers\[0\]\.type: unknown type "opnai".*did you mean "openai"\? \(line 3, column 5\)/)
+    assert.match(
+      words.stderr,
+      /providers\[0\]\.type: unknown type "opnai".*did you mean "openai"\? \(line 3, column 5\)/,
+    )
     assert.match(words.stderr, /4 problems/)
     const data = await cli(t, ['check', file, '--json'])
     assert.deepEqual([data.code, data.stderr], [78, ''])
@@ -114,7 +117,9 @@ describe('LLMPool command line', () => {
     for (const argv of [['check'], ['check', ''], ['check', 'a', 'b'], ['init', 'a', 'b'], ['init', '--no-such']])
       assert.equal((await cli(t, argv)).code, 2, argv.join(' '))
     assert.equal((await cli(t, ['check', '/no/such/file'])).code, 78)
-    const certificate = configOf(t, [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', ca_file: '/no/such/ca.pem' }])
+    const certificate = configOf(t, [
+      { name: 'a', type: 'openai', api_key: 'k', model: 'm', ca_file: '/no/such/ca.pem' },
+    ])
     assert.match((await cli(t, ['check', certificate])).stderr, /ca_file/)
     const dear = configOf(t, [
       { name: 'a', type: 'openai', api_key: 'k', model: 'm', input_token_price: 3, output_token_price: 15 },

@@ -160,7 +160,8 @@ async function check(args) {
   else {
     for (const { path, message } of problems) process.stderr.write(`${path === '' ? '' : `${path}: `}${message}\n`)
     for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
-    if (ok) print(`${file}: good; ${providers.map(({ name, type, model }) => `${name} (${type}, ${model})`).join(', ')}`)
+    if (ok)
+      print(`${file}: good; ${providers.map(({ name, type, model }) => `${name} (${type}, ${model})`).join(', ')}`)
     else process.stderr.write(`${file}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}\n`)
   }
   return ok ? EXIT.OK : EXIT.CONFIG
