@@ -159,6 +159,9 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    */
   addProvider(provider: ProviderConfig): Promise<void>
 
+  /** Writes `statsFile` now. Rejects with {@link ConfigurationError} when there is none, or when it cannot be written. */
+  saveStats(): Promise<void>
+
   /**
    * Takes a provider out, for this configuration and later ones. Its calls under way end as they began.
    *
@@ -253,6 +256,17 @@ export interface PoolSettings {
    * `null`: only when `reload()` is called, or a file changes. @default 300000
    */
   checkInterval?: number | null
+  /**
+   * A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
+   * there. One pool writes one file: for a second one `initialize()` rejects. A damaged file is set aside, with a warning.
+   * @default none
+   */
+  statsFile?: string
+  /**
+   * ms after which that file is written; it is at every shutdown, too. 0 or `null`: only then, and by `saveStats()`.
+   * @default 60000
+   */
+  saveStatsInterval?: number | null
   /** ms for one attempt; in a stream it ends at the first content. A provider's own `timeout` wins. @default 30000 */
   timeout?: number | null
   /** ms for the whole call, waits and retries included. @default `qos.max_deadline_ms` of the configuration */

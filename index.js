@@ -268,6 +268,12 @@ class LLMPool extends PoolEmitter {
     this.#applied(unwrap(await open(new Call(), (id) => this.#native.addProvider(id, json)).outcome))
   }
 
+  async saveStats() {
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await open(new Call(), (id) => this.#native.saveStats(id)).outcome)
+  }
+
   /** @param {string} name */
   removeProvider(name) {
     this.#steer(() => this.#native.removeProvider(String(name)))

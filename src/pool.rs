@@ -2,6 +2,7 @@
 
 mod control;
 mod follow;
+mod stats_file;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub use control::{Change, Edition};
 pub use follow::{Follower, Notice};
+pub use stats_file::Saver;
 
 use self::control::{Control, refused};
 use crate::config::{Document, Environment, Settings, Source, Watch};
@@ -48,6 +50,7 @@ impl Pool {
         let started = tokio::task::spawn_blocking(move || {
             let mut control = start(document, environment, settings, &interest, Clients::http())?;
             control.opened(first);
+            control.take_up_stats()?;
             Ok(Self::over(control, interest))
         });
         started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
@@ -172,6 +175,21 @@ impl Pool {
             failed: self.control.came_from_cache(),
         });
         (follower, note)
+    }
+
+    /// Saves what the pool came to from time to time: to be run by whoever has a runtime. `None`: there is nothing to do.
+    pub fn saver(&self) -> Option<Saver> {
+        let Settings { stats_file, save_stats_interval, .. } = &self.control.settings;
+        let interval = save_stats_interval.filter(|_| stats_file.is_some())?;
+        Some(Saver { control: Arc::downgrade(&self.control), stop: self.following.clone(), interval })
+    }
+
+    /// Saves it now.
+    ///
+    /// # Errors
+    /// There is no `statsFile`, or it cannot be written.
+    pub async fn save_stats(&self) -> Result<(), Error> {
+        self.control.save_stats().await
     }
 
     fn still_open(&self) -> Result<(), Error> {
@@ -316,8 +334,9 @@ impl Pool {
         }
     }
 
-    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone. Idempotent.
-    pub async fn shutdown(&self, drain: Duration) {
+    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone, with what kept the
+    /// statistics from being saved. Idempotent.
+    pub async fn shutdown(&self, drain: Duration) -> Option<Error> {
         self.calls.close();
         self.following.cancel();
         let drained = time::until(Some(time::now().mono + drain), self.calls.wait()).await;
@@ -327,6 +346,7 @@ impl Pool {
         }
         self.engine.disconnect();
         self.control.clients.forget_all();
+        self.control.close_stats().await.err()
     }
 }
 

@@ -86,6 +86,14 @@ its reloads; only a provider that was added yields to one of its name in the con
 What changed is told by `configChanged` (the configuration, every secret masked) and `providersUpdated`; a configuration
 that could not be used, by `error`, once. `getStats()` has `configVersion`, which counts the changes, and
 `configChecksum`, the SHA-256 of the text in force.
+
+## What outlives the process
+
+With `statsFile` the totals of the pool and of every provider, tokens and cost included, go on where the process before
+stopped. The file is replaced whole every `saveStatsInterval`, by `saveStats()` and at a shutdown. It belongs to one pool:
+an OS lock on a file beside it (`.lock`) keeps a second one out, and goes with its process. A file that cannot be read is
+set aside as `.damaged`, with a warning, and counting begins anew. What limits and breakers have counted begins anew with
+every process.
 ";
 
 /// Configurations that are wrong, and why one would write them. What the pool says of them is in the documentation.

@@ -314,6 +314,12 @@ section! {
         /// How often a URL is asked again, and how often a watched file is read besides, ms. What stands in files of
         /// secrets is read again, too. Default 300000; 0 or `null` = only when `reload()` is called, or a file changes.
         check_interval as "checkInterval": Millis,
+        /// A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
+        /// there. One pool writes one file. Default: none.
+        stats_file as "statsFile": Text,
+        /// How often that file is written, ms; it is at every shutdown, too. Default 60000; 0 or `null` = only then, and when
+        /// `saveStats()` is called.
+        save_stats_interval as "saveStatsInterval": Millis,
         /// One attempt, ms; in a stream until its first content. Default 30000; `null` = no limit.
         timeout: Millis,
         /// The whole call, waits and retries included, ms. Default, and the most it can be: `qos.max_deadline_ms`.

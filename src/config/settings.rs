@@ -22,6 +22,8 @@ use crate::error::Problem;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A change that nobody announces is in force within minutes; a server is asked a few hundred times a day.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// What a crash forgets is a minute of numbers; what is written is some kilobytes a minute, and nothing by an idle pool.
+const SAVE_STATS_INTERVAL: Duration = Duration::from_secs(60);
 /// Percentiles of a thousand samples are stable to about one per cent; a provider's samples then take 4 KiB.
 const HISTORY_LIMIT: u32 = 1000;
 
@@ -39,6 +41,10 @@ pub struct Settings {
     pub source: Source,
     /// How often the source is read again; `None` = only when somebody asks.
     pub check_interval: Option<Duration>,
+    /// Keeps what the pool came to.
+    pub stats_file: Option<PathBuf>,
+    /// `None` = only at a shutdown, and when somebody asks.
+    pub save_stats_interval: Option<Duration>,
     /// One attempt, unless the provider or the call says otherwise.
     pub timeout: Duration,
     /// The whole call, waits and retries included.
@@ -93,6 +99,8 @@ impl Settings {
         Self {
             source,
             check_interval: Some(CHECK_INTERVAL),
+            stats_file: None,
+            save_stats_interval: Some(SAVE_STATS_INTERVAL),
             timeout: TIMEOUT,
             deadline: None,
             max_retries: None,
@@ -129,6 +137,8 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         config_sha256,
         config_cache,
         check_interval,
+        stats_file,
+        save_stats_interval,
         timeout,
         deadline,
         max_retries,
@@ -154,13 +164,14 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         (None, None, None) => return None,
     };
 
+    if save_stats_interval.is_given() && !stats_file.is_given() {
+        reader.problem("saveStatsInterval", "there is no statsFile that it could be for");
+    }
     let unset = Settings::new(source);
     Some(Settings {
-        check_interval: match check_interval {
-            Field::Null => None,
-            Field::Is(Millis(interval)) => (!interval.is_zero()).then_some(interval),
-            Field::Absent | Field::Bad => unset.check_interval,
-        },
+        check_interval: interval(check_interval, unset.check_interval),
+        stats_file: stats_file.some().map(|path| PathBuf::from(path.value)),
+        save_stats_interval: interval(save_stats_interval, unset.save_stats_interval),
         timeout: timeout.time_limit(unset.timeout),
         // "No limit" is left to the configuration, which has the last word on how long a call may take.
         deadline: deadline.some().map(|Millis(deadline)| deadline),
@@ -171,6 +182,15 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         history_limit: history_limit.or(unset.history_limit),
         source: unset.source,
     })
+}
+
+/// 0 and `null` are never.
+fn interval(written: Field<Millis>, unset: Option<Duration>) -> Option<Duration> {
+    match written {
+        Field::Null => None,
+        Field::Is(Millis(interval)) => (!interval.is_zero()).then_some(interval),
+        Field::Absent | Field::Bad => unset,
+    }
 }
 
 /// What is said of a configuration that is fetched.
@@ -340,13 +360,14 @@ mod tests {
         };
         let samples = json!({
             "configPath": "b", "configUrl": "https://b.c", "config": { "x": 1 }, "configHeaders": { "a": "b" },
-            "configUrlEnv": ["A"], "configSha256": "0".repeat(64), "configCache": "c", "checkInterval": 5, "timeout": 5,
+            "configUrlEnv": ["A"], "configSha256": "0".repeat(64), "configCache": "c", "checkInterval": 5, "statsFile": "s", "saveStatsInterval": 5, "timeout": 5,
             "deadline": 5, "maxRetries": 5, "retryDelay": 5, "debug": true, "historyLimit": 5, "useTokenCounting": false
         });
         for key in RawSettings::KEYS {
             let sample = samples.get(key).unwrap_or_else(|| panic!("no sample for {key}"));
             let base = match *key {
                 "config" => json!({ "config": {} }),
+                "saveStatsInterval" => json!({ "configPath": "a", "statsFile": "s" }),
                 key if key.starts_with("config") && key != "configPath" => json!({ "configUrl": "https://a.b" }),
                 _ => json!({ "configPath": "a" }),
             };

@@ -247,7 +247,9 @@ impl NativePool {
                 } else {
                     Duration::ZERO
                 });
-                pool.shutdown(drain.min(crate::error::MAX_HINT)).await;
+                if let Some(error) = pool.shutdown(drain.min(crate::error::MAX_HINT)).await {
+                    record::background(&inner.channel, inner.id, "rejected", &record::error_json(&error));
+                }
             }
             inner.channel.push(|records| record::value(records, id, &()));
         })

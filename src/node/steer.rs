@@ -37,6 +37,21 @@ impl NativePool {
         })
     }
 
+    /// Writes the statistics file.
+    #[napi(catch_unwind)]
+    pub fn save_stats(&self, id: f64) -> napi::Result<()> {
+        self.task(id, |inner, id| async move {
+            let result = match inner.ready() {
+                Ok(pool) => pool.save_stats().await,
+                Err(error) => Err(error),
+            };
+            inner.channel.push(|records| match result {
+                Ok(()) => record::value(records, id, &()),
+                Err(error) => record::error(records, id, &error),
+            });
+        })
+    }
+
     /// Completes with what changed.
     #[napi(catch_unwind)]
     pub fn add_provider(&self, id: f64, provider_json: String) -> napi::Result<()> {
@@ -113,7 +128,7 @@ impl Inner {
         added.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
     }
 
-    /// Follows the source as long as the pool lives. Only to be called on the I/O thread.
+    /// Follows the source, and saves the statistics, as long as the pool lives. Only to be called on the I/O thread.
     ///
     /// Says why changes of a file are not noticed at once.
     pub(super) fn follow(self: &Arc<Self>, pool: &Pool) -> Option<String> {
@@ -125,6 +140,12 @@ impl Inner {
                 Notice::Changed(change) => record::background(&channel, id, "reloaded", &record::json(&change)),
                 Notice::Rejected(error) => record::background(&channel, id, "rejected", &record::error_json(&error)),
             }));
+        }
+        if let Some(saver) = pool.saver() {
+            let (channel, id) = (Arc::clone(&self.channel), self.id);
+            io::spawn(
+                saver.run(move |error| record::background(&channel, id, "rejected", &record::error_json(&error))),
+            );
         }
         note
     }

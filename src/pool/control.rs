@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::stats_file::{Saved, StatsFile};
 use crate::config::{Config, Document, Environment, Feed, Overlay, Settings, Source};
 use crate::engine::{Changes, Clients, Engine, ProviderListing, Roster};
 use crate::error::{Error, ErrorKind, Problem};
@@ -48,6 +49,8 @@ pub(super) struct Control {
     /// What there was to say about how the configuration was come by.
     opening: Vec<String>,
     from_cache: bool,
+    /// `None`: there is none, or the pool was shut down and let go of it.
+    stats_file: Mutex<Option<Arc<StatsFile>>>,
 }
 
 struct InForce {
@@ -105,13 +108,54 @@ impl Control {
             in_force: Mutex::new(in_force),
             opening: Vec::new(),
             from_cache: false,
+            stats_file: Mutex::default(),
         })
+    }
+
+    /// Takes up what the statistics file holds, and keeps that file. Blocks.
+    pub fn take_up_stats(&mut self) -> Result<(), Error> {
+        let Some(path) = &self.settings.stats_file else { return Ok(()) };
+        let (file, saved, note) = StatsFile::open(path)?;
+        self.engine.restore_totals(&saved.totals);
+        self.opening.extend(note);
+        self.stats_file = Mutex::new(Some(Arc::new(file)));
+        Ok(())
+    }
+
+    /// Writes the statistics file.
+    pub async fn save_stats(&self) -> Result<(), Error> {
+        let file = self.stats_file().clone();
+        match file {
+            Some(file) => self.save_to(file).await,
+            None if self.settings.stats_file.is_none() => Err(refused("statsFile", "is not set; nothing can be saved")),
+            None => Err(Error::closed()),
+        }
+    }
+
+    /// Writes it for the last time and lets the next pool have it.
+    pub async fn close_stats(&self) -> Result<(), Error> {
+        let file = self.stats_file().take();
+        match file {
+            Some(file) => self.save_to(file).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn save_to(&self, file: Arc<StatsFile>) -> Result<(), Error> {
+        let saved = Saved::new(self.engine.totals());
+        let written = tokio::task::spawn_blocking(move || file.save(&saved));
+        written.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
+    }
+
+    fn stats_file(&self) -> MutexGuard<'_, Option<Arc<StatsFile>>> {
+        self.stats_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The source as it was read for the start, so that it is asked for news only from here on.
     pub fn opened(&mut self, first: First) {
         let First { feed, notes, from_cache } = first;
-        (self.feed, self.opening, self.from_cache) = (tokio::sync::Mutex::new(feed), notes, from_cache);
+        (self.feed, self.from_cache) = (tokio::sync::Mutex::new(feed), from_cache);
+        self.opening.extend(notes);
     }
 
     pub fn edition(&self) -> Edition {
