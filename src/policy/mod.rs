@@ -10,7 +10,6 @@
 
 mod backoff;
 mod breaker;
-mod budget;
 mod keys;
 mod learn;
 mod rate;
@@ -22,7 +21,6 @@ use std::time::Duration;
 
 pub use backoff::BackoffParams;
 pub use breaker::{Breaker, BreakerOpen, BreakerParams, CircuitState, Pass, Transition, Verdict};
-pub use budget::{Budget, BudgetParams, BudgetPeriod, BudgetWarning, OverBudget, Reserved};
 pub use keys::{KeyRing, KeyState, KeysResting};
 pub use learn::{Learned, Said};
 pub use rate::{DayZone, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
