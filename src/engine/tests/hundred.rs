@@ -24,11 +24,10 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::support::{Answer, Story, fails, hangs, host, provider, question};
+use super::support::{Answer, Story, fails, hangs, host, prompt_tokens, provider, question};
 use crate::engine::Analytics;
 use crate::metrics::Window;
 use crate::time;
-use crate::tokens;
 use crate::transport::{HttpRequest, fake};
 use crate::types::{CallOptions, NanoUsd};
 
@@ -96,7 +95,7 @@ impl Hundred {
         for n in 0..100 {
             call(&story, n).await;
         }
-        Self { story, prompt: tokens::estimate_prompt(&question()) }
+        Self { story, prompt: prompt_tokens(&question()) }
     }
 }
 

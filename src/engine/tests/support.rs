@@ -15,6 +15,7 @@ use crate::error::{Error, TransportError, TransportErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::pool::{Pool, PoolStream};
 use crate::time;
+use crate::tokens::{Counter, PromptSize};
 use crate::transport::fake::{self, FakeTransport};
 use crate::transport::{HttpReply, HttpRequest, Transport};
 use crate::types::{CallOptions, ChatRequest, ChatResponse, Message, Role, StreamEvent};
@@ -80,6 +81,11 @@ pub fn provider(name: &str, priority: u32) -> Value {
 
 pub fn question() -> ChatRequest {
     ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")])
+}
+
+/// What a request's prompt counts before anybody has said so.
+pub fn prompt_tokens(request: &ChatRequest) -> u64 {
+    Counter::of_model("m").estimate(&PromptSize::of(request))
 }
 
 /// Which provider a request is for.

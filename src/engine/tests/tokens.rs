@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{Story, answer, fails, hangs, host, provider, question, trail};
+use super::support::{Story, answer, fails, hangs, host, prompt_tokens, provider, question, trail};
 use crate::error::{ErrorKind, TransportError, TransportErrorKind};
 use crate::time;
-use crate::tokens::estimate_prompt;
 use crate::transport::fake;
 use crate::types::{CallOptions, ChatRequest};
 
@@ -60,12 +59,12 @@ async fn what_does_not_fit_goes_elsewhere_before_anything_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_providers_own_bound_of_the_answer_is_reserved_where_a_call_sets_none() {
-    let limits = json!({ "tokens_per_minute": 100, "max_tokens": 90 });
+    let limits = json!({ "tokens_per_minute": 100, "max_tokens": 80 });
     let story = Story::with_config(json!({ "providers": [limited("a", 1, limits)] }), |_| hangs());
     let asked = story.ask();
     let mut asked = std::pin::pin!(asked);
     assert!(time::until(Some(time::now().mono + Duration::from_secs(1)), &mut asked).await.is_err());
-    assert_eq!(left(&story, "a"), Some(100 - estimate_prompt(&question()) - 90));
+    assert_eq!(left(&story, "a"), Some(100 - prompt_tokens(&question()) - 80));
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +74,7 @@ async fn a_call_that_is_left_counts_its_prompt_and_nothing_it_might_have_been_an
     let leaves = time::now().mono + Duration::from_secs(1);
     let request = bounded(500);
     assert!(time::until(Some(leaves), story.pool.chat(&request, &CallOptions::default())).await.is_err());
-    assert_eq!(left(&story, "a"), Some(1000 - estimate_prompt(&request)));
+    assert_eq!(left(&story, "a"), Some(1000 - prompt_tokens(&request)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +83,7 @@ async fn a_failure_counts_its_prompt_and_one_that_was_never_sent_counts_nothing(
     let config = json!({ "providers": [limited("a", 1, json!({ "tokens_per_minute": 1000 }))] });
     let story = Story::with_config(config.clone(), |_| fails(500));
     story.pool.chat(&bounded(500), &once).await.expect_err("a is down");
-    assert_eq!(left(&story, "a"), Some(1000 - estimate_prompt(&question())));
+    assert_eq!(left(&story, "a"), Some(1000 - prompt_tokens(&question())));
 
     let story = Story::with_config(config, |_| {
         fake::broken(TransportError::new(TransportErrorKind::Connect, "nobody listens"))
