@@ -2,7 +2,8 @@
 //!
 //! The data is `catalogue.json` beside this file, taken from Pydantic's genai-prices (MIT; its licence and the day are in
 //! the file) by `scripts/update-prices.py`. It is compiled in, split into services at the first lookup, and one
-//! service's models are read when a provider of that service is built: nothing is read at import, and nothing per call.
+//! service's models are read when the first provider of that service is built: nothing is read at import, nothing per
+//! call, and nothing twice, however often a configuration is loaded anew.
 //!
 //! **Which service** a provider is: the one whose address its `base_url` has, else the one its type names. A type whose
 //! address is the user's own (`openai-compatible`, `ollama`) names none. **Which model**: the first of the service's, in
@@ -12,7 +13,7 @@
 //! A listed model without prices is one that is billed by something the pool does not count (images, pages, hours).
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use fancy_regex::Regex;
 use serde::Deserialize;
@@ -29,7 +30,8 @@ static EMBEDDED: LazyLock<Catalogue> =
 const RENAMED: &[(&str, &str)] = &[("gemini", "google"), ("xai", "x-ai")];
 
 /// A date without dashes at the end of a part of a model's name.
-const COMPACT_DATE: &str = r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)";
+static COMPACT_DATE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)").ok());
 
 /// The snapshot, split into services.
 #[derive(Default, Deserialize)]
@@ -46,15 +48,18 @@ pub struct Catalogue {
 #[derive(Deserialize)]
 struct Service<'a> {
     /// What its address begins with.
-    url: String,
+    #[serde(deserialize_with = "beginning")]
+    url: Pattern,
     /// Services whose models it sells, too.
     fallback: Vec<String>,
     #[serde(borrow)]
     models: &'a RawValue,
+    #[serde(skip)]
+    read: OnceLock<Vec<Entry>>,
 }
 
 /// One service's models, with those of others that it sells.
-pub struct Shelf(Vec<Vec<Entry>>);
+pub struct Shelf<'a>(Vec<&'a [Entry]>);
 
 /// What is known of a model.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -87,8 +92,16 @@ enum Operator {
     StartsWith(String),
     EndsWith(String),
     Contains(String),
-    Regex(String),
+    Regex(Pattern),
     All(Vec<Rule>),
+}
+
+/// A regular expression, compiled when it is first met.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
 }
 
 /// USD per million tokens, and per 1,000 requests.
@@ -134,40 +147,54 @@ impl Catalogue {
     /// assert_eq!(cost.as_usd(), 0.0035);
     /// assert_eq!(listed.context_window, Some(128_000));
     /// ```
-    pub fn shelf(&self, kind: &str, base_url: Option<&str>) -> Option<Shelf> {
-        let by_address = base_url.and_then(|url| self.providers.values().find(|service| service.is_at(url)));
+    pub fn shelf(&self, kind: &str, base_url: Option<&str>) -> Option<Shelf<'_>> {
+        let by_address = base_url.and_then(|url| self.providers.values().find(|service| service.url.matches(url)));
         let name = RENAMED.iter().find(|(ours, _)| *ours == kind).map_or(kind, |(_, theirs)| theirs);
         let service = by_address.or_else(|| self.providers.get(name))?;
         let others = service.fallback.iter().filter_map(|name| self.providers.get(name));
-        Some(Shelf(std::iter::once(service).chain(others).filter_map(Service::entries).collect()))
+        Some(Shelf(std::iter::once(service).chain(others).map(Service::entries).collect()))
     }
 }
 
 impl Service<'_> {
-    fn is_at(&self, base_url: &str) -> bool {
-        matches(&format!("^(?:{})", self.url), base_url)
+    fn entries(&self) -> &[Entry] {
+        self.read.get_or_init(|| serde_json::from_str(self.models.get()).unwrap_or_default())
     }
+}
 
-    fn entries(&self) -> Option<Vec<Entry>> {
-        serde_json::from_str(self.models.get()).ok()
+/// A pattern of which a text must be the beginning.
+fn beginning<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Pattern, D::Error> {
+    Ok(Pattern::from(format!("^(?:{})", String::deserialize(from)?)))
+}
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Self {
+        Self { text, compiled: OnceLock::new() }
+    }
+}
+
+impl Pattern {
+    fn matches(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| Regex::new(&self.text).ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(text).unwrap_or(false))
     }
 }
 
 // === impl Shelf ===
 
-impl Shelf {
+impl Shelf<'_> {
     /// What is known of the model that the service has under this name.
     pub fn find(&self, model: &str) -> Option<Listed> {
         let model = model.to_lowercase();
         let entry = self.entry(&model).or_else(|| {
-            let dated = Regex::new(COMPACT_DATE).ok()?.replace_all(&model, "-$1-$2-$3").into_owned();
+            let dated = COMPACT_DATE.as_ref()?.replace_all(&model, "-$1-$2-$3").into_owned();
             if dated == model { None } else { self.entry(&dated) }
         })?;
         Some(Listed { prices: entry.prices.as_deref().and_then(list), context_window: entry.context_window })
     }
 
     fn entry(&self, model: &str) -> Option<&Entry> {
-        self.0.iter().flatten().find(|entry| entry.rule.matches(model))
+        self.0.iter().copied().flatten().find(|entry| entry.rule.matches(model))
     }
 }
 
@@ -179,15 +206,10 @@ impl Rule {
             Self::Is(Operator::StartsWith(text)) => model.starts_with(text.as_str()),
             Self::Is(Operator::EndsWith(text)) => model.ends_with(text.as_str()),
             Self::Is(Operator::Contains(text)) => model.contains(text.as_str()),
-            Self::Is(Operator::Regex(pattern)) => matches(pattern, model),
+            Self::Is(Operator::Regex(pattern)) => pattern.matches(model),
             Self::Is(Operator::All(rules)) => rules.iter().all(|rule| rule.matches(model)),
         }
     }
-}
-
-/// A pattern is compiled where it is met: each is asked for once per model of a provider, when the pool starts.
-fn matches(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|regex| regex.is_match(text).unwrap_or(false))
 }
 
 // === prices ===
@@ -257,9 +279,10 @@ mod tests {
         assert!(catalogue.providers.len() > 40, "{}", catalogue.providers.len());
         let mut priced = 0;
         for (name, service) in &catalogue.providers {
-            assert!(Regex::new(&service.url).is_ok(), "{name}: {}", service.url);
+            assert!(service.url.is_sound(), "{name}: {}", service.url.text);
             assert!(service.fallback.iter().all(|other| catalogue.providers.contains_key(other)), "{name}");
-            for entry in service.entries().unwrap_or_else(|| panic!("{name}")) {
+            assert!(serde_json::from_str::<Vec<Entry>>(service.models.get()).is_ok(), "{name}");
+            for entry in service.entries() {
                 assert!(entry.rule.patterns_compile(), "a rule of {name}");
                 if let Some(prices) = &entry.prices {
                     assert!(list(prices).is_some(), "prices of {name}");
@@ -270,11 +293,17 @@ mod tests {
         assert!(priced > 2_000, "{priced}");
     }
 
+    impl Pattern {
+        fn is_sound(&self) -> bool {
+            Regex::new(&self.text).is_ok()
+        }
+    }
+
     impl Rule {
         fn patterns_compile(&self) -> bool {
             match self {
                 Self::Any(rules) | Self::Is(Operator::All(rules)) => rules.iter().all(Self::patterns_compile),
-                Self::Is(Operator::Regex(pattern)) => Regex::new(pattern).is_ok(),
+                Self::Is(Operator::Regex(pattern)) => pattern.is_sound(),
                 _ => true,
             }
         }
