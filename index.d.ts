@@ -61,6 +61,45 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    */
   stream(request: (ChatRequest & CallOptions) | ChatMessage[], options?: ChatRequestFields & CallOptions): ChatStream
 
+  /**
+   * Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs beyond
+   * what a provider takes at once are sent in batches; each batch counts as a request to its limits.
+   *
+   * Rejects as {@link chat} does.
+   *
+   * @example
+   * ```js
+   * const { data } = await pool.embed({ input: ['one text', 'another'], model: 'text-embedding-3-small' })
+   * data[1].embedding // numbers
+   * ```
+   */
+  embed(
+    request: EmbeddingRequest & { encoding_format: 'base64' } & CallOptions,
+    options?: CallOptions,
+  ): Promise<EmbeddingResponse<string>>
+  embed(request: EmbeddingRequest & CallOptions, options?: CallOptions): Promise<EmbeddingResponse<number[]>>
+
+  /**
+   * Runs your own function, an SDK's call for example, under the pool: it decides at whom, within which limits, whether
+   * again, and books what came of it. The function may be called several times, one turn after another.
+   *
+   * An error it throws with a `status` (and `headers`), as SDK errors have, is read like a provider's reply; one of a
+   * connection counts against the provider; every other is your own and rejects at once. An answer with a `usage` in
+   * the shape of OpenAI or Anthropic is booked.
+   *
+   * Rejects as {@link chat}, with the last error of the function as `cause`; your own errors as they are.
+   *
+   * @example
+   * ```js
+   * const text = await pool.execute(async ({ apiKey, baseURL, model, signal }) => {
+   *   const openai = new OpenAI({ apiKey, baseURL, maxRetries: 0 })
+   *   const answer = await openai.chat.completions.create({ model, messages }, { signal })
+   *   return answer.choices[0].message.content
+   * })
+   * ```
+   */
+  execute<T>(fn: (turn: ExecuteTurn) => T | Promise<T>, options?: ExecuteOptions): Promise<T>
+
   /** Who can answer now. Before the pool is initialized: nobody. */
   getPoolHealth(): PoolHealth
 
@@ -93,7 +132,52 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   static readonly METRICS_CONTENT_TYPE: string
 
   /**
+   * How many tokens a text is, or messages with what frames them, pictures and tools. Exact for OpenAI's models and where
+   * a `tokenizer` is configured; for other models an estimate that the answers' reported usage corrects. The first count
+   * in an encoding reads its vocabulary, about 20 ms; 100 KB of text take about 5 ms.
+   *
+   * @param model by default the first provider's
+   * @throws {@link InvalidRequestError} naming the field.
+   */
+  estimateTokens(what: string | ChatMessage[] | ChatRequest, model?: string): number
+
+  /**
    * Moves a provider up or down. Lower is asked first.
+   * Puts another configuration in force: this object, or what the source holds now. It is checked whole and swapped in
+   * one step; calls under way end as they began, and a provider whose limits, breaker, keys and address stay the same
+   * keeps all that was counted. An object stays in force until the source says something new.
+   *
+   * Rejects with {@link ConfigurationError}, and what was in force stays.
+   */
+  reload(config?: PoolConfig): Promise<void>
+
+  /**
+   * Adds a provider, written as in a configuration, until it is removed; it survives reloads. A provider of that name in
+   * a later configuration is used instead, with a warning.
+   *
+   * Rejects with {@link ConfigurationError}: every mistake, or a name that is taken.
+   */
+  addProvider(provider: ProviderConfig): Promise<void>
+
+  /** Writes `statsFile` now. Rejects with {@link ConfigurationError} when there is none, or when it cannot be written. */
+  saveStats(): Promise<void>
+
+  /**
+   * Takes a provider out, for this configuration and later ones. Its calls under way end as they began.
+   *
+   * @throws {@link ConfigurationError} when there is no such provider, or it is the last one.
+   */
+  removeProvider(name: string): void
+
+  /**
+   * A provider that is disabled gets no new calls; those under way end as they began. Survives reloads.
+   *
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  setProviderEnabled(name: string, enabled: boolean): void
+
+  /**
+   * Moves a provider up or down. Lower is asked first. Survives reloads.
    *
    * @param priority a whole number, 0 or more
    * @throws {@link ConfigurationError} when there is no such provider.
@@ -124,23 +208,65 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   toJSON(): { state: 'new' | 'ready' | 'closed'; providers: (ProviderListing & { circuitState: CircuitState })[] }
 }
 
-/** Exactly one of `configPath` and `config`. */
+/** Exactly one of `configPath`, `configUrl` and `config`. */
 export type LLMPoolOptions = PoolSettings &
   (
+    | ({
+        /**
+         * An address to fetch the configuration from: `https`, or `http` to this machine. Its content type says the
+         * format, else its extension.
+         */
+        configUrl: string
+        configPath?: undefined
+        config?: undefined
+      } & RemoteSettings)
     | {
-        /** A file of JSON, comments allowed. */
+        /** A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. */
         configPath: string
+        configUrl?: undefined
         config?: undefined
       }
     | {
         /** The configuration itself. `${VAR}` in its strings is read from the environment, as in a file. */
         config: PoolConfig
         configPath?: undefined
+        configUrl?: undefined
       }
   )
 
+/** Options for `configUrl`. */
+export interface RemoteSettings {
+  /** Sent there and nowhere else; redirects are not followed. */
+  configHeaders?: Record<string, string>
+  /** The environment variables that its `${VAR}` may read; files it never reads. @default none */
+  configUrlEnv?: string[]
+  /** The SHA-256 that the text must have, in hexadecimal. @default any */
+  configSha256?: string
+  /**
+   * A file that keeps what was last in force, so that a start works while the server is down. It holds whatever secrets
+   * the text holds. @default none
+   */
+  configCache?: string
+}
+
 /** Every number takes 0 as a value; `null` means "no limit". */
 export interface PoolSettings {
+  /**
+   * ms after which a URL is asked again, and a watched file is read besides; files of secrets are read again, too. 0 or
+   * `null`: only when `reload()` is called, or a file changes. @default 300000
+   */
+  checkInterval?: number | null
+  /**
+   * A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
+   * there. One pool writes one file: for a second one `initialize()` rejects. A damaged file is set aside, with a warning.
+   * @default none
+   */
+  statsFile?: string
+  /**
+   * ms after which that file is written; it is at every shutdown, too. 0 or `null`: only then, and by `saveStats()`.
+   * @default 60000
+   */
+  saveStatsInterval?: number | null
   /** ms for one attempt; in a stream it ends at the first content. A provider's own `timeout` wins. @default 30000 */
   timeout?: number | null
   /** ms for the whole call, waits and retries included. @default `qos.max_deadline_ms` of the configuration */
@@ -149,6 +275,8 @@ export interface PoolSettings {
   maxRetries?: number
   /** ms before the first of them; it doubles. A provider's own hint wins. @default 1000 */
   retryDelay?: number
+  /** false: tokens that nobody reports are estimated at four bytes each. @default true */
+  useTokenCounting?: boolean
   /** Emit `debug` events. @default false */
   debug?: boolean
   /** Samples kept per provider for percentiles. @default 1000 */
@@ -231,6 +359,27 @@ export interface CallOptions {
   headers?: Record<string, string>
 }
 
+/** What a function of your own is given with each turn. */
+export interface ExecuteTurn {
+  /** The provider's name in the pool. */
+  provider: string
+  /** The model to ask for, as this provider spells it. */
+  model: string
+  /** null where the provider needs none. Yours to keep out of logs. */
+  apiKey: string | null
+  /** The root of its API: `https://api.openai.com/v1`. */
+  baseURL: string
+  /** Aborts when the turn takes too long, or the call is left. */
+  signal: AbortSignal
+  /** Which attempt of the call, counted from 1. */
+  attempt: number
+}
+
+export interface ExecuteOptions extends Omit<CallOptions, 'headers'> {
+  /** Picks the providers that serve this model or alias. @default every provider, each with its own model */
+  model?: string
+}
+
 export type ChatRole = 'system' | 'developer' | 'user' | 'assistant' | 'tool'
 
 export interface ChatMessage {
@@ -301,6 +450,11 @@ export interface ChatResponse {
   reasoning?: string
   /** Signatures and encrypted parts of the reasoning, where a provider has such: send them back with the message. */
   reasoning_state?: ReasoningState
+  /**
+   * What the answer says, where `response_format` is a `json_schema`: it fits the schema. Left out when the model called
+   * tools, declined or ran out of tokens.
+   */
+  parsed?: unknown
   finish_reason: FinishReason
   /** The provider's own word. */
   raw_finish_reason: string | null
@@ -311,7 +465,7 @@ export interface ChatResponse {
   /** Unix seconds; 0 when the provider sent none. */
   created: number
   usage: Usage
-  /** USD; null when no price is configured, never 0 for unknown. */
+  /** USD, by the configured prices or the catalogue's; null when no price is known, never 0 for unknown. */
   cost: number | null
   /** The answer came from the pool's own memory, not from a provider. */
   cached: boolean
@@ -352,13 +506,14 @@ export interface Attempt {
   waitedMs: number
 }
 
-/** The last four sent nothing. */
+/** The last five sent nothing. `busy`: `max_concurrent` of the provider or the pool was reached. */
 export type AttemptOutcome =
   | 'success'
   | 'failure'
   | 'cancelled'
   | 'breaker_open'
   | 'rate_limited'
+  | 'busy'
   | 'key_cooling'
   | 'retry_budget'
 
@@ -382,6 +537,45 @@ export type ErrorClass =
   | 'stream_truncated'
   | 'bad_reply'
   | 'network'
+
+// === embeddings ===
+
+export interface EmbeddingRequest {
+  /**
+   * A text, texts, or tokens where a provider's vocabulary is its own: one list of them or several. None may be empty.
+   */
+  input: string | string[] | number[] | number[][]
+  /** Picks the providers that serve this model or alias. @default every provider that may make embeddings */
+  model?: string
+  /** Numbers a vector is to have; not asked of a provider that cannot cut them. @default as many as the model makes */
+  dimensions?: number
+  /** `base64`: 32-bit floats, little-endian, whatever the provider sends. @default 'float' */
+  encoding_format?: 'float' | 'base64'
+  user?: string
+  /** Merged into the wire body as it is, by type of provider: `{ cohere: { input_type: 'search_query' } }`. */
+  extra_body?: { [type in ProviderType]?: Record<string, unknown> }
+}
+
+/** OpenAI's answer, with what the pool knows of it. */
+export interface EmbeddingResponse<Vector extends number[] | string = number[]> {
+  object: 'list'
+  /** In the order of the inputs. */
+  data: { object: 'embedding'; index: number; embedding: Vector }[]
+  /** The model that really answered. */
+  model: string
+  /** The provider that really answered. */
+  provider: string
+  /** Of all batches. */
+  usage: Usage
+  /** USD; null when no price is known. */
+  cost: number | null
+  latencyMs: number
+  requestId: string
+  /** What of the request could not be taken as it was. */
+  warnings: string[]
+  /** Every try of every batch, in order. */
+  attempts: Attempt[]
+}
 
 // === a stream ===
 
@@ -453,12 +647,13 @@ export interface ProviderHealth {
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
-  /** Unix ms of the soonest time it may be asked again; null when that is now. */
+  /** Unix ms at which its breaker, its keys and its limits let a call through again; null when that is now, or never. */
   retryAt: number | null
-  /** In the rolling minute; null where there is no limit. */
+  /** In the rolling minute, by the configured limit or as the provider says, whichever is less; null where neither is known. */
   requestsRemaining: number | null
-  /** In the calendar day (UTC); null where there is no limit. */
+  /** In the calendar day of `day_timezone`, likewise. */
   dailyRequestsRemaining: number | null
+  /** Tokens that still fit under `tokens_per_minute` and `tokens_per_day`, likewise. */
   tokensRemaining: number | null
   /** Percent of all attempts that ended by themselves, 0–100; 100 before the first. */
   successRate: number
@@ -516,6 +711,20 @@ export interface ProviderStats {
     timeToFirstToken: number | null
     circuitBreakerOpen: boolean
   }
+  /** In the order of the configuration; empty for a provider without keys. */
+  keys: KeyStats[]
+}
+
+/** A key is known by its place; its value is never shown. */
+export interface KeyStats {
+  /** Counted from 0; the `keyIndex` of an attempt. */
+  index: number
+  /** `resting`: it met a limit. `retired`: it was refused. `probing`: one call tries whether it works again. */
+  state: 'ready' | 'resting' | 'retired' | 'probing'
+  /** Unix ms at which it is used again. */
+  retryAt: number | null
+  /** Why it is not used, while it is not. */
+  errorClass: ErrorClass | null
 }
 
 export interface PoolStats {
@@ -529,6 +738,10 @@ export interface PoolStats {
   successRate: number
   /** Attempts under way. */
   activeConnections: number
+  /** `routing.max_concurrent`; null: no limit. */
+  maxPermits: number | null
+  /** How many more could begin now; null: no limit. */
+  availablePermits: number | null
   /** Times a breaker opened, since the process began. */
   circuitBreakerTrips: number
   /** Moves of a call to another provider after a failure. */
@@ -551,6 +764,10 @@ export interface PoolStats {
   /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
   totalCost: number
   unpricedRequests: number
+  /** 1 at the start; one more with every change. 0 before the pool is initialized. */
+  configVersion: number
+  /** SHA-256 of the configuration's text. */
+  configChecksum: string | null
 }
 
 export type AnalyticsWindow = '1h' | '24h' | '7d'
@@ -632,6 +849,8 @@ export interface Analytics extends AnalyticsSpent {
 export interface PoolEvents {
   ready: []
   shutdown: []
+  /** Another configuration is in force: as it was written, every secret masked. */
+  configChanged: [config: PoolConfig]
   providersUpdated: [providers: ProviderListing[], change: { added: string[]; removed: string[]; changed: string[] }]
   requestSuccess: [event: RequestSuccessEvent]
   requestError: [event: RequestErrorEvent]
@@ -767,7 +986,7 @@ export declare class StreamInterruptedError extends ProviderError {
   }
 }
 
-/** Nobody is eligible: none configured, all breakers open, no such model. `ERR_LLMPOOL_NO_PROVIDER` */
+/** Nobody is eligible: none configured, all breakers open, no such model, nobody capable of what the call needs. `ERR_LLMPOOL_NO_PROVIDER` */
 export declare class NoProviderError extends LLMPoolError {
   constructor(message: string)
   /** Why each could not be asked. */
@@ -828,6 +1047,8 @@ export type ProviderType = (typeof PROVIDERS)[keyof typeof PROVIDERS]
 
 /** What a config file holds. Unknown keys are errors. */
 export interface PoolConfig {
+  /** For editors; the pool does not read it. */
+  $schema?: string
   providers: ProviderConfig[]
   routing?: RoutingConfig
   qos?: {
@@ -872,11 +1093,16 @@ export interface FailureRow {
 export interface ProviderConfig {
   /** Unique in the pool. */
   name: string
-  type: ProviderType
+  /** May be left out together with key and `base_url`: that is an Ollama on this machine. */
+  type?: ProviderType
   /** Asked for unless a call names another. */
   model: string
-  /** Alias → the provider's own name. */
-  models?: Record<string, string>
+  /** Alias → the provider's own name, or that name with what is to be known of the model. */
+  models?: Record<string, string | ModelConfig>
+  /** Tokens of the longest prompt, for all models of the provider; null: no limit. @default the catalogue's, where it is known */
+  context_window?: number | null
+  /** Everything its models can do. A call that needs another one is not sent there. @default the catalogue's */
+  capabilities?: Capability[]
   api_key?: string
   /** Used in turn. */
   api_keys?: string[]
@@ -920,15 +1146,53 @@ export interface ProviderConfig {
   circuit_breaker_threshold?: number | null
   /** ms, the first time it opens. @default 60000 */
   circuit_breaker_timeout?: number
-  /** USD per **1,000** tokens. */
+  /**
+   * USD per **1,000** tokens. As soon as one price of a provider is set, none of the catalogue's holds for it: what is
+   * missing then is unknown. The prices hold for all of the provider's models. @default the catalogue's
+   */
   input_token_price?: number
-  /** USD per **1,000** tokens. */
+  /** USD per **1,000** tokens. @default the catalogue's */
   output_token_price?: number
+  /** USD per **million** tokens: either this or `input_token_price`. */
+  input_price_per_million?: number
+  /** USD per **million** tokens: either this or `output_token_price`. */
+  output_price_per_million?: number
+  /** USD per **million** prompt tokens that the provider read from its cache. @default as other prompt tokens */
+  cached_input_price_per_million?: number
+  /** USD per **million** prompt tokens that the provider wrote to its cache. @default as other prompt tokens */
+  cache_write_price_per_million?: number
+  /**
+   * What the provider's models count with: `o200k_base`, `cl100k_base`, or the path of a `tokenizer.json`.
+   * @default by the model's name
+   */
+  tokenizer?: string
   /** @default `HTTPS_PROXY` and its siblings */
   proxy?: string
   /** PEM file, trusted beside the platform's roots. */
   ca_file?: string
 }
+
+/** One model of a provider. What is left out is as the provider says. */
+export interface ModelConfig {
+  /** As the provider names it. */
+  model: string
+  /** Tokens of the longest prompt; null: no limit. */
+  context_window?: number | null
+  /** Everything it can do. */
+  capabilities?: Capability[]
+}
+
+/** What a model can do. A list that names neither `chat` nor `embeddings` leaves to the catalogue which it is. */
+export type Capability =
+  | 'chat'
+  | 'embeddings'
+  | 'tools'
+  | 'parallel_tools'
+  /** Without it a schema is asked for in another way; the answer is checked all the same. */
+  | 'json_schema'
+  | 'vision'
+  | 'audio'
+  | 'files'
 
 export interface RoutingConfig {
   /** @default 'failover' */

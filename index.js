@@ -7,10 +7,11 @@ const { inspect } = require('node:util')
 const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
-const { ConfigurationError, Failed, PoolClosedError, errorFromThrown, unwrap } = errors
+const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFrom, errorFromThrown, unwrap } = errors
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
-const { readCall } = require('./lib/request')
+const { ExecuteCall } = require('./lib/execute')
+const { readCall, readEmbed, readOptions } = require('./lib/request')
 const { ChatStream, StreamCall } = require('./lib/stream')
 
 /** Events of the core. It builds one only while the pool says that somebody listens. */
@@ -74,7 +75,7 @@ class LLMPool extends PoolEmitter {
     }
     if (this.#closed) return new Failed(() => new PoolClosedError())
     this.#ready = true
-    for (const warning of outcome.warnings) process.emitWarning(warning, 'LLMPoolWarning')
+    warn(outcome.warnings)
     const names = outcome.providers.map((/** @type {{ name: string }} */ provider) => provider.name)
     this[TELL]('providersUpdated', outcome.providers, { added: names, removed: [], changed: [] })
     this[TELL]('ready')
@@ -131,6 +132,14 @@ class LLMPool extends PoolEmitter {
     return new ChatStream(call)
   }
 
+  /** @param {unknown} request @param {unknown} [options] */
+  async embed(request, options) {
+    const { json, signal } = readEmbed(request, options)
+    unwrap(this.#refusal(signal))
+    if (!this.#ready) unwrap(await this.#prepared(signal))
+    return unwrap(await open(new Call(signal), (id) => this.#native.embed(id, json)).outcome)
+  }
+
   /** @param {string} json @param {AbortSignal | null} signal */
   async #streamFromFirstContent(json, signal) {
     const call = new StreamCall(this)
@@ -155,6 +164,16 @@ class LLMPool extends PoolEmitter {
     } catch (error) {
       call.settle(new Failed(() => error))
     }
+  }
+
+  /** @param {unknown} fn @param {unknown} [options] */
+  async execute(fn, options) {
+    if (typeof fn !== 'function') throw new InvalidRequestError(`fn: must be a function, found ${inspect(fn)}`, 'fn')
+    const { json, signal } = readOptions(options)
+    unwrap(this.#refusal(signal))
+    if (!this.#ready) unwrap(await this.#prepared(signal))
+    const call = new ExecuteCall(/** @type {any} */ (fn), signal)
+    return unwrap(await open(call, (id) => this.#native.execute(id, json)).outcome)
   }
 
   /** Why a call cannot be sent at all, or null. @param {AbortSignal | null} signal */
@@ -194,6 +213,20 @@ class LLMPool extends PoolEmitter {
     return this.#native.metrics()
   }
 
+  /** @param {unknown} what @param {string | null} [model] */
+  estimateTokens(what, model) {
+    if (model !== undefined && model !== null && typeof model !== 'string') {
+      throw new InvalidRequestError(`invalid request: model: must be a string, found ${inspect(model)}`, 'model')
+    }
+    if (typeof what === 'string') return this.#native.countText(what, model)
+    const { json } = readCall(what)
+    try {
+      return this.#native.countPrompt(json, model)
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
+  }
+
   /** @returns {ReturnType<import('./index').LLMPool['toJSON']>} */
   toJSON() {
     const state = this.#closed ? 'closed' : this.#ready ? 'ready' : 'new'
@@ -218,12 +251,71 @@ class LLMPool extends PoolEmitter {
 
   // === steering it ===
 
+  /** @param {object} [config] */
+  async reload(config) {
+    const json = config === undefined ? undefined : configurationJson(config, 'config')
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    const env = JSON.stringify(process.env)
+    this.#applied(unwrap(await open(new Call(), (id) => this.#native.reload(id, env, json)).outcome))
+  }
+
+  /** @param {object} provider */
+  async addProvider(provider) {
+    const json = configurationJson(provider, 'provider')
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    this.#applied(unwrap(await open(new Call(), (id) => this.#native.addProvider(id, json)).outcome))
+  }
+
+  async saveStats() {
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await open(new Call(), (id) => this.#native.saveStats(id)).outcome)
+  }
+
+  /** @param {string} name */
+  removeProvider(name) {
+    this.#steer(() => this.#native.removeProvider(String(name)))
+  }
+
+  /** @param {string} name @param {boolean} enabled */
+  setProviderEnabled(name, enabled) {
+    if (typeof enabled !== 'boolean') {
+      throw new ConfigurationError(`enabled: must be true or false, found ${inspect(enabled)}`)
+    }
+    this.#steer(() => this.#native.setProviderEnabled(String(name), enabled))
+  }
+
+  /** @param {() => string} change */
+  #steer(change) {
+    unwrap(this.#refusal(null))
+    let changed
+    try {
+      changed = JSON.parse(change())
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
+    this.#applied(changed)
+  }
+
+  /** Tells what a change came to. @param {any} change */
+  #applied(change) {
+    if (change === null) return
+    const { providers, added, removed, changed, warnings, config } = change
+    warn(warnings)
+    if (config !== null) this[TELL]('configChanged', config)
+    if (added.length + removed.length + changed.length > 0) {
+      this[TELL]('providersUpdated', providers, { added, removed, changed })
+    }
+  }
+
   /** @param {string} name @param {number} priority */
   setProviderPriority(name, priority) {
     if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff) {
       throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
     }
-    if (!this.#native.setProviderPriority(String(name), priority)) throw this.#noSuchProvider(name)
+    this.#steer(() => this.#native.setProviderPriority(String(name), priority))
     this[TELL]('providerPriorityChanged', { provider: name, priority })
   }
 
@@ -245,6 +337,8 @@ class LLMPool extends PoolEmitter {
 
   /** An event of the core. @param {string} type @param {any} payload */
   [DELIVER](type, payload) {
+    if (type === 'reloaded') return this.#applied(payload)
+    if (type === 'rejected') return this[TELL]('error', errorFrom(payload))
     const { type: _, ...event } = payload
     this[TELL](type, type === 'debug' ? event.message : event)
   }
@@ -264,6 +358,21 @@ function createNative(options = {}) {
   }
 }
 
+/** A part of a configuration on its way to the core. @param {unknown} value @param {string} what */
+function configurationJson(value, what) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigurationError(`${what}: must be an object, found ${inspect(value)}`)
+  }
+  const json = findProblemIn(value) ?? writeJson(value)
+  if (json instanceof Problem) throw configurationError(json)
+  return json
+}
+
+/** @param {string[]} warnings */
+function warn(warnings) {
+  for (const warning of warnings) process.emitWarning(warning, 'LLMPoolWarning')
+}
+
 /** @param {Problem} problem */
 function configurationError({ path, message, cause }) {
   const error = new ConfigurationError(`invalid configuration: ${path === '' ? '' : `${path}: `}${message}`, { cause })
@@ -276,7 +385,7 @@ const face = {
   LLMPool,
   LLMPoolError: errors.LLMPoolError,
   ConfigurationError,
-  InvalidRequestError: errors.InvalidRequestError,
+  InvalidRequestError,
   ProviderError: errors.ProviderError,
   RateLimitError: errors.RateLimitError,
   NoProviderError: errors.NoProviderError,

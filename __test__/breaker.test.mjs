@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { NoProviderError } from '../index.mjs'
 import { Upstream, after, hang, ok, resetBeforeBytes, status } from './support/upstream.mjs'
 import { ask, inOrder, openPool, provider, record, rejection, trail } from './support/pool.mjs'
-import { bounded, gate, until } from './support/wait.mjs'
+import { bounded, gate, roomy, settled, until } from './support/wait.mjs'
 
 const stateOf = (pool, name = 'a') => pool.getProviderStats()[name].health.circuitState
 const fail = async (pool, times, options) => {
@@ -231,6 +231,26 @@ describe('Provider breaker: the way back', () => {
       ['circuitHalfOpen a', 'circuitClose a'],
     )
     assert.equal((await pool.chat(ask())).provider, 'a')
+  })
+
+  it('1,000 callers of a lone provider send exactly one probe; the others are told so at once', roomy, async (t) => {
+    const held = gate()
+    const a = await Upstream.start(t, after(held.opened, ok('from a')))
+    const pool = await halfOpen(t, a)
+    const probed = a.count
+    const calls = Array.from({ length: 1000 }, () => settled(pool.chat(ask())))
+    await a.request(probed + 1)
+    await until(() => pool.getStats().failedRequests === 1000) // the first call, and 999 of these
+    held.open()
+    const ended = await Promise.all(calls)
+    assert.equal(a.count, probed + 1)
+    assert.equal(ended.filter(({ value }) => value?.content === 'from a').length, 1)
+    const refused = ended.flatMap(({ error }) => error ?? [])
+    assert.equal(refused.length, 999)
+    assert.ok(refused.every((error) => error instanceof NoProviderError && /probe/.test(error.reasons[0].reason)))
+    assert.equal(stateOf(pool), 'closed')
+    const { usage } = pool.getProviderStats().a
+    assert.equal(usage.inFlight, 0)
   })
 
   it('opens again when the probe fails, for longer', bounded, async (t) => {

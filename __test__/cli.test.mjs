@@ -1,7 +1,7 @@
 // The command line: data on stdout, words on stderr, and an exit code that says how it went.
 
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { folder, ROOT, runNode } from './support/child.mjs'
@@ -58,6 +58,75 @@ describe('LLMPool command line', () => {
       assert.equal(ended.code, code, `${argv.join(' ')}: ${ended.stderr}`)
       if (code !== 0) assert.equal(ended.stdout, '', argv.join(' '))
     }
+  })
+
+  it('init: a configuration for the keys that are there, and check finds it good', bounded, async (t) => {
+    const dir = folder(t)
+    const env = { OPENAI_API_KEY: 'sk-secret-1', GOOGLE_API_KEY: 'sk-secret-2', MISTRAL_API_KEY: ' ' }
+    for (const name of ['llmpool.jsonc', 'a.json', 'a.yaml', 'a.yml', 'a.toml']) {
+      const argv = name === 'llmpool.jsonc' ? ['init'] : ['init', name]
+      const ended = await cli(t, argv, { cwd: dir, env })
+      assert.deepEqual([ended.code, ended.stdout], [0, ''], ended.stderr)
+      assert.match(ended.stderr, /openai \(OPENAI_API_KEY\), gemini \(GOOGLE_API_KEY\)/)
+      const text = readFileSync(join(dir, name), 'utf8')
+      assert.match(text, /config\.schema\.json/)
+      assert.match(text, /asked first/)
+      assert.doesNotMatch(text + ended.stderr, /secret/)
+      const checked = await cli(t, ['check', name, '--json'], { cwd: dir, env })
+      assert.equal(checked.code, 0, checked.stdout)
+      const { ok, providers, warnings, problems } = JSON.parse(checked.stdout)
+      assert.deepEqual([ok, warnings, problems], [true, [], []])
+      assert.deepEqual(
+        providers.map((provider) => provider.type),
+        ['openai', 'gemini'],
+      )
+    }
+  })
+
+  it('init: without a key it is a model of this machine; nothing is written over', bounded, async (t) => {
+    const dir = folder(t)
+    for (const name of ['a.json', 'a.yaml', 'a.toml']) {
+      assert.equal((await cli(t, ['init', name], { cwd: dir })).code, 0)
+      const checked = await cli(t, ['check', name], { cwd: dir })
+      assert.deepEqual([checked.code, checked.stderr], [0, ''])
+      assert.match(checked.stdout, /good; local \(ollama, llama3\.2\)/)
+    }
+    writeFileSync(join(dir, 'mine.json'), 'mine')
+    const refused = await cli(t, ['init', 'mine.json'], { cwd: dir })
+    assert.deepEqual([refused.code, readFileSync(join(dir, 'mine.json'), 'utf8')], [1, 'mine'])
+    assert.match(refused.stderr, /--force/)
+    assert.equal((await cli(t, ['init', 'mine.json', '--force'], { cwd: dir })).code, 0)
+    assert.equal((await cli(t, ['init', 'no/such/folder.json'], { cwd: dir })).code, 1)
+    assert.match((await cli(t, ['init', '-'], { cwd: dir })).stdout, /"providers"/)
+  })
+
+  it('check: everything that is wrong, for people and for programs', bounded, async (t) => {
+    const file = join(folder(t), 'bad.yaml')
+    writeFileSync(file, `providers:\n  - name: a\n    type: opnai\n    modle: m\n    api_key: \${NOT_SET}\n`)
+    const words = await cli(t, ['check', file])
+    assert.deepEqual([words.code, words.stdout], [78, ''])
+    assert.match(
+      words.stderr,
+      /providers\[0\]\.type: unknown type "opnai".*did you mean "openai"\? \(line 3, column 5\)/,
+    )
+    assert.match(words.stderr, /4 problems/)
+    const data = await cli(t, ['check', file, '--json'])
+    assert.deepEqual([data.code, data.stderr], [78, ''])
+    const { ok, problems } = JSON.parse(data.stdout)
+    assert.deepEqual([ok, problems.length], [false, 4])
+    for (const argv of [['check'], ['check', ''], ['check', 'a', 'b'], ['init', 'a', 'b'], ['init', '--no-such']])
+      assert.equal((await cli(t, argv)).code, 2, argv.join(' '))
+    assert.equal((await cli(t, ['check', '/no/such/file'])).code, 78)
+    const certificate = configOf(t, [
+      { name: 'a', type: 'openai', api_key: 'k', model: 'm', ca_file: '/no/such/ca.pem' },
+    ])
+    assert.match((await cli(t, ['check', certificate])).stderr, /ca_file/)
+    const dear = configOf(t, [
+      { name: 'a', type: 'openai', api_key: 'k', model: 'm', input_token_price: 3, output_token_price: 15 },
+    ])
+    const warned = await cli(t, ['check', dear])
+    assert.equal(warned.code, 0)
+    assert.match(warned.stderr, /warning: .*per million/)
   })
 
   it('demo: forty calls, none lost, and it says that its providers are simulated', roomy, async (t) => {

@@ -3,6 +3,7 @@
 import { describe, it } from 'node:test'
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { ConfigurationError, LLMPool, LLMPoolError, MESSAGE_TYPES, PROVIDERS } from '../index.mjs'
 import { Upstream, ok, status } from './support/upstream.mjs'
@@ -178,6 +179,53 @@ describe('ConfigManager: files', () => {
     )
     assert.equal((await pool.chat(ask())).content, 'pong')
     assert.equal(a.last.headers.authorization, 'Bearer k//not-a-comment')
+  })
+
+  const texts = {
+    'config.yaml': (base) =>
+      `# a comment\nproviders:\n  - name: a\n    type: openai\n    api_key: \${LLMPOOL_TEST_FORMAT:-from-yaml}\n    model: gpt-4o\n    base_url: ${base}\n`,
+    'config.yml': (base) =>
+      `providers: [{ name: a, type: openai, api_key: from-yml, model: gpt-4o, base_url: "${base}" }]\n`,
+    'config.toml': (base) =>
+      `# a comment\n[[providers]]\nname = "a"\ntype = "openai"\napi_key = "from-toml"\nmodel = "gpt-4o"\nbase_url = "${base}"\n`,
+  }
+  for (const [name, text] of Object.entries(texts)) {
+    it(`${name} is read by its extension`, bounded, async (t) => {
+      const a = await Upstream.start(t)
+      const { pool } = await fromFile(t, text(a.base), name)
+      assert.equal((await pool.chat(ask())).content, 'pong')
+      assert.equal(a.last.headers.authorization, `Bearer from-${name.split('.')[1]}`)
+    })
+  }
+
+  it('a mistake in YAML or TOML has line and column, too', bounded, async (t) => {
+    for (const [name, text, place] of [
+      ['config.yaml', 'providers:\n  - name: a\n    modle: m\n', 'line 3, column 5'],
+      ['config.yaml', 'providers:\n  - name: a\n   model: m\n', 'line 3'],
+      ['config.toml', '[[providers]]\nname = "a"\nmodle = "m"\n', 'line 3, column 1'],
+      ['config.toml', '[[providers]]\nname = a\n', 'line 2, column 8'],
+    ]) {
+      const { pool } = await fromFile(t, text, name)
+      assert.ok((await rejection(pool.initialize())).message.includes(place), text)
+    }
+  })
+
+  it('a key may stand in a file of its own', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const path = join(folder(t), 'openai_key')
+    writeFileSync(path, 'from-a-file\n')
+    const pool = new LLMPool({ config: { providers: [provider('a', a, { api_key: `\${file:${path}}` })] } })
+    t.after(() => pool.shutdown())
+    assert.equal((await pool.chat(ask())).content, 'pong')
+    assert.equal(a.last.headers.authorization, 'Bearer from-a-file')
+  })
+
+  it('the schema is part of the package', () => {
+    const schema = createRequire(import.meta.url)('../schema/config.schema.json')
+    assert.deepEqual(schema.required, ['providers'])
+    const { exports, files } = createRequire(import.meta.url)('../package.json')
+    assert.equal(exports['./schema.json'], './schema/config.schema.json')
+    assert.ok(files.includes('schema'))
   })
 
   it('variables and their defaults', bounded, async (t) => {

@@ -162,3 +162,133 @@ describe('Provider limits: waiting', () => {
     assert.equal(a.count, 1)
   })
 })
+
+describe('Provider limits: tokens', () => {
+  it('what was used is what counts, and what does not fit goes to the next', bounded, async (t) => {
+    const a = await Upstream.start(t, ok('from a'))
+    const b = await Upstream.start(t, ok('from b'))
+    const pool = await openPool(t, inOrder(provider('a', a, { tokens_per_minute: 100 }), provider('b', b)))
+    assert.equal(pool.getProviderStats().a.health.tokensRemaining, 100)
+    assert.equal((await pool.chat(ask(), { max_tokens: 60 })).provider, 'a')
+    assert.equal(pool.getProviderStats().a.health.tokensRemaining, 85) // 15 were used of some 61 reserved
+    const response = await pool.chat(ask(), { max_tokens: 90 })
+    assert.deepEqual(trail(response), ['a:rate_limited', 'b:success'])
+    assert.equal((await pool.chat(ask(), { max_tokens: 50 })).provider, 'a')
+    assert.equal(pool.getProviderStats().b.health.tokensRemaining, null)
+  })
+
+  it('the day has its own, and says when it is over', bounded, async (t) => {
+    const a = await Upstream.start(t, ok())
+    const pool = await openPool(t, [provider('a', a, { tokens_per_day: 20, day_timezone: 'Asia/Tokyo' })])
+    await pool.chat(ask())
+    const error = await rejection(pool.chat(ask(), { max_tokens: 10 }))
+    assert.ok(error instanceof RateLimitError, error.stack)
+    const midnight = Date.now() + error.resetTime * 1000 + 9 * 3_600_000 // as a clock in Tokyo shows it
+    const off = midnight % 86_400_000
+    assert.ok(Math.min(off, 86_400_000 - off) < 20_000, new Date(midnight).toISOString())
+  })
+})
+
+describe('Provider limits: max_concurrent', () => {
+  it('calls wait in line for a provider and are served by arrival', bounded, async (t) => {
+    const a = await Upstream.start(t, (exchange) => ok(exchange.json.messages[0].content)(exchange))
+    const pool = await openPool(t, [provider('a', a, { max_concurrent: 1 })])
+    const order = []
+    const calls = Array.from({ length: 50 }, async (_, index) => {
+      const { content } = await pool.chat(ask(`${index}`))
+      order.push(content)
+    })
+    await Promise.all(calls)
+    const expected = calls.map((_, index) => `${index}`)
+    assert.deepEqual(order, expected)
+    assert.deepEqual(
+      a.exchanges.map((exchange) => exchange.json.messages[0].content),
+      expected,
+    )
+  })
+
+  it('the pool has its own over all providers, and tells how many are left', bounded, async (t) => {
+    const held = gate()
+    const a = await Upstream.start(t, after(held.opened, ok()))
+    const b = await Upstream.start(t, after(held.opened, ok()))
+    const pool = await openPool(t, inOrder(provider('a', a, { max_concurrent: 2 }), provider('b', b)), {
+      config: { routing: { max_concurrent: 3 } },
+    })
+    const all = together(10, () => pool.chat(ask()))
+    await Promise.all([a.requests(2), b.requests(1)])
+    assert.deepEqual([a.count, b.count], [2, 1])
+    const { maxPermits, availablePermits, activeConnections } = pool.getStats()
+    assert.deepEqual([maxPermits, availablePermits, activeConnections], [3, 0, 3])
+    assert.equal(pool.getProviderStats().a.health.available, false)
+    held.open()
+    assert.ok((await all).every((result) => result.status === 'fulfilled'))
+    assert.equal(pool.getStats().availablePermits, 3)
+  })
+
+  it('null is no limit for the pool', bounded, async (t) => {
+    const held = gate()
+    const a = await Upstream.start(t, after(held.opened, ok()))
+    const pool = await openPool(t, [provider('a', a)], { config: { routing: { max_concurrent: null } } })
+    const all = together(300, () => pool.chat(ask()))
+    await a.requests(300)
+    assert.deepEqual([pool.getStats().maxPermits, pool.getStats().availablePermits], [null, null])
+    held.open()
+    await all
+  })
+
+  it('a call that is aborted in line leaves it', bounded, async (t) => {
+    const held = gate()
+    const a = await Upstream.start(t, after(held.opened, ok()))
+    const pool = await openPool(t, [provider('a', a, { max_concurrent: 1 })])
+    const first = pool.chat(ask())
+    await a.request(1)
+    const controller = new AbortController()
+    const second = rejection(pool.chat(ask(), { signal: controller.signal }))
+    const third = pool.chat(ask())
+    controller.abort(new Error('not any more'))
+    assert.equal((await second).message, 'not any more')
+    held.open()
+    await Promise.all([first, third])
+    assert.equal(a.count, 2)
+  })
+})
+
+describe('Provider keys', () => {
+  it('each shows how it stands, by its place and never by its value', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const keys = ['key-zero', 'key-one', 'key-two']
+    const pool = await openPool(t, [{ ...provider('a', a), api_key: undefined, api_keys: keys }])
+    a.next(status(401), status(429, undefined, { 'retry-after': '30' }), ok())
+    const response = await pool.chat(ask())
+    assert.deepEqual(
+      response.attempts.map((line) => line.keyIndex),
+      [0, 1, 2],
+    )
+    const stats = pool.getProviderStats().a
+    assert.deepEqual(
+      stats.keys.map(({ index, state, errorClass }) => [index, state, errorClass]),
+      [
+        [0, 'retired', 'auth'],
+        [1, 'resting', 'rate_limit'],
+        [2, 'ready', null],
+      ],
+    )
+    const [retired, resting, ready] = stats.keys.map(({ retryAt }) => retryAt && (retryAt - Date.now()) / 1000)
+    assert.ok(retired > 270 && retired <= 300, `retired for ${retired} s`)
+    assert.ok(resting > 0 && resting <= 30, `resting for ${resting} s`)
+    assert.equal(ready, null)
+    assert.ok(!keys.some((key) => JSON.stringify(stats).includes(key)))
+  })
+})
+
+describe('Provider health', () => {
+  it('says when a spent limit frees', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a, { requests_per_minute: 1 })])
+    assert.equal(pool.getProviderStats().a.health.retryAt, null)
+    await pool.chat(ask())
+    const { available, retryAt } = pool.getProviderStats().a.health
+    assert.equal(available, false)
+    assert.ok(retryAt > Date.now() + 30_000 && retryAt <= Date.now() + 60_000, `in ${retryAt - Date.now()} ms`)
+  })
+})

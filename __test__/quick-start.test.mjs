@@ -137,7 +137,7 @@ describe('LLMPool: the seed examples', () => {
     assert.equal(lines[2], 'Available: 2/2')
     const text = lines.slice(3).join('\n')
     assert.match(text, /bad:\n {2}Success Rate: 0\.00%/)
-    assert.match(text, /good:\n {2}Success Rate: 100\.00%\n {2}Avg Response Time: [\d.]+ms\n {2}Total Cost: \$0\.0000/)
+    assert.match(text, /good:\n {2}Success Rate: 100\.00%\n {2}Avg Response Time: [\d.]+ms\n {2}Total Cost: \$0\.0001/)
   })
 
   it('providersUpdated tells the configured providers', bounded, async (t) => {

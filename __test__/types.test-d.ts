@@ -103,6 +103,11 @@ export async function streams() {
 same<Record<string, ProviderStats>>()(pool.getProviderStats())
 same<number>()(pool.getStats().totalCost)
 same<string | null>()(pool.getPoolHealth().bestProvider)
+same<number | null>()(pool.getAnalytics('24h').providerBreakdown.a.p95)
+same<number>()(pool.getAnalytics('1h').timeSeries[0].at)
+// @ts-expect-error no such window
+pool.getAnalytics('2h')
+same<string>()(pool.metrics() + LLMPool.METRICS_CONTENT_TYPE)
 same<void>()(pool.setProviderPriority('a', 2))
 same<string[]>()(pool.resetCircuitBreakers())
 // @ts-expect-error not in this version

@@ -4,7 +4,7 @@
 //! cargo run --example attempts -- config.json 3
 //! ```
 
-use llmpool::config::{Config, Environment, Settings, Source};
+use llmpool::config::{Environment, Settings, Source};
 use llmpool::pool::Pool;
 use llmpool::types::{CallOptions, ChatRequest, Message, Role};
 
@@ -15,8 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let calls: usize = arguments.next().map_or(Ok(1), |calls| calls.parse())?;
 
     let settings = Settings::new(Source::File(path.into()));
-    let config = Config::load(&settings.source, &Environment::process(), &settings).await?;
-    let pool = Pool::start(config, &settings, Default::default())?;
+    let pool = Pool::open(settings, Environment::process(), Default::default()).await?;
     let request = ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")]);
     for _ in 0..calls {
         let attempts = match pool.chat(&request, &CallOptions::default()).await {

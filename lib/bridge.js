@@ -6,7 +6,7 @@
 
 const native = require('./native')
 const { Failed, errorFrom, errorFromThrown } = require('./errors')
-const { KIND, Records, readResponse, readChunk } = require('./record')
+const { KIND, Records, readResponse, readVectors, readChunk, readTurn } = require('./record')
 
 /** The method of a pool that takes its events. */
 const DELIVER = Symbol('deliver')
@@ -143,6 +143,8 @@ function drain() {
     if (kind === KIND.EVENT) deliver(id, records.name(), records.text())
     else if (kind === KIND.CHUNK) chunk(id)
     else if (kind === KIND.OPEN) opened(id, records.name(), records.name())
+    else if (kind === KIND.TURN) turn(id)
+    else if (kind === KIND.TURN_OVER) turnOver(id, records.number())
     else complete(id, readOutcome(kind))
   }
 }
@@ -155,6 +157,8 @@ function readOutcome(kind) {
   switch (kind) {
     case KIND.RESPONSE:
       return readResponse(records)
+    case KIND.VECTORS:
+      return readVectors(records)
     case KIND.VALUE:
       return JSON.parse(records.text())
     case KIND.ERROR: {
@@ -188,6 +192,19 @@ function chunk(id) {
   // Read in any case: the next record stands behind it.
   const piece = readChunk(records, call?.provider, call?.model)
   call?.push(piece)
+}
+
+/** @param {number} id */
+function turn(id) {
+  const facts = readTurn(records)
+  const call = /** @type {import('./execute').ExecuteCall | undefined} */ (calls.get(id))
+  call?.turn(facts)
+}
+
+/** @param {number} id @param {number} attempt */
+function turnOver(id, attempt) {
+  const call = /** @type {import('./execute').ExecuteCall | undefined} */ (calls.get(id))
+  call?.over(attempt)
 }
 
 /** @param {number} poolId @param {string} type @param {string} json */

@@ -2,6 +2,7 @@
 
 // The command line. Data goes to stdout, words go to stderr, and the exit code says how it went.
 
+const { writeFileSync } = require('node:fs')
 const { text } = require('node:stream/consumers')
 const { parseArgs } = require('node:util')
 const { version } = require('../package.json')
@@ -12,6 +13,8 @@ const EXIT = Object.freeze({ OK: 0, FAILURE: 1, USAGE: 2, UNAVAILABLE: 69, CONFI
 const HELP = `Usage: llmpool <command> [options]
 
 Commands:
+  init [file]     write a configuration for the keys that the environment has
+  check <file>    say everything that is wrong with a configuration
   chat [prompt]   ask once; the answer goes to stdout
   demo            watch a pool survive three simulated providers; needs no key
 
@@ -20,13 +23,38 @@ Options:
       --version   show the version
 `
 
+const INIT_HELP = `Usage: llmpool init [file] [options]
+
+Looks which keys of known services the environment has, and writes a configuration that uses them: their names, never
+what is in them. The format is that of the extension: .json or .jsonc, .yaml or .yml, .toml. Without a file it is
+llmpool.jsonc; "-" writes to stdout.
+
+Options:
+      --force   write over a file that is there
+  -h, --help    show this
+
+Exit codes: 0 written, 1 there is such a file or it cannot be written, 2 wrong usage.
+`
+
+const CHECK_HELP = `Usage: llmpool check <file> [options]
+
+Reads a configuration as a pool would, variables of the environment and files of secrets included, and says everything
+that is wrong with it, with path, line and column. Starts nothing and sends nothing.
+
+Options:
+      --json    print the result as JSON
+  -h, --help    show this
+
+Exit codes: 0 good, 2 wrong usage, 78 bad.
+`
+
 const CHAT_HELP = `Usage: llmpool chat [prompt] --config <file> [options]
 
 Asks once. The answer goes to stdout; who gave it, how long it took and what it cost go to stderr.
 Without a prompt, or with "-", the prompt is read from stdin.
 
 Options:
-  -c, --config <file>     configuration: JSON, comments allowed
+  -c, --config <file>     configuration: JSON (comments allowed), YAML or TOML
   -m, --model <name>      only providers that serve this model or alias
   -s, --system <text>     system message
       --max-tokens <n>    the most tokens the answer may have
@@ -46,7 +74,7 @@ rate, one is healthy and dearer. Needs no key and sends nothing anywhere. Takes 
 class UsageError extends Error {}
 
 /** @type {Record<string, (argv: string[]) => Promise<number>>} */
-const COMMANDS = { chat, demo }
+const COMMANDS = { init, check, chat, demo }
 
 /**
  * @param {string[]} argv without node and script
@@ -88,6 +116,55 @@ function parse(config) {
   } catch (error) {
     throw new UsageError(/** @type {Error} */ (error).message)
   }
+}
+
+// === init and check ===
+
+/** @param {string[]} args */
+async function init(args) {
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: { force: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (values.help) return print(INIT_HELP)
+  if (positionals.length > 1) throw new UsageError('init takes one file')
+  const file = positionals[0] ?? 'llmpool.jsonc'
+  const { text, providers } = require('./init').init(file, process.env)
+  if (file === '-') return print(text)
+  try {
+    writeFileSync(file, text, { flag: values.force ? 'w' : 'wx' })
+  } catch (error) {
+    const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
+    const why = code === 'EEXIST' ? `${file} is there already; --force writes over it` : message
+    process.stderr.write(`llmpool: ${why}\n`)
+    return EXIT.FAILURE
+  }
+  const found = providers.map(({ name, variable }) => (variable === null ? name : `${name} (${variable})`))
+  process.stderr.write(`${file}: ${found.join(', ')}\nNext: llmpool chat "Hello" --config ${file}\n`)
+  return EXIT.OK
+}
+
+/** @param {string[]} args */
+async function check(args) {
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (values.help) return print(CHECK_HELP)
+  if (positionals.length !== 1 || positionals[0] === '') throw new UsageError('check takes one file')
+  const result = await require('./check').check(positionals[0])
+  const { ok, file, providers, problems, warnings } = result
+  if (values.json) print(JSON.stringify(result, null, 2))
+  else {
+    for (const { path, message } of problems) process.stderr.write(`${path === '' ? '' : `${path}: `}${message}\n`)
+    for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
+    if (ok)
+      print(`${file}: good; ${providers.map(({ name, type, model }) => `${name} (${type}, ${model})`).join(', ')}`)
+    else process.stderr.write(`${file}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}\n`)
+  }
+  return ok ? EXIT.OK : EXIT.CONFIG
 }
 
 // === chat ===

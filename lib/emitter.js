@@ -93,6 +93,8 @@ class PoolEmitter extends EventEmitter {
    * @param {any[]} args
    */
   [TELL](name, ...args) {
+    // What fails in the background must not end a process that did not ask to hear of it.
+    if (name === 'error' && this.listenerCount('error') === 0) process.emitWarning(args[0])
     for (const listener of this.rawListeners(name)) {
       try {
         Reflect.apply(listener, this, args)

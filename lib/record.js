@@ -5,7 +5,20 @@
 // `src/node/record.rs` writes.
 
 /** What a record is. */
-const KIND = Object.freeze({ RESPONSE: 0, ERROR: 1, VALUE: 2, OPEN: 3, CHUNK: 4, EVENT: 5 })
+const KIND = Object.freeze({
+  RESPONSE: 0,
+  ERROR: 1,
+  VALUE: 2,
+  OPEN: 3,
+  CHUNK: 4,
+  EVENT: 5,
+  VECTORS: 6,
+  TURN: 7,
+  TURN_OVER: 8,
+})
+
+/** On the answer of a stream that ended well and is refused as a whole: the error as data. */
+const VIOLATION = Symbol('violation')
 
 /** Numbers that fit before the block has to grow: a few hundred answers that complete together. */
 const NUMBERS = 8192
@@ -89,15 +102,7 @@ function readResponse(records) {
     model: records.name(),
     provider: records.name(),
     created: records.number(),
-    usage: {
-      prompt_tokens: records.number(),
-      completion_tokens: records.number(),
-      total_tokens: records.number(),
-      cached_tokens: records.number(),
-      cache_write_tokens: records.number(),
-      reasoning_tokens: records.number(),
-      estimated: records.flag(),
-    },
+    usage: readUsage(records),
     cost: records.numberOrNull(),
     cached: false,
     latencyMs: records.number(),
@@ -110,8 +115,59 @@ function readResponse(records) {
   setIfPresent(response, 'reasoning_state', parse(records.textOrNull()))
   setIfPresent(response, 'tool_calls', parse(records.textOrNull()))
   response.warnings = parse(records.textOrNull()) ?? response.warnings
+  const parsed = records.textOrNull()
+  // `null` is a value, too.
+  if (parsed !== null) Object.assign(response, { parsed: JSON.parse(parsed) })
+  const violation = records.textOrNull()
+  if (violation !== null) Object.defineProperty(response, VIOLATION, { value: JSON.parse(violation) })
   for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))
   return response
+}
+
+/** @param {Records} records */
+function readUsage(records) {
+  return {
+    prompt_tokens: records.number(),
+    completion_tokens: records.number(),
+    total_tokens: records.number(),
+    cached_tokens: records.number(),
+    cache_write_tokens: records.number(),
+    reasoning_tokens: records.number(),
+    estimated: records.flag(),
+  }
+}
+
+/** @param {Records} records */
+function readVectors(records) {
+  const response = {
+    object: 'list',
+    data: /** @type {{ object: 'embedding', index: number, embedding: number[] | string }[]} */ ([]),
+    model: records.name(),
+    provider: records.name(),
+    usage: readUsage(records),
+    cost: records.numberOrNull(),
+    latencyMs: records.number(),
+    requestId: records.text(),
+    warnings: parse(records.textOrNull()) ?? [],
+    attempts: /** @type {ReturnType<typeof readAttempt>[]} */ ([]),
+  }
+  const asText = records.flag()
+  const count = records.number()
+  for (let index = 0; index < count; index++) {
+    const text = records.text()
+    response.data.push({ object: 'embedding', index, embedding: asText ? text : numbersOf(text) })
+  }
+  for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))
+  return response
+}
+
+/** Numbers that crossed as base64 of 64-bit floats. @param {string} text */
+function numbersOf(text) {
+  const bytes = Buffer.from(text, 'base64')
+  const numbers = new Float64Array(bytes.length / Float64Array.BYTES_PER_ELEMENT)
+  // Copied: a small buffer lies anywhere in a shared one, and floats must lie on a multiple of their size.
+  new Uint8Array(numbers.buffer).set(bytes)
+  return Array.from(numbers)
 }
 
 /** @param {Records} records */
@@ -145,7 +201,21 @@ function readChunk(records, provider, model) {
   return extra === null ? chunk : Object.assign(chunk, JSON.parse(extra))
 }
 
+/** One turn of `pool.execute()`, all but its signal. @param {Records} records */
+function readTurn(records) {
+  return {
+    attempt: records.number(),
+    provider: records.name(),
+    model: records.name(),
+    apiKey: records.textOrNull(),
+    baseURL: records.name(),
+  }
+}
+
 exports.KIND = KIND
+exports.VIOLATION = VIOLATION
 exports.Records = Records
 exports.readResponse = readResponse
+exports.readVectors = readVectors
 exports.readChunk = readChunk
+exports.readTurn = readTurn

@@ -55,14 +55,25 @@ function signalOf(fields) {
 /**
  * @param {unknown} request a request, or just its messages
  * @param {unknown} [options]
- * @returns {{ json: string, signal: AbortSignal | null, stream: boolean }}
  */
 function readCall(request, options) {
-  /** @type {any} */
-  let fields = Array.isArray(request) ? { messages: request } : request
-  if (!isRecord(fields)) {
-    throw refusal(new Problem('must be an object with messages, or an array of messages'))
-  }
+  const fields = Array.isArray(request) ? { messages: request } : request
+  return read(fields, options, 'must be an object with messages, or an array of messages')
+}
+
+/** @param {unknown} request @param {unknown} [options] */
+function readEmbed(request, options) {
+  return read(request, options, 'must be an object with input')
+}
+
+/**
+ * @param {any} fields
+ * @param {unknown} options
+ * @param {string} expected
+ * @returns {{ json: string, signal: AbortSignal | null, stream: boolean }}
+ */
+function read(fields, options, expected) {
+  if (!isRecord(fields)) throw refusal(new Problem(expected))
   checkFields(fields)
   if (options !== undefined && options !== null) {
     if (!isRecord(options)) throw refusal(new Problem('must be an object').under('options'))
@@ -79,4 +90,17 @@ function readCall(request, options) {
   return { json, signal, stream: fields.stream === true }
 }
 
+/**
+ * Options of a call that has no request.
+ *
+ * @param {unknown} options
+ * @returns {{ json: string, signal: AbortSignal | null }}
+ */
+function readOptions(options) {
+  const { json, signal } = read(options ?? {}, null, 'must be an object')
+  return { json, signal }
+}
+
 exports.readCall = readCall
+exports.readEmbed = readEmbed
+exports.readOptions = readOptions

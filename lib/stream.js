@@ -5,7 +5,8 @@
 
 const { inspect } = require('node:util')
 const { Call, acknowledge, cancel } = require('./bridge')
-const { Failed, unwrap } = require('./errors')
+const { Failed, errorFrom, unwrap } = require('./errors')
+const { VIOLATION } = require('./record')
 
 /** Chunks taken between two acknowledgements: few enough to keep the core sending, many enough to cross rarely. */
 const ACK_EVERY = 32
@@ -141,7 +142,9 @@ class ChatStream {
 
   async response() {
     this.#call.want()
-    return unwrap(await this.#call.outcome)
+    const response = unwrap(await this.#call.outcome)
+    const violation = response[VIOLATION]
+    return violation === undefined ? response : unwrap(new Failed((above) => errorFrom(violation, above)))
   }
 
   async text() {

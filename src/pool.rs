@@ -1,24 +1,38 @@
 //! The Rust face of a pool: calls go in, answers come out, and a shutdown that neither loses nor leaks a call.
 
+mod control;
+mod follow;
+mod stats_file;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use serde_json::Value;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::config::{Config, Settings};
-use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Roster, Task};
-use crate::error::Error;
+pub use control::{Change, Edition};
+pub use follow::{Follower, Notice};
+pub use stats_file::Saver;
+
+use self::control::{Control, refused};
+use crate::config::{Document, Environment, Settings, Source, Watch};
+use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Task};
+use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
-use crate::types::{CallOptions, ChatRequest, ChatResponse, StreamEvent};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, StreamEvent};
 
 /// A pool of providers in force. Cheap to clone; clones are the same pool.
 #[derive(Clone)]
 pub struct Pool {
     engine: Arc<Engine>,
+    control: Arc<Control>,
     interest: Arc<Interest>,
+    /// Ends what follows the source, at the latest with the last clone of the pool.
+    following: CancellationToken,
+    _following: Arc<DropGuard>,
     /// Counts calls, and refuses new ones once it is closed.
     calls: TaskTracker,
     /// Ends the calls that a shutdown does not wait for any longer.
@@ -26,32 +40,183 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts a pool over real HTTP. May read certificate files, so it belongs on a thread that may block.
+    /// Reads the source of `settings` and starts a pool over real HTTP. Needs a tokio runtime.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, at once.
-    pub fn start(config: Config, settings: &Settings, interest: Arc<Interest>) -> Result<Self, Error> {
-        Self::with_clients(config, settings, interest, &Clients::http())
+    pub async fn open(settings: Settings, environment: Environment, interest: Arc<Interest>) -> Result<Self, Error> {
+        let (first, document) = control::first(&settings, &environment).await?;
+        // Certificates are read and parsed here, which takes tens of milliseconds.
+        let started = tokio::task::spawn_blocking(move || {
+            let mut control = start(document, environment, settings, &interest, Clients::http())?;
+            control.opened(first);
+            control.take_up_stats()?;
+            Ok(Self::over(control, interest))
+        });
+        started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
     }
 
-    /// The same over transports of the caller's making.
+    /// Starts a pool over transports of the caller's making.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, at once.
     pub fn with_clients(
-        config: Config,
-        settings: &Settings,
+        document: Document,
+        environment: Environment,
+        settings: Settings,
         interest: Arc<Interest>,
-        clients: &Clients,
+        clients: Clients,
     ) -> Result<Self, Error> {
-        let roster = Roster::build(config, settings, clients)?;
-        Ok(Self {
-            engine: Arc::new(Engine::new(roster, Arc::clone(&interest), settings.history_limit as usize)),
+        let control = start(document, environment, settings, &interest, clients)?;
+        Ok(Self::over(control, interest))
+    }
+
+    fn over(control: Control, interest: Arc<Interest>) -> Self {
+        let following = CancellationToken::new();
+        Self {
+            engine: Arc::clone(&control.engine),
+            control: Arc::new(control),
             interest,
+            _following: Arc::new(following.clone().drop_guard()),
+            following,
             calls: TaskTracker::new(),
             ending: CancellationToken::new(),
-        })
+        }
     }
+
+    // === what is in force ===
+
+    pub fn edition(&self) -> Edition {
+        self.control.edition()
+    }
+
+    /// What is allowed in the configuration in force but probably not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        self.control.warnings()
+    }
+
+    /// Puts another configuration in force: this object, or what the source holds now. `None`: nothing has changed.
+    /// Calls under way end as they began; providers whose limits, breaker, keys and address stay keep all that was
+    /// counted.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once; what was in force stays.
+    pub async fn reload(&self, config: Option<Value>, environment: Environment) -> Result<Option<Change>, Error> {
+        self.still_open()?;
+        let change = match config {
+            Some(config) => self.control.put(config, Some(environment)).await,
+            None => self.control.refresh(Some(environment)).await,
+        };
+        self.after(change)
+    }
+
+    /// Adds a provider, written as in a configuration, until it is removed. A provider of that name in a later
+    /// configuration goes over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, a name that is taken included.
+    pub fn add_provider(&self, provider: Value) -> Result<Option<Change>, Error> {
+        self.still_open()?;
+        let name = control::name_of(&provider)?;
+        if self.engine.roster().find(&name).is_some() {
+            return Err(refused("name", format!("there is a provider of the name {name:?}; names are unique")));
+        }
+        self.after(self.control.steer(|overlay| overlay.add(&name, provider)))
+    }
+
+    /// Takes a provider out, for this configuration and later ones. Its calls under way end as they began.
+    ///
+    /// # Errors
+    /// There is no such provider, or it is the last one.
+    pub fn remove_provider(&self, name: &str) -> Result<Option<Change>, Error> {
+        self.known(name)?;
+        self.after(self.control.steer(|overlay| overlay.remove(name)))
+    }
+
+    /// Goes over the configuration, and over later ones, until the provider is removed. Lower is asked first.
+    ///
+    /// # Errors
+    /// There is no such provider.
+    pub fn set_priority(&self, name: &str, priority: u32) -> Result<Option<Change>, Error> {
+        self.known(name)?;
+        self.after(self.control.steer(|overlay| overlay.set_priority(name, priority)))
+    }
+
+    /// Goes over the configuration, and over later ones, until the provider is removed. One that is disabled gets no new
+    /// calls; those under way end as they began.
+    ///
+    /// # Errors
+    /// There is no such provider.
+    pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<Option<Change>, Error> {
+        self.known(name)?;
+        self.after(self.control.steer(|overlay| overlay.set_enabled(name, enabled)))
+    }
+
+    /// Watches the source: to be run by whoever has a runtime. `None`: nothing can change by itself. The text says why
+    /// a file is not watched but only read every `checkInterval`.
+    pub fn follower(&self) -> (Option<Follower>, Option<String>) {
+        let Settings { source, check_interval, .. } = &self.control.settings;
+        let (watch, note) = match source {
+            Source::File(path) => match Watch::new(path) {
+                Ok(watch) => (Some(watch), None),
+                Err(said) => {
+                    (None, Some(format!("{}: changes of this file are not noticed at once: {said}", path.display())))
+                }
+            },
+            Source::Url(_) | Source::Inline(_) => (None, None),
+        };
+        let interval = check_interval.filter(|_| control::may_change(source));
+        let follower = (watch.is_some() || interval.is_some()).then(|| Follower {
+            control: Arc::downgrade(&self.control),
+            stop: self.following.clone(),
+            watch,
+            interval,
+            remote: matches!(source, Source::Url(_)),
+            failed: self.control.came_from_cache(),
+        });
+        (follower, note)
+    }
+
+    /// Saves what the pool came to from time to time: to be run by whoever has a runtime. `None`: there is nothing to do.
+    pub fn saver(&self) -> Option<Saver> {
+        let Settings { stats_file, save_stats_interval, .. } = &self.control.settings;
+        let interval = save_stats_interval.filter(|_| stats_file.is_some())?;
+        Some(Saver { control: Arc::downgrade(&self.control), stop: self.following.clone(), interval })
+    }
+
+    /// Saves it now.
+    ///
+    /// # Errors
+    /// There is no `statsFile`, or it cannot be written.
+    pub async fn save_stats(&self) -> Result<(), Error> {
+        self.control.save_stats().await
+    }
+
+    fn still_open(&self) -> Result<(), Error> {
+        if self.calls.is_closed() { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    fn known(&self, name: &str) -> Result<(), Error> {
+        self.still_open()?;
+        match self.engine.roster().find(name) {
+            Some(_) => Ok(()),
+            None => Err(Error::configuration(vec![Problem {
+                path: String::new(),
+                message: format!("no provider is named {name:?}"),
+            }])),
+        }
+    }
+
+    /// A pool that was shut down in the meantime holds no connection.
+    fn after<T>(&self, change: T) -> T {
+        if self.calls.is_closed() {
+            self.engine.disconnect();
+            self.control.clients.forget_all();
+        }
+        change
+    }
+
+    // === calls ===
 
     /// Health, statistics, priorities, breakers.
     pub fn engine(&self) -> &Engine {
@@ -125,6 +290,35 @@ impl Pool {
         Completed { result, events: log.take() }
     }
 
+    /// Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs
+    /// beyond what the provider takes at once are sent in batches, each a request to its limits.
+    ///
+    /// # Errors
+    /// As [`Pool::chat`].
+    pub async fn embed(&self, request: &EmbedRequest, options: &CallOptions) -> Result<EmbedResponse, Error> {
+        request.check()?;
+        self.embed_until(request, options, Vec::new(), std::future::pending()).await.result
+    }
+
+    /// The same, given up when `cancelled` resolves.
+    pub async fn embed_until(
+        &self,
+        request: &EmbedRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<EmbedResponse> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(_call) => {
+                let ended = self.ended(cancelled);
+                self.engine.embed(request, options, warnings, &mut log, ended).await
+            }
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
     fn enter(&self) -> Result<TaskTrackerToken, Error> {
         // The token first: a shutdown that closes in between then waits for this call's refusal.
         let call = self.calls.token();
@@ -140,16 +334,31 @@ impl Pool {
         }
     }
 
-    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone. Idempotent.
-    pub async fn shutdown(&self, drain: Duration) {
+    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone, with what kept the
+    /// statistics from being saved. Idempotent.
+    pub async fn shutdown(&self, drain: Duration) -> Option<Error> {
         self.calls.close();
+        self.following.cancel();
         let drained = time::until(Some(time::now().mono + drain), self.calls.wait()).await;
         if drained.is_err() {
             self.ending.cancel();
             self.calls.wait().await;
         }
         self.engine.disconnect();
+        self.control.clients.forget_all();
+        self.control.close_stats().await.err()
     }
+}
+
+fn start(
+    document: Document,
+    environment: Environment,
+    settings: Settings,
+    interest: &Arc<Interest>,
+    clients: Clients,
+) -> Result<Control, Error> {
+    let (interest, history) = (Arc::clone(interest), settings.history_limit as usize);
+    Control::start(document, environment, settings, clients, |roster| Engine::new(roster, interest, history))
 }
 
 /// A stream that ends with its pool.
@@ -196,6 +405,11 @@ impl PoolStream {
     /// Who answers, and the model that was asked for.
     pub fn source(&self) -> (&str, &str) {
         (self.stream.provider().as_str(), self.stream.model())
+    }
+
+    /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.
+    pub fn take_violation(&mut self) -> Option<Error> {
+        self.stream.take_violation()
     }
 
     /// The whole answer, once the stream has ended well.

@@ -22,7 +22,7 @@ for (const name of [
 /** A user's message, the shortest good request. */
 export const ask = (text = 'ping') => [{ role: 'user', content: text }]
 
-/** One provider of a config, priced at nothing, answered by `upstream`. */
+/** One provider of a config, at the prices of the catalogue, answered by `upstream`. */
 export function provider(name, upstream, more = {}) {
   const { type = 'openai' } = more
   return { name, type, api_key: `key-of-${name}`, base_url: upstream.base, model: 'gpt-4o', ...more }

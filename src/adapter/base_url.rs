@@ -95,7 +95,13 @@ impl Urls {
     /// Where a chat request for `model` goes.
     pub fn chat(&self, model: &str, stream: bool) -> Cow<'_, Url> {
         if self.names_model {
-            return Cow::Owned(gemini::address(&self.chat, model, stream));
+            let method = if stream { "streamGenerateContent" } else { "generateContent" };
+            let mut url = gemini::address(&self.chat, model, method);
+            if stream {
+                // Otherwise the stream is one array, which can be read at its end only.
+                url.query_pairs_mut().append_pair("alt", "sse");
+            }
+            return Cow::Owned(url);
         }
         match &self.classic {
             Some(classic) => classic.chat(&self.root, &self.chat, model, self.endpoint),
@@ -104,10 +110,29 @@ impl Urls {
     }
 }
 
+impl Urls {
+    /// Where a request for embeddings by `model` goes; `path` is behind the root, or what is asked of the model.
+    pub fn embeddings(&self, model: &str, path: &str) -> Url {
+        if self.names_model {
+            return gemini::address(&self.chat, model, path.trim_start_matches(':'));
+        }
+        if let Some(Classic { deployment }) = &self.classic {
+            return deployments::address(&self.root, deployment.as_deref().unwrap_or(model), path);
+        }
+        let root = self.root.path().trim_end_matches('/');
+        // Where the version belongs to this path alone, it may have been pasted all the same.
+        let version = path.rsplit_once('/').map_or("", |(version, _)| version);
+        let root = root.strip_suffix(version).unwrap_or(root);
+        let mut url = self.root.clone();
+        url.set_path(&format!("{root}{path}"));
+        url
+    }
+}
+
 /// The path without what is pasted behind the root: the endpoint, and the root of another API of the same service.
 fn without_ends(adapter: AdapterKind, path: &str) -> &str {
     let ends: &[&str] = match adapter {
-        AdapterKind::OpenAi => &["/chat/completions"],
+        AdapterKind::OpenAi => &["/chat/completions", "/embeddings"],
         AdapterKind::Anthropic => &["/messages"],
         AdapterKind::Gemini => &["/chat/completions", "/openai", "/models"],
         // `/v1` is the legacy chat, and the API in OpenAI's dialect.
@@ -252,6 +277,42 @@ mod tests {
         ] {
             assert_eq!(chat(name, base), expected, "{base}");
         }
+    }
+
+    #[test]
+    fn a_stream_of_gemini_has_a_method_and_a_query_of_its_own() {
+        let stream = |base| {
+            join(service("gemini").expect("known"), Some(base), None, None).expect(base).chat("x", true).to_string()
+        };
+        assert_eq!(stream("https://h/v1beta"), "https://h/v1beta/models/x:streamGenerateContent?alt=sse");
+        assert_eq!(stream("https://h/v1beta?a=b"), "https://h/v1beta/models/x:streamGenerateContent?a=b&alt=sse");
+    }
+
+    #[test]
+    fn embeddings_have_a_place_of_their_own_below_the_same_root() {
+        let at = |name: &str, base: &str, version: Option<&str>| {
+            let service = service(name).expect("known");
+            let path = service.dialect.embeddings.as_ref().expect("a rule").path;
+            join(service, Some(base), None, version).expect(base).embeddings("m", path).to_string()
+        };
+        for (name, base, expected) in [
+            ("openai", "https://api.openai.com", "https://api.openai.com/v1/embeddings"),
+            ("openai", "https://h/v1/embeddings", "https://h/v1/embeddings"),
+            ("openai", "https://h/v1?a=b", "https://h/v1/embeddings?a=b"),
+            ("mistral", "https://api.mistral.ai/v1/", "https://api.mistral.ai/v1/embeddings"),
+            ("perplexity", "https://api.perplexity.ai", "https://api.perplexity.ai/v1/embeddings"),
+            ("perplexity", "https://api.perplexity.ai/v1", "https://api.perplexity.ai/v1/embeddings"),
+            ("gemini", "https://h", "https://h/v1beta/models/m:batchEmbedContents"),
+            ("cohere", "https://api.cohere.com", "https://api.cohere.com/v2/embed"),
+            ("ollama", "http://localhost:11434", "http://localhost:11434/api/embed"),
+            ("azure", "https://r.openai.azure.com", "https://r.openai.azure.com/openai/v1/embeddings"),
+        ] {
+            assert_eq!(at(name, base, None), expected, "{base}");
+        }
+        assert_eq!(
+            at("azure", "https://r.openai.azure.com", Some("2024-10-21")),
+            "https://r.openai.azure.com/openai/deployments/m/embeddings?api-version=2024-10-21"
+        );
     }
 
     #[test]

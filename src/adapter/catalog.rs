@@ -3,6 +3,9 @@
 //! A service is a row: which adapter speaks to it, where it lives, and where its dialect differs from its family's.
 //! A quirk of a vendor is a field of its row, never an `if` on its name.
 
+use super::capabilities::{Capabilities, Capability};
+use super::embed;
+use super::facts::{self, Rows};
 use super::models::{CLAUDE_MODELS, COHERE_MODELS, GEMINI_MODELS, GROK_MODELS, ModelRule, OPENAI_MODELS};
 use super::models_list::{self, ModelsList};
 use super::rate_headers;
@@ -162,6 +165,12 @@ pub(super) struct Dialect {
     /// Which ids of tool calls it accepts.
     pub tool_ids: IdRule,
     pub auth: Auth,
+    /// How it makes embeddings, if it does.
+    pub embeddings: Option<embed::Rule>,
+    /// What none of its models can do.
+    pub cannot: Capabilities,
+    /// What is known of single models, by whose they are.
+    pub facts: &'static [Rows],
     /// Headers that carry the `organization` and the `project` of a provider.
     pub organization_header: Option<&'static str>,
     pub project_header: Option<&'static str>,
@@ -222,6 +231,22 @@ const TOOLS: Fields = &["tools", "tool_choice", "parallel_tool_calls"];
 
 const ANY_ID: IdRule = IdRule { max_len: usize::MAX, word: false, exactly: None };
 
+const NOTHING: Capabilities = Capabilities::of(&[]);
+/// Sound and files have no place in these dialects.
+const NEITHER_SOUND_NOR_FILES: Capabilities = Capabilities::of(&[Capability::Audio, Capability::Files]);
+
+/// `/embeddings` of hosts of many models: what they copied of OpenAI's is not known to the last field, so nothing is
+/// asked for beyond vectors. The longest are those of models made from chat models of 7 billion weights.
+const EMBEDDINGS: embed::Rule = embed::Rule {
+    path: "/embeddings",
+    inputs: 2_048,
+    tokens: None,
+    dimensions: Some("dimensions"),
+    base64: false,
+    takes_tokens: true,
+    longest: 4_096,
+};
+
 const OPENAI: Dialect = Dialect {
     // `max_tokens` is deprecated and a 400 on reasoning models; every chat model takes this one (OpenAPI 2.3.0).
     max_tokens: "max_completion_tokens",
@@ -246,6 +271,18 @@ const OPENAI: Dialect = Dialect {
     models: OPENAI_MODELS,
     tool_ids: IdRule { max_len: 40, ..ANY_ID },
     auth: Auth::Bearer,
+    // The OpenAPI document: at most 2,048 inputs and 300,000 tokens. `dimensions` from text-embedding-3 on.
+    embeddings: Some(embed::Rule {
+        path: "/embeddings",
+        inputs: 2_048,
+        tokens: Some(300_000),
+        dimensions: Some("dimensions"),
+        base64: true,
+        takes_tokens: true,
+        longest: 3_072,
+    }),
+    cannot: NOTHING,
+    facts: &[facts::OPENAI],
     organization_header: Some("openai-organization"),
     project_header: Some("openai-project"),
     rate_headers: &rate_headers::OPENAI,
@@ -287,6 +324,9 @@ const SERVICES: &[Service] = &[
             project_header: None,
             files: Files::None,
             audio: Audio::None,
+            cannot: NEITHER_SOUND_NOR_FILES,
+            facts: &[facts::GROQ],
+            embeddings: Some(embed::Rule { dimensions: None, takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },
@@ -315,6 +355,8 @@ const SERVICES: &[Service] = &[
             rate_headers: &rate_headers::TOGETHER,
             files: Files::None,
             think_tags: true,
+            facts: &[],
+            embeddings: Some(embed::Rule { dimensions: None, takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },
@@ -326,7 +368,13 @@ const SERVICES: &[Service] = &[
         base_url: None,
         needs_key: true,
         root: Root::Deployments("/openai/v1"),
-        dialect: Dialect { auth: Auth::Header("api-key"), organization_header: None, project_header: None, ..OPENAI },
+        dialect: Dialect {
+            auth: Auth::Header("api-key"),
+            organization_header: None,
+            project_header: None,
+            facts: &[],
+            ..OPENAI
+        },
     },
     // Sources: mistralai 3.7.0 (PyPI), @ai-sdk/mistral 3.0.69; an unknown field is a 422.
     Service {
@@ -356,6 +404,14 @@ const SERVICES: &[Service] = &[
             rate_headers: &rate_headers::MISTRAL,
             files: Files::Documents,
             audio: Audio::Bare,
+            facts: &[facts::MISTRAL],
+            embeddings: Some(embed::Rule {
+                inputs: 32,           // @ai-sdk/mistral 3.0.69
+                tokens: Some(16_000), // "Too many tokens in batch": 16,384
+                dimensions: Some("output_dimension"),
+                takes_tokens: false,
+                ..EMBEDDINGS
+            }),
             ..OPENAI
         },
     },
@@ -389,6 +445,9 @@ const SERVICES: &[Service] = &[
             rate_headers: &rate_headers::NONE,
             files: Files::None,
             audio: Audio::None,
+            cannot: NEITHER_SOUND_NOR_FILES,
+            facts: &[facts::DEEPSEEK],
+            embeddings: None,
             ..OPENAI
         },
     },
@@ -413,6 +472,8 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::OPENROUTER,
             models_list: Some(models_list::PUBLIC),
+            facts: &[facts::OPENAI, facts::CLAUDE, facts::GEMINI, facts::GROK, facts::SONAR],
+            embeddings: Some(EMBEDDINGS),
             ..OPENAI
         },
     },
@@ -432,6 +493,8 @@ const SERVICES: &[Service] = &[
             project_header: None,
             files: Files::None,
             audio: Audio::None,
+            facts: &[facts::GROK],
+            embeddings: None,
             ..OPENAI
         },
     },
@@ -461,6 +524,8 @@ const SERVICES: &[Service] = &[
             rate_headers: &rate_headers::FIREWORKS,
             files: Files::None,
             audio: Audio::None,
+            facts: &[],
+            embeddings: Some(embed::Rule { takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },
@@ -495,6 +560,9 @@ const SERVICES: &[Service] = &[
             files: Files::None,
             audio: Audio::None,
             think_tags: true,
+            cannot: Capabilities::of(&[Capability::Tools, Capability::ParallelTools, Capability::Audio]),
+            facts: &[facts::SONAR],
+            embeddings: Some(embed::Rule { path: "/v1/embeddings", inputs: 512, takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },
@@ -513,7 +581,9 @@ const SERVICES: &[Service] = &[
             media_anywhere: true,
             think_tags: true, // servers without a parser for the model's reasoning
             echo: Echo::Calls,
+            facts: &[],
             models_list: Some(models_list::PUBLIC), // whether a key is wanted at all, nobody knows
+            embeddings: Some(EMBEDDINGS),
             ..OPENAI
         },
     },
@@ -545,6 +615,9 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::ANTHROPIC,
             models_list: Some(models_list::ANTHROPIC),
+            cannot: Capabilities::of(&[Capability::Audio]),
+            facts: &[facts::CLAUDE],
+            embeddings: None,
             ..OPENAI
         },
     },
@@ -583,6 +656,14 @@ const SERVICES: &[Service] = &[
                 "https://youtube.com/",
                 "https://youtu.be/",
             ]),
+            facts: &[facts::GEMINI],
+            embeddings: Some(embed::Rule {
+                path: ":batchEmbedContents",
+                inputs: 100, // @ai-sdk/google 3.0.141
+                takes_tokens: false,
+                longest: 3_072,
+                ..EMBEDDINGS
+            }),
             ..OPENAI
         },
     },
@@ -611,6 +692,9 @@ const SERVICES: &[Service] = &[
             project_header: None,
             rate_headers: &rate_headers::COHERE,
             models_list: Some(models_list::COHERE),
+            cannot: NEITHER_SOUND_NOR_FILES,
+            facts: &[facts::COHERE],
+            embeddings: Some(embed::Rule { path: "/embed", inputs: 96, takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },
@@ -640,6 +724,9 @@ const SERVICES: &[Service] = &[
             rate_headers: &rate_headers::NONE,
             models_list: Some(models_list::OLLAMA),
             fetches: Fetches::Only(&[]),
+            cannot: NEITHER_SOUND_NOR_FILES,
+            facts: &[],
+            embeddings: Some(embed::Rule { path: "/embed", takes_tokens: false, ..EMBEDDINGS }),
             ..OPENAI
         },
     },

@@ -5,18 +5,20 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Fetches, Service};
+use super::facts::{self, Facts, Stated};
 use super::{
     Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
-    anthropic, base_url, cohere, failure, gemini, ollama, openai, parts, rate_headers, repair,
+    anthropic, base_url, cohere, embed, failure, gemini, ollama, openai, parts, rate_headers, repair, structured,
 };
 use crate::error::Failure;
-use crate::types::{ChatRequest, FieldError, Reply};
+use crate::types::{ChatRequest, EmbedReply, EmbedRequest, FieldError, Reply};
 
 const USER_AGENT: &str = concat!("llmpool/", env!("CARGO_PKG_VERSION"));
 
@@ -76,6 +78,10 @@ pub struct EndpointParams {
     pub params: ParamOverrides,
     /// Asked before the failure table, in this order.
     pub failure_rows: Vec<FailureRow>,
+    /// What the configuration says of all its models.
+    pub stated: Stated,
+    /// Its models by the service's own name, and what the configuration says of each.
+    pub models: Vec<(String, Stated)>,
 }
 
 /// One provider's wire, checked and ready.
@@ -91,6 +97,9 @@ pub struct Endpoint {
     strict: bool,
     params: ParamOverrides,
     rows: Rows,
+    stated: Stated,
+    /// Read once for the models that the configuration names.
+    known: Vec<(String, Facts)>,
 }
 
 /// A setting of a provider that cannot be used. Never holds the value, which may be a secret.
@@ -121,6 +130,8 @@ impl EndpointParams {
             strict: false,
             params: ParamOverrides::default(),
             failure_rows: Vec::new(),
+            stated: Stated::default(),
+            models: Vec::new(),
         }
     }
 }
@@ -154,6 +165,8 @@ impl Endpoint {
             strict,
             params,
             failure_rows,
+            stated,
+            models,
         } = params;
         let urls = base_url::join(service, base_url.as_deref(), deployment.as_deref(), api_version.as_deref())?;
         let mut map = HeaderMap::new();
@@ -185,12 +198,38 @@ impl Endpoint {
         })?;
         let uri = matches!(chat, Cow::Borrowed(_)).then_some(uri);
         let rows = Rows::new(&failure_rows);
-        Ok(Self { service, name, urls, uri, headers: map, max_tokens, temperature, strict, params, rows })
+        let known = models
+            .into_iter()
+            .map(|(model, own)| {
+                let facts = facts::of(service, &model, own, stated);
+                (model, facts)
+            })
+            .collect();
+        Ok(Self {
+            service,
+            name,
+            urls,
+            uri,
+            headers: map,
+            max_tokens,
+            temperature,
+            strict,
+            params,
+            rows,
+            stated,
+            known,
+        })
     }
 
     /// The kind of provider.
     pub fn service(&self) -> &'static Service {
         self.service
+    }
+
+    /// What is known of one of its models.
+    pub fn facts(&self, model: &str) -> Facts {
+        let known = self.known.iter().find(|(name, _)| name == model);
+        known.map_or_else(|| facts::of(self.service, model, Stated::default(), self.stated), |(_, facts)| *facts)
     }
 
     /// The root of its API, to which paths are joined.
@@ -235,6 +274,21 @@ impl Endpoint {
         stream: bool,
         without: &[String],
     ) -> Result<Encoded, FieldError> {
+        let Some((told, warning)) = structured::told(request, self.service, self.facts(model), without) else {
+            return self.encode_as_it_is(request, model, stream, without);
+        };
+        let mut encoded = self.encode_as_it_is(&told, model, stream, without)?;
+        encoded.warnings.push(warning);
+        Ok(encoded)
+    }
+
+    fn encode_as_it_is(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        stream: bool,
+        without: &[String],
+    ) -> Result<Encoded, FieldError> {
         let Self { max_tokens, temperature, strict, .. } = *self;
         let terms = Terms { provider: &self.name, max_tokens, temperature, strict, params: &self.params, without };
         match self.service.adapter {
@@ -253,6 +307,34 @@ impl Endpoint {
             Fetches::Web => Vec::new(),
             Fetches::Only(_) => parts::remote(&request.messages, |url| !self.service.dialect.reads(url)),
         }
+    }
+
+    /// Where the batch of a request for embeddings ends that begins with the input `from`; its reply will not be longer
+    /// than `reply_limit` bytes.
+    pub fn end_of_batch(&self, request: &EmbedRequest, from: usize, reply_limit: usize) -> usize {
+        let rule = self.service.dialect.embeddings.as_ref();
+        rule.map_or(request.input.len(), |rule| rule.end_of_batch(request, from, reply_limit))
+    }
+
+    /// One batch of a request for embeddings as this provider takes it.
+    pub fn encode_embed(
+        &self,
+        request: &EmbedRequest,
+        model: &str,
+        batch: Range<usize>,
+    ) -> Result<Encoded, FieldError> {
+        embed::request(request, batch, model, self.service, self.strict)
+    }
+
+    /// Where it goes; `None` when there is no such place, or the model's name makes an address that HTTP cannot carry.
+    pub fn embed_uri(&self, model: &str) -> Option<Uri> {
+        let rule = self.service.dialect.embeddings.as_ref()?;
+        Uri::try_from(self.urls.embeddings(model, rule.path).as_str()).ok()
+    }
+
+    /// The vectors in the body of a 2xx reply to a batch of so many inputs, or what is there instead of them.
+    pub fn decode_embed(&self, body: &[u8], inputs: usize, dimensions: Option<u32>) -> Result<EmbedReply, Failure> {
+        embed::reply(body, inputs, dimensions, self.service).map_err(|failure| self.rows.apply(failure))
     }
 
     /// The field of the request that a refusal names and that can be left out: asking again without it is worth a try.

@@ -137,6 +137,9 @@ fn every_recorded_body_gives_its_expected_result() {
             } else if entry["kind"] == "sse" || entry["kind"] == "ndjson" {
                 streams += 1;
                 let whole = replay(&endpoint, &body, usize::MAX);
+                if let Err(wrong) = fuzz::keeps_the_order(&whole.2) {
+                    panic!("{file}: {wrong}");
+                }
                 for chunk in CHUNKS {
                     let (reply, failure, events) = replay(&endpoint, &body, chunk);
                     assert_eq!(events, whole.2, "{file} in pieces of {chunk}");
@@ -156,6 +159,10 @@ fn every_recorded_body_gives_its_expected_result() {
             } else if expect.get("health").is_some() || expect.get("embedding_count").is_some() {
                 let failure = endpoint.decode_chat(&body).expect_err("no chat reply");
                 assert_eq!(failure.class, FailureClass::BadReply, "{file}");
+                if let Some(count) = expect.get("embedding_count").and_then(Value::as_u64) {
+                    let reply = endpoint.decode_embed(&body, count as usize, None).expect(file);
+                    assert!(reply.vectors.iter().all(|vector| vector.len() == 3), "{file}: {:?}", reply.vectors);
+                }
                 if expect.get("health").is_some() {
                     assert!(!endpoint.decode_models(&body).expect(file).is_empty(), "{file}: names");
                 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 /// Damaged copies of each recording, for each door.
-const COPIES: u64 = 12;
+const COPIES: u64 = 6;
 /// What a fuzzer would try sooner or later.
 const WORDS: &[&[u8]] = &[
     b"\r",
@@ -92,7 +92,7 @@ fn damaged_recordings_keep_every_law() {
             }
         }
     }
-    assert!(shown > 10_000, "{shown} bodies shown");
+    assert!(shown > 5_000, "{shown} bodies shown");
 }
 
 /// The bytes with some flipped, cut out, said twice, or with something put between.

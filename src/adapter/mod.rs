@@ -5,6 +5,9 @@
 
 mod anthropic;
 mod base_url;
+mod capabilities;
+#[cfg(test)]
+mod capabilities_doc;
 mod catalog;
 mod cohere;
 #[cfg(test)]
@@ -12,10 +15,12 @@ mod conformance;
 #[cfg(test)]
 mod conversation_tests;
 mod deployments;
+mod embed;
 mod endpoint;
 mod error_body;
 mod event_stream;
 mod extra;
+mod facts;
 mod failure;
 #[cfg(test)]
 mod failures_doc;
@@ -46,6 +51,7 @@ mod rows;
 mod schema_tests;
 mod signals;
 mod sse;
+mod structured;
 #[cfg(test)]
 mod testing;
 mod tool_ids;
@@ -54,9 +60,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+pub use capabilities::{Capabilities, Capability};
 pub use catalog::{AdapterKind, Service, service, services};
 pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
+pub use facts::{Facts, Stated};
 pub use failure::transport_failure;
 pub use parts::RemotePart;
 
@@ -121,12 +130,21 @@ impl Encoded {
         service: &Service,
         gate: Gate<'_>,
     ) -> Result<Self, FieldError> {
-        let mut warnings = gate.finish()?;
-        let refused = |error: serde_json::Error| FieldError { field: String::new(), message: error.to_string() };
+        let warnings = gate.finish()?;
         let mut body = Vec::with_capacity(size_hint(request));
-        serde_json::to_writer(&mut body, wire).map_err(refused)?;
-        if let Some(extra) = request.extra_body.get(service.name).filter(|extra| !extra.is_empty()) {
-            body = extra::merge(&body, extra).map_err(refused)?;
+        serde_json::to_writer(&mut body, wire).map_err(unwritable)?;
+        Self::finish(body, request.extra_body.get(service.name), service, warnings)
+    }
+
+    /// Merges the caller's `extra_body` over the wire form.
+    fn finish(
+        mut body: Vec<u8>,
+        extra: Option<&Map<String, Value>>,
+        service: &Service,
+        mut warnings: Vec<String>,
+    ) -> Result<Self, FieldError> {
+        if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
+            body = extra::merge(&body, extra).map_err(unwritable)?;
             if extra.contains_key(extra::KEPT) {
                 let (service, field) = (service.name, extra::KEPT);
                 warnings.push(format!("extra_body.{service}.{field}: set by the pool, not sent"));
@@ -134,6 +152,10 @@ impl Encoded {
         }
         Ok(Self { body: body.into(), warnings })
     }
+}
+
+fn unwritable(error: serde_json::Error) -> FieldError {
+    FieldError { field: String::new(), message: error.to_string() }
 }
 
 /// About what a request needs, so that a long prompt is not copied on the way.

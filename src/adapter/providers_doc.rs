@@ -208,7 +208,7 @@ fn changed(dialect: &Dialect) -> Vec<String> {
         changed.push(format!("`tool_choice: \"required\"` as `\"{}\"`", dialect.required));
     }
     if !dialect.json_schema {
-        changed.push("`response_format` with a schema as `json_object` (named)".to_owned());
+        changed.push("a schema of `response_format` in words beside `json_object` (named)".to_owned());
     }
     if dialect.reasoning_object {
         changed.push("`reasoning_effort` as `reasoning.effort`".to_owned());

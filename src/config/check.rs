@@ -9,8 +9,10 @@ use super::env::Environment;
 use super::failures;
 use super::nearest::nearest;
 use super::network;
+use super::overlay::Overlay;
 use super::provider::{self, Shared};
 use super::raw::{RawBreaker, RawConfig, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
+use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
 use super::values::{Seconds, Text, shown};
 use super::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
@@ -22,6 +24,9 @@ use crate::transport::MediaParams;
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
 /// A call that could wait this long for capacity is better told so.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many sockets as a process may usually have without asking, less those of everything else in it: 1,024 files is the
+/// customary limit. A provider that takes more at once from one account is rare.
+const MAX_CONCURRENT: u32 = 256;
 /// Each waiting call holds its prompt; ten thousand of them are the most a process of usual size carries.
 const MAX_QUEUE: u64 = 10_000;
 /// Above what any provider takes in one request but for large images.
@@ -32,25 +37,59 @@ const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
 const MAX_RETRIES: u32 = 3;
 
 /// Checks everything, and fails with every problem there is.
-pub(super) fn config(value: &Value, environment: &Environment, settings: &Settings) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader::new(environment, SECTIONS);
-    let config = RawConfig::read(value, "", &mut reader).map(|raw| check(raw, environment, settings, &mut reader));
+pub(super) fn config(
+    value: &Value,
+    references: References<'_>,
+    overlay: &Overlay,
+    environment: &Environment,
+    settings: &Settings,
+) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(references, SECTIONS);
+    let config =
+        RawConfig::read(value, "", &mut reader).map(|raw| check(raw, overlay, environment, settings, &mut reader));
     match config {
         Some(config) if reader.problems.is_empty() => Ok(Config { warnings: reader.warnings, ..config }),
         _ => Err(reader.problems),
     }
 }
 
-fn check(raw: RawConfig, environment: &Environment, settings: &Settings, reader: &mut Reader<'_>) -> Config {
-    let RawConfig { providers, routing, qos, media, failures } = raw;
+fn check<'a>(
+    raw: RawConfig,
+    overlay: &Overlay,
+    environment: &'a Environment,
+    settings: &Settings,
+    reader: &mut Reader<'a>,
+) -> Config {
+    let RawConfig { schema, providers, routing, qos, media, failures } = raw;
+    drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()));
     let media = check_media(media.or(RawMedia::default()), reader);
     let client = network::from_environment(environment, reader);
     let media = MediaConfig { params: media, client: client.clone() };
-    let shared = Shared { breaker, enable_breaker: routing.enable_circuit_breaker, client };
+    let shared = Shared {
+        breaker,
+        enable_breaker: routing.enable_circuit_breaker,
+        client,
+        counting: settings.use_token_counting,
+    };
     let mut providers = check_providers(providers, &shared, reader);
+    let written = providers.len();
+    reader.with_references(References::all(environment), |reader| {
+        check_added(overlay, &mut providers, &shared, reader);
+    });
     failures::check(failures, &mut providers, reader);
+    let mut position = 0;
+    providers.retain(|provider| {
+        position += 1;
+        position > written || !overlay.removes(provider.name.as_str())
+    });
+    providers.iter_mut().for_each(|provider| overlay.steer(provider));
+    if providers.is_empty() && reader.problems.is_empty() {
+        reader.problem("providers", "expected at least one provider; the last one was removed");
+    } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {
+        reader.warn("providers", "no provider is enabled");
+    }
 
     if let Some(deadline) = settings.deadline.filter(|deadline| *deadline > qos.max_deadline) {
         let (asked, most) = (deadline.as_millis(), qos.max_deadline.as_millis());
@@ -91,10 +130,22 @@ fn check_providers(
         }
         checked.extend(provider::check(provider, &at, shared, reader));
     }
-    if !checked.is_empty() && checked.iter().all(|provider| !provider.enabled) {
-        reader.warn(path, "no provider is enabled");
-    }
     checked
+}
+
+/// Providers that the program added, behind those of the configuration. The configuration's own go over them.
+fn check_added(overlay: &Overlay, providers: &mut Vec<ProviderConfig>, shared: &Shared, reader: &mut Reader<'_>) {
+    let written = providers.len();
+    for (name, provider) in overlay.added() {
+        let at = format!("addProvider({name:?})");
+        if !overlay.removes(name) && providers[..written].iter().any(|provider| provider.name.as_str() == name) {
+            reader.warn(&at, "the configuration has a provider of this name, which is used instead");
+            continue;
+        }
+        if let Field::Is(raw) = reader.item::<RawProvider>(provider, &at) {
+            providers.extend(provider::check(raw, &at, shared, reader));
+        }
+    }
 }
 
 fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) -> (RoutingConfig, BreakerParams) {
@@ -107,6 +158,7 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         max_backoff_ms,
         enable_failover,
         enable_circuit_breaker,
+        max_concurrent,
         queue_timeout_ms,
         max_queue,
         retry_budget,
@@ -128,6 +180,14 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         backoff,
         enable_failover: enable_failover.or(true),
         enable_circuit_breaker: enable_circuit_breaker.or(true),
+        max_concurrent: match max_concurrent {
+            Field::Null => None,
+            Field::Is(0) => {
+                reader.problem(join(at, "max_concurrent"), "must be at least 1, or null for no limit, found 0");
+                None
+            }
+            max_concurrent => Some(max_concurrent.or(MAX_CONCURRENT)),
+        },
         queue_timeout: queue_timeout_ms.time_limit(QUEUE_TIMEOUT),
         max_queue: size(max_queue.or_limit(MAX_QUEUE, u64::MAX)),
         retry_budget: check_retry_budget(retry_budget.or(RawRetryBudget::default()), reader),
@@ -137,24 +197,28 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
     (routing, check_breaker(breaker.or(RawBreaker::default()), reader))
 }
 
+/// By the words they are written as.
+pub(super) const BEHAVIOURS: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
+
 fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) -> Behaviour {
-    const KNOWN: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
     let Some(text) = behaviour.some() else { return Behaviour::default() };
-    if let Some((_, known)) = KNOWN.iter().find(|(name, _)| *name == text.value) {
+    if let Some((_, known)) = BEHAVIOURS.iter().find(|(name, _)| *name == text.value) {
         return *known;
     }
-    let names: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = BEHAVIOURS.iter().map(|(name, _)| *name).collect();
     let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
     reader.problem(path, format!("expected {:?}{said}{}", names.join(" or "), nearest(&text.value, &names)));
     Behaviour::default()
 }
 
+/// What a refusal of the content does.
+pub(super) const CONTENT_FILTER: &[&str] = &["throw", "failover"];
+
 fn check_content_filter(word: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
-    const KNOWN: &[&str] = &["throw", "failover"];
     let Some(word) = word.some() else { return false };
-    if !KNOWN.contains(&word.value.as_str()) {
+    if !CONTENT_FILTER.contains(&word.value.as_str()) {
         let said = shown(&word.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
-        let hint = nearest(&word.value, KNOWN);
+        let hint = nearest(&word.value, CONTENT_FILTER);
         reader.problem(path, format!("expected \"throw\" or \"failover\"{said}{hint}"));
     }
     word.value == "failover"

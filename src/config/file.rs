@@ -1,14 +1,17 @@
-//! Reads a configuration file into text, without ever hanging or filling the memory on something that is no such file.
+//! Reads a configuration file into text, without ever hanging or filling the memory on something that is no such file;
+//! and replaces a file so that nobody ever sees half of it.
 
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::fs;
 
 use crate::error::Problem;
 
 /// A configuration of ten thousand providers is below 10 MiB.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The text of the file at `path`; needs a tokio runtime.
 ///
@@ -16,16 +19,13 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub async fn read_file(path: impl AsRef<Path>) -> Result<String, Problem> {
     let path = path.as_ref();
     let problem = |said: &str| Problem { path: String::new(), message: format!("{}: {said}", path.display()) };
-    let broken = |error: std::io::Error| match error.kind() {
+    let broken = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => problem("this file does not exist"),
         ErrorKind::PermissionDenied => problem("this file may not be read by this process"),
         _ => problem(&format!("this file cannot be read: {error}")),
     };
     let too_large = || problem(&format!("this file is larger than {} MiB", MAX_BYTES / (1024 * 1024)));
 
-    if let Some(format) = unread_format(path) {
-        return Err(problem(&format!("{format} is not read; write the configuration as JSON (comments are fine)")));
-    }
     let metadata = fs::metadata(path).await.map_err(broken)?;
     if metadata.is_dir() {
         return Err(problem("this is a directory, not a file"));
@@ -47,14 +47,32 @@ pub async fn read_file(path: impl AsRef<Path>) -> Result<String, Problem> {
     })
 }
 
-/// Formats that would otherwise end in a puzzling syntax error.
-fn unread_format(path: &Path) -> Option<&'static str> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    match extension.as_str() {
-        "yaml" | "yml" => Some("YAML"),
-        "toml" => Some("TOML"),
-        _ => None,
+/// Puts another file in the place of the one at `path`, which only this user may read. Blocks.
+///
+/// # Errors
+/// Those of the file system; the file at `path` is then what it was.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Two pools of a process may write into one folder.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidFilename))?.to_string_lossy();
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_file_name(format!(".{name}.{}.{number}.tmp", std::process::id()));
+    let written = write_new(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside); // the first error is the one worth telling
     }
+    written
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    // Or the name may be there after a crash and the bytes not.
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -92,6 +110,21 @@ mod tests {
         assert_eq!(read_file(folder.file("a.json", "{ \"ü\": 1 }".as_bytes())).await.as_deref(), Ok("{ \"ü\": 1 }"));
     }
 
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = Folder::new("replace");
+        let path = folder.file("a", b"old and longer");
+        replace_file(&path, b"new").expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("there"), b"new");
+        assert!(replace_file(&folder.0.join("none").join("a"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(&folder.0).expect("there").count(), 1, "nothing is left beside it");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+    }
+
     #[tokio::test]
     async fn what_is_no_configuration_file_says_so() {
         let folder = Folder::new("bad");
@@ -103,7 +136,6 @@ mod tests {
             (folder.0.clone(), "is a directory"),
             (folder.file("latin.json", b"{\n\"a\": \"\xfc\" }"), "not UTF-8 text (line 2)"),
             (large, "larger than 16 MiB"),
-            (folder.file("a.YAML", b"providers:"), "YAML is not read"),
             (PathBuf::from("/dev/null"), "not a regular file"),
         ] {
             let problem = read_file(&path).await.expect_err(expected);

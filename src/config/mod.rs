@@ -10,19 +10,28 @@
 //! Secrets: keys are [`Secret`]s; values of keys, headers and URLs appear in no problem, no warning and no `Debug`.
 
 mod check;
+mod document;
 mod env;
 mod failures;
+mod feed;
 mod file;
 mod nearest;
 mod network;
-mod parse;
+mod overlay;
+mod prices;
 mod provider;
 mod raw;
+mod references;
+mod schema;
 mod secret;
 mod section;
 mod settings;
+mod shape;
 mod values;
+mod watch;
 
+#[cfg(test)]
+mod configuration_doc;
 #[cfg(test)]
 mod tests;
 
@@ -32,15 +41,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use document::{Document, Format};
 pub use env::Environment;
-pub use file::read_file;
+pub use feed::Feed;
+pub use file::{read_file, replace_file};
+pub use overlay::Overlay;
+pub use schema::json_schema;
 pub use secret::{MASK, Secret};
-pub use settings::{Settings, Source};
+pub use settings::{Remote, Settings, Source};
+pub use watch::Watch;
 
-use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service};
+use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
 use crate::cost::Prices;
-use crate::error::{Error, Problem};
+use crate::error::{Error, ErrorKind};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
+use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
 use crate::types::ProviderName;
 
@@ -81,8 +96,10 @@ pub struct ProviderConfig {
     pub service: &'static Service,
     /// Asked for when a call names no model.
     pub model: String,
-    /// Alias → the service's own name.
-    pub models: BTreeMap<String, String>,
+    /// Alias → the service's own name, and what is said of it.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// What is said of all its models.
+    pub stated: Stated,
     /// Without repetition; empty only where the service needs none.
     pub keys: Vec<Secret>,
     /// Lower is asked first.
@@ -106,14 +123,26 @@ pub struct ProviderConfig {
     pub timeout: Option<Duration>,
     pub timers: TimerParams,
     pub rate: RateParams,
+    /// Attempts and open streams at once.
+    pub max_concurrent: Option<u32>,
     /// With the pool's part in it; a threshold of 0 is no breaker.
     pub breaker: BreakerParams,
-    /// `None`: unknown.
+    /// `None`: those of the catalogue.
     pub prices: Option<Prices>,
+    pub counter: CounterParams,
     /// With the environment in it.
     pub client: ClientParams,
     /// What the configuration adds to the failure table for this provider, in the order written.
     pub failure_rows: Vec<FailureRow>,
+}
+
+/// One model of a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// As the service spells it.
+    pub model: String,
+    /// Goes over what is said of all models of the provider.
+    pub stated: Stated,
 }
 
 /// Who is asked, how often, and how long a call waits for it.
@@ -126,6 +155,8 @@ pub struct RoutingConfig {
     pub enable_failover: bool,
     /// Already in every provider's [`BreakerParams`].
     pub enable_circuit_breaker: bool,
+    /// Attempts and open streams of the whole pool at once.
+    pub max_concurrent: Option<u32>,
     /// 0: a call never waits for capacity.
     pub queue_timeout: Duration,
     /// Calls that may wait at once.
@@ -157,36 +188,75 @@ pub struct MediaConfig {
 // === impl Config ===
 
 impl Config {
-    /// Reads the source and checks it. A file is read on a tokio runtime.
+    /// Reads the source once and checks it. Needs a tokio runtime.
     pub async fn load(source: &Source, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        match source {
-            Source::File(path) => {
-                let text = read_file(path).await.map_err(|problem| Error::configuration(vec![problem]))?;
-                Self::load_text(&text, environment, settings)
-            }
-            Source::Inline(value) => Self::load_value(value, environment, settings),
-        }
+        let document = Feed::new(source).read(environment).await?;
+        let document = document.ok_or_else(|| Error::new(ErrorKind::Internal, "nothing was read before"))?;
+        Self::of(&document, environment, settings)
     }
 
     /// Checks a JSON text with comments; problems say line and column.
     pub fn load_text(text: &str, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        let checked = parse::parse(text).and_then(|value| {
-            check::config(&value, environment, settings).map_err(|mut problems: Vec<Problem>| {
-                parse::locate(text, &mut problems);
-                problems
-            })
-        });
-        checked.map_err(Error::configuration)
+        let document = Document::parse(text.to_owned(), Format::Json).map_err(Error::configuration)?;
+        Self::of(&document, environment, settings)
     }
 
     pub fn load_value(value: &Value, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
-        check::config(value, environment, settings).map_err(Error::configuration)
+        Self::of(&Document::object(value.clone()), environment, settings)
+    }
+
+    /// Checks what was read, and fails with every problem there is.
+    pub fn of(document: &Document, environment: &Environment, settings: &Settings) -> Result<Self, Error> {
+        Self::overlaid(document, &Overlay::default(), environment, settings)
+    }
+
+    /// The same with a program's changes over it.
+    pub fn overlaid(
+        document: &Document,
+        overlay: &Overlay,
+        environment: &Environment,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let references = document.references(environment);
+        check::config(document.value(), references, overlay, environment, settings).map_err(|mut problems| {
+            document.locate(&mut problems);
+            Error::configuration(problems)
+        })
     }
 }
 
 // === impl ProviderConfig ===
 
 impl ProviderConfig {
+    /// Every model it serves, as the service spells it, its own first.
+    fn served(&self) -> impl Iterator<Item = (&str, Stated)> {
+        let aliases = || self.models.values().map(|served| (served.model.as_str(), served.stated));
+        // What an alias says of the provider's own model holds by whatever name it is asked for.
+        let own = aliases().find(|(model, _)| *model == self.model).map_or_else(Stated::default, |(_, stated)| stated);
+        std::iter::once((self.model.as_str(), own)).chain(aliases())
+    }
+
+    /// Does what was counted of the one hold for the other? Its limits, breaker, keys and address must be the same; what
+    /// else is said of it changes nothing that was counted. A parameter not named here starts it anew.
+    pub fn same_upstream(&self, other: &Self) -> bool {
+        let other = Self {
+            model: self.model.clone(),
+            models: self.models.clone(),
+            priority: self.priority,
+            enabled: self.enabled,
+            headers: self.headers.clone(),
+            strict_params: self.strict_params,
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            timeout: self.timeout,
+            timers: self.timers.clone(),
+            prices: self.prices.clone(),
+            failure_rows: self.failure_rows.clone(),
+            ..other.clone()
+        };
+        *self == other
+    }
+
     /// The part that the wire needs.
     pub fn endpoint_params(&self) -> EndpointParams {
         EndpointParams {
@@ -203,6 +273,8 @@ impl ProviderConfig {
             strict: self.strict_params,
             params: self.params.clone(),
             failure_rows: self.failure_rows.clone(),
+            stated: self.stated,
+            models: self.served().map(|(model, stated)| (model.to_owned(), stated)).collect(),
         }
     }
 }
@@ -215,6 +287,7 @@ impl fmt::Debug for ProviderConfig {
             service,
             model,
             models,
+            stated,
             keys,
             priority,
             enabled,
@@ -232,8 +305,10 @@ impl fmt::Debug for ProviderConfig {
             timeout,
             timers,
             rate,
+            max_concurrent,
             breaker,
             prices,
+            counter,
             client,
             failure_rows,
         } = self;
@@ -243,6 +318,7 @@ impl fmt::Debug for ProviderConfig {
             .field("service", &service.name)
             .field("model", model)
             .field("models", models)
+            .field("stated", stated)
             .field("keys", keys)
             .field("priority", priority)
             .field("enabled", enabled)
@@ -260,8 +336,10 @@ impl fmt::Debug for ProviderConfig {
             .field("timeout", timeout)
             .field("timers", timers)
             .field("rate", rate)
+            .field("max_concurrent", max_concurrent)
             .field("breaker", breaker)
             .field("prices", prices)
+            .field("counter", counter)
             .field("client", client)
             .field("failure_rows", failure_rows)
             .finish()

@@ -8,18 +8,27 @@ use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
 
-use super::ProviderConfig;
 use super::nearest::nearest;
 use super::network;
-use super::raw::RawProvider;
+use super::prices::PriceKeys;
+use super::raw::{RawModel, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
-use crate::adapter::{Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, service, services};
-use crate::cost::{LOOKS_PER_MILLION, Prices};
-use crate::policy::{BreakerParams, RateParams, TimerParams};
+use super::{ModelConfig, ProviderConfig};
+use crate::adapter::{
+    Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
+};
+use crate::policy::{BreakerParams, DayZone, RateParams, TimerParams};
+use crate::tokens::{CounterParams, Encoding, TokenizerChoice};
 use crate::transport::{ClientParams, ProxyParams};
 use crate::types::{ChatRequest, ProviderName};
+
+/// What no provider can do without. One that needs neither type nor key nor address is an Ollama on this machine.
+pub(super) const NEEDED: &[&str] = &["name", "model"];
+
+/// The type of a provider that gives neither type, key nor address.
+const TYPE_OF_THIS_MACHINE: &str = "ollama";
 
 /// What the pool gives to every provider.
 pub(super) struct Shared {
@@ -27,6 +36,8 @@ pub(super) struct Shared {
     /// `false`: no provider has a breaker, whatever its threshold.
     pub enable_breaker: bool,
     pub client: ClientParams,
+    /// `false`: tokens are counted by bytes alone.
+    pub counting: bool,
 }
 
 /// `None` when the provider cannot be built; the problems say why.
@@ -36,6 +47,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         kind,
         model,
         models,
+        context_window,
+        capabilities,
         api_key,
         api_keys,
         base_url,
@@ -60,19 +73,30 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         connection_idle_timeout_ms,
         requests_per_minute,
         requests_per_day,
+        tokens_per_minute,
+        tokens_per_day,
+        day_timezone,
+        max_concurrent,
         circuit_breaker_threshold,
         circuit_breaker_timeout,
         input_token_price,
         output_token_price,
+        input_price_per_million,
+        output_price_per_million,
+        cached_input_price_per_million,
+        cache_write_price_per_million,
+        tokenizer,
         proxy,
         ca_file,
     } = raw;
     let text = |field: Field<Text>| field.some().map(|text| text.value);
 
     let name = name.required(at, "name", reader);
-    let service = kind.required(at, "type", reader).and_then(|kind| known_service(&kind, &join(at, "type"), reader));
+    let local = !(api_key.is_given() || api_keys.is_given() || base_url.is_given());
+    let service = check_type(kind, local, at, reader);
     let model = model.required(at, "model", reader);
     let models = check_models(models, &join(at, "models"), reader);
+    let stated = check_stated(context_window, capabilities, at, reader);
     let keys = check_keys(api_key, api_keys, service, at, reader);
     let allow_http = allow_http.or(false);
     let wire = reader.problems.len();
@@ -88,8 +112,17 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         allow: check_params(allow_params, &join(at, "allow_params"), reader),
         omit: check_params(omit_params, &join(at, "omit_params"), reader),
     };
-    let prices = check_prices(input_token_price.some(), output_token_price.some(), at, reader);
+    let prices = PriceKeys {
+        input_token_price: input_token_price.some(),
+        output_token_price: output_token_price.some(),
+        input_price_per_million: input_price_per_million.some(),
+        output_price_per_million: output_price_per_million.some(),
+        cached_input_price_per_million: cached_input_price_per_million.some(),
+        cache_write_price_per_million: cache_write_price_per_million.some(),
+    }
+    .check(at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
+    let day_zone = check_day_timezone(day_timezone, &join(at, "day_timezone"), reader);
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
 
     let timers = TimerParams::default();
@@ -100,6 +133,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         service: service?,
         model: model.as_ref().map_or_else(String::new, |model| model.value.clone()),
         models,
+        stated,
         keys,
         priority: priority.or(1),
         enabled: enabled.or(true),
@@ -123,13 +157,21 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
             first_content: first_content_timeout_ms.time_limit(timers.first_content),
             content_idle: content_idle_timeout_ms.time_limit(timers.content_idle),
         },
-        rate: RateParams { requests_per_minute: requests_per_minute.some(), requests_per_day: requests_per_day.some() },
+        rate: RateParams {
+            requests_per_minute: requests_per_minute.some(),
+            requests_per_day: requests_per_day.some(),
+            tokens_per_minute: tokens_per_minute.some(),
+            tokens_per_day: tokens_per_day.some(),
+            day_zone,
+        },
+        max_concurrent: max_concurrent.some(),
         breaker: BreakerParams {
             threshold: if shared.enable_breaker { threshold } else { 0 },
             open_for: circuit_breaker_timeout.time(shared.breaker.open_for),
             ..shared.breaker.clone()
         },
         prices,
+        counter: CounterParams { counting: shared.counting, tokenizer: tokenizer.some().map(tokenizer_choice) },
         client: ClientParams {
             connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
             idle_timeout: connection_idle_timeout_ms.time_limit(shared.client.idle_timeout),
@@ -145,6 +187,17 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     name.and(model).map(|_| provider)
 }
 
+fn check_type(kind: Field<Text>, local: bool, at: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
+    match kind {
+        Field::Absent | Field::Null if local => service(TYPE_OF_THIS_MACHINE),
+        Field::Absent | Field::Null => {
+            reader.problem(join(at, "type"), "is missing; expected the service that the key or the address is of");
+            None
+        }
+        kind => known_service(&kind.some()?, &join(at, "type"), reader),
+    }
+}
+
 pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {
     let found = service(&kind.value);
     if found.is_none() {
@@ -156,12 +209,20 @@ pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) ->
     found
 }
 
+/// A name of an encoding, or a path.
+fn tokenizer_choice(text: Text) -> TokenizerChoice {
+    Encoding::from_name(&text.value)
+        .map_or_else(|| TokenizerChoice::File(PathBuf::from(&text.value)), TokenizerChoice::Encoding)
+}
+
+/// What becomes of a field that a provider does not take.
+pub(super) const UNSUPPORTED_PARAMS: &[&str] = &["warn", "error"];
+
 fn check_unsupported_params(policy: Field<Text>, path: &str, reader: &mut Reader<'_>) -> bool {
-    const KNOWN: &[&str] = &["warn", "error"];
     let Some(policy) = policy.some() else { return false };
-    if !KNOWN.contains(&policy.value.as_str()) {
+    if !UNSUPPORTED_PARAMS.contains(&policy.value.as_str()) {
         let said = shown(&policy.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
-        let hint = nearest(&policy.value, KNOWN);
+        let hint = nearest(&policy.value, UNSUPPORTED_PARAMS);
         reader.problem(path, format!("expected \"warn\" or \"error\"{said}{hint}"));
     }
     policy.value == "error"
@@ -183,12 +244,65 @@ fn check_params(params: Field<Vec<Field<Text>>>, at: &str, reader: &mut Reader<'
     names
 }
 
-fn check_models(models: Field<Dict<Text>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+fn check_day_timezone(zone: Field<Text>, path: &str, reader: &mut Reader<'_>) -> DayZone {
+    let Some(zone) = zone.some() else { return DayZone::default() };
+    DayZone::named(&zone.value).unwrap_or_else(|| {
+        let said = shown(&zone.shown).map_or_else(String::new, |shown| format!(" {shown:?}"));
+        reader.problem(path, format!("there is no time zone{said}; one is named like \"America/Los_Angeles\""));
+        DayZone::default()
+    })
+}
+
+fn check_models(models: Field<Dict<Served>>, at: &str, reader: &mut Reader<'_>) -> BTreeMap<String, ModelConfig> {
     let models = models.some().map_or_else(Vec::new, |Dict(models)| models);
     if models.iter().any(|(alias, _)| alias.trim().is_empty()) {
         reader.problem(at, "expected a name for every model, found an empty one");
     }
-    models.into_iter().filter_map(|(alias, model)| Some((alias, model.some()?.value))).collect()
+    let served = models.into_iter().filter_map(|(alias, served)| {
+        let at = join(at, &alias);
+        let served = match served.some()? {
+            Served::Name(name) => ModelConfig { model: name.value, stated: Stated::default() },
+            Served::Entry(RawModel { model, context_window, capabilities }) => {
+                let model = model.required(&at, "model", reader);
+                let stated = check_stated(context_window, capabilities, &at, reader);
+                ModelConfig { model: model?.value, stated }
+            }
+        };
+        Some((alias, served))
+    });
+    served.collect()
+}
+
+fn check_stated(
+    context_window: Field<u64>,
+    capabilities: Field<Vec<Field<Text>>>,
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> Stated {
+    let context_window = match context_window {
+        Field::Null => Some(u64::MAX),
+        window => window.some(),
+    };
+    let at = join(at, "capabilities");
+    let known = Capability::ALL.map(Capability::name);
+    let capabilities = capabilities.some().map(|list| {
+        let list: Vec<_> = list
+            .into_iter()
+            .enumerate()
+            .filter_map(|(position, name)| {
+                let name = name.some()?;
+                let capability = Capability::named(&name.value);
+                if capability.is_none() {
+                    let said = shown(&name.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
+                    let hint = nearest(&name.value, &known);
+                    reader.problem(index(&at, position), format!("expected one of {}{said}{hint}", known.join(", ")));
+                }
+                capability
+            })
+            .collect();
+        Capabilities::of(&list)
+    });
+    Stated { capabilities, context_window }
 }
 
 fn check_keys(
@@ -265,7 +379,7 @@ fn check_base_url(
     }
 }
 
-fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>) -> Vec<(String, String)> {
+pub(super) fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>) -> Vec<(String, String)> {
     let mut names: Vec<HeaderName> = Vec::new();
     let mut checked = Vec::new();
     for (name, value) in headers.some().map_or_else(Vec::new, |Dict(headers)| headers) {
@@ -282,25 +396,6 @@ fn check_headers(headers: Field<Dict<Hidden>>, at: &str, reader: &mut Reader<'_>
         checked.push((name, value.expose().to_owned()));
     }
     checked
-}
-
-fn check_prices(input: Option<f64>, output: Option<f64>, at: &str, reader: &mut Reader<'_>) -> Option<Prices> {
-    for (key, price) in [("input_token_price", input), ("output_token_price", output)] {
-        if let Some(price) = price.filter(|price| *price > LOOKS_PER_MILLION) {
-            reader.warn(&join(at, key), format_args!("{price} USD per 1,000 tokens looks like a price per million"));
-        }
-    }
-    if input.is_some() != output.is_some() {
-        let missing = if input.is_some() { "output_token_price" } else { "input_token_price" };
-        reader.warn(&join(at, missing), "is missing while the other price is set; costs will be unknown");
-    }
-    match Prices::per_1k(input, output) {
-        Ok(prices) => prices,
-        Err((key, message)) => {
-            reader.problem(join(at, key), message);
-            None
-        }
-    }
 }
 
 /// A provider's own proxy replaces all that the environment says, exceptions included; its certificates are added.

@@ -4,15 +4,21 @@
 //! always had and are milliseconds. 0 is a value everywhere. `null` means "no limit" for a limit that has a default,
 //! and the same as leaving the key out for every other key.
 //!
+//! The comments are the documentation: `docs/configuration.md` and the JSON Schema are written from them.
+//!
 //! Nothing here can be printed: it holds secrets that are not yet [`Secret`](super::Secret)s.
 
-use super::section::{Field, section};
+use serde_json::Value;
+
+use super::section::{Field, Read, Reader, section};
+use super::shape::Shape;
 use super::values::{Dict, Hidden, Millis, Object, Seconds, Text};
 
 /// The sections by name, so that a key that stands in the wrong one can be sent to its own.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("the top level", RawConfig::KEYS),
     ("an entry of providers", RawProvider::KEYS),
+    ("an entry of models", RawModel::KEYS),
     ("routing", RawRouting::KEYS),
     ("routing.retry_budget", RawRetryBudget::KEYS),
     ("routing.breaker", RawBreaker::KEYS),
@@ -22,8 +28,14 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 section! {
     struct RawConfig {
+        /// For editors: where the schema of this file is, such as `./node_modules/llmpool/schema/config.schema.json`.
+        /// The pool does not read it.
+        schema as "$schema": Text,
+        /// Whom the pool may ask. At least one.
         providers: Vec<Field<RawProvider>>,
+        /// Who is asked, how often, and how long a call waits for it.
         routing: RawRouting,
+        /// Bounds that no call passes.
         qos: RawQos,
         /// What the pool may fetch for providers that fetch nothing themselves.
         media: RawMedia,
@@ -36,33 +48,44 @@ section! {
     struct RawProvider {
         /// Unique in the pool.
         name: Text,
-        /// A service of the catalogue.
+        /// One of [`providers.md`](providers.md). A provider with neither type, key nor `base_url` is `ollama`, on this
+        /// machine.
         kind as "type": Text,
-        /// What is asked for unless a call names another; as the service spells it.
+        /// Asked for unless a call names another; as the service spells it.
         model: Text,
-        /// Alias → the service's own name.
-        models: Dict<Text>,
-        /// Either this or `api_keys`; none for services that need none.
+        /// Alias → the service's own name, or an object that says more of that model. A call's `model` picks the providers
+        /// that serve it.
+        models: Dict<Served>,
+        /// Of all its models. Default: the catalogue's; `null` = no limit.
+        context_window: u64,
+        /// Of all its models. Default: the catalogue's.
+        capabilities: Vec<Field<Text>>,
+        /// The key alone, without `Bearer`. Either this or `api_keys`; services on this machine need none.
         api_key: Hidden,
-        /// Used in turn.
+        /// Several keys, used in turn.
         api_keys: Vec<Field<Hidden>>,
-        /// Default: the service's.
+        /// With or without `/v1`, with or without a trailing slash; `https`, or `http` to this machine. Default: the
+        /// service's.
         base_url: Text,
-        /// Plain `http` to other hosts than this machine. Default false.
+        /// Plain `http` to other hosts than this machine, for private networks. Default false.
         allow_http: bool,
         /// Lower is asked first. Default 1.
         priority: u32,
-        /// Default true.
+        /// `false`: never asked. Default true.
         enabled: bool,
-        /// Sent with every request to this provider.
+        /// Sent with every request to this provider. Values are treated as secrets.
         headers: Dict<Hidden>,
+        /// OpenAI's header of that name.
         organization: Text,
+        /// OpenAI's header of that name.
         project: Text,
-        /// The classic address of `azure`.
+        /// The classic address of `azure`; without it the `/openai/v1` one, where the model is the deployment.
         deployment: Text,
         /// Of `azure`; required beside `deployment`.
         api_version: Text,
-        /// What becomes of a field that the provider does not take: "warn" or "error". Default "warn".
+        /// What becomes of a field that the provider does not take: `warn` leaves it out and names it in `warnings`,
+        /// `error`
+        /// refuses the call. Default `warn`.
         unsupported_params: Text,
         /// Fields of a request that are sent although the pool's tables say the provider or the model refuses them.
         allow_params: Vec<Field<Text>>,
@@ -72,60 +95,122 @@ section! {
         max_tokens: u32,
         /// Sent when a call says nothing. Default: not sent.
         temperature: f64,
-        /// One attempt, ms. Default: the pool's; `null` = no limit.
+        /// One attempt, ms; in a stream until its first content. Default: the pool's; `null` = no limit.
         timeout: Millis,
-        /// Default 5000; `null` = no limit.
+        /// DNS, TCP and TLS together. Default 5000; `null` = no limit.
         connect_timeout_ms: Millis,
         /// From sending to the first byte of the reply. Default: no limit.
         first_byte_timeout_ms: Millis,
         /// From sending to the first content of a stream. Default 30000; `null` = no limit.
         first_content_timeout_ms: Millis,
-        /// Between two contents of a stream. Default 30000; `null` = no limit.
+        /// Between two contents of a stream; comments and pings do not count. Default 30000; `null` = no limit.
         content_idle_timeout_ms: Millis,
-        /// Default 90000; 0 keeps no connection, `null` = no limit.
+        /// An unused connection is closed after this. Default 90000; 0 keeps no connection, `null` = no limit.
         connection_idle_timeout_ms: Millis,
-        /// Default: no limit; 0 = never used.
+        /// Reserved before sending; exact in any rolling minute. Default: no limit; 0 = never used.
         requests_per_minute: u32,
-        /// Default: no limit; 0 = never used.
+        /// Reserved before sending; the day is UTC's. Default: no limit; 0 = never used.
         requests_per_day: u32,
+        /// Consecutive hard failures that open the breaker. Default 5; 0 or `null` = no breaker.
+        /// Prompts and answers together. Default: no limit; 0 = never used.
+        tokens_per_minute: u64,
+        /// Prompts and answers together. Default: no limit; 0 = never used.
+        tokens_per_day: u64,
+        /// Where the day of the daily limits begins at midnight, as the IANA names it. Default "UTC".
+        day_timezone: Text,
+        /// Attempts and open streams at once. Default: no limit; 0 = never used.
+        max_concurrent: u32,
         /// Consecutive failures that open the breaker. Default 5; 0 or `null` = no breaker.
         circuit_breaker_threshold: u32,
-        /// First open period, ms. Default 60000.
+        /// First open period, ms; doubles with every reopening. Default 60000.
         circuit_breaker_timeout: Millis,
-        /// USD per 1,000 tokens.
+        /// USD per 1,000 tokens. Default: unknown; with one of the two missing the cost is `null`.
         input_token_price: f64,
         /// USD per 1,000 tokens.
         output_token_price: f64,
+        /// USD per million tokens: either this or `input_token_price`.
+        input_price_per_million: f64,
+        /// USD per million tokens: either this or `output_token_price`.
+        output_price_per_million: f64,
+        /// Prompt tokens read from the provider's cache. Default: as the other prompt tokens.
+        cached_input_price_per_million: f64,
+        /// Prompt tokens written to the provider's cache. Default: as the other prompt tokens.
+        cache_write_price_per_million: f64,
+        /// "o200k_base", "cl100k_base" or the path of a `tokenizer.json`. Default: by the model's name.
+        tokenizer: Text,
         /// Goes over the proxies of the environment.
+        /// `http`, `https` or `socks` URL. Default: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the
+        /// environment.
         proxy: Hidden,
-        /// PEM file, trusted beside the platform's roots.
+        /// PEM file, trusted beside the platform's roots. `NODE_EXTRA_CA_CERTS` of the environment adds,
+        /// `SSL_CERT_FILE` replaces.
         ca_file: Text,
     }
 }
 
 section! {
+    /// One model of a provider; what is left out is as the provider says.
+    struct RawModel {
+        /// As the service spells it.
+        model: Text,
+        /// Tokens of the longest prompt; 0 = none fits, `null` = no limit.
+        context_window: u64,
+        /// Everything it can do.
+        capabilities: Vec<Field<Text>>,
+    }
+}
+
+/// An entry of `models`: a name alone, or with what is to be known of it.
+pub(super) enum Served {
+    Name(Text),
+    Entry(RawModel),
+}
+
+impl Read for Served {
+    const EXPECTED: &'static str = "a string or an object";
+
+    fn shape() -> Shape {
+        Shape::Either(Text::shape, RawModel::shape)
+    }
+
+    fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        match value {
+            Value::String(_) => Text::read(value, path, reader).map(Self::Name),
+            Value::Object(_) => RawModel::read(value, path, reader).map(Self::Entry),
+            _ => reader.wrong(value, path),
+        }
+    }
+}
+
+section! {
     struct RawRouting {
-        /// Default "failover".
+        /// Who is asked first. Default `failover`: by priority, then in the order written.
         behaviour: Text,
-        /// Further attempts after every provider was asked once. Default 3; 0 still fails over.
+        /// Further attempts after every eligible provider was asked once. Default 3; 0 still fails over.
         max_retries: u32,
-        /// Default 1000; 0 = at once.
+        /// The wait before the first of them; times a random 0.5–1, and a provider's own hint wins. Default 1000; 0 =
+        /// at once.
         retry_delay_ms: Millis,
-        /// Default 2; 1 = every wait alike.
+        /// Each further wait is so many times longer. Default 2; 1 = every wait alike.
         backoff_multiplier: f64,
-        /// Default 30000; `null` = no limit.
+        /// The longest of these waits. Default 30000; `null` = no limit.
         max_backoff_ms: Millis,
         /// Default true; false asks only the first eligible provider.
         enable_failover: bool,
         /// Default true; false = no provider has a breaker.
         enable_circuit_breaker: bool,
+        /// Attempts and open streams of the whole pool at once. Default 256; at least 1, `null` = no limit.
+        max_concurrent: u32,
         /// Longest wait for capacity. Default 10000; 0 = never wait, `null` = no limit but the call's deadline.
         queue_timeout_ms: Millis,
         /// Calls that may wait at once. Default 10000; 0 = none, `null` = no limit.
         max_queue: u64,
+        /// Retries of the whole pool: a share of the first visits of the last 10 s.
         retry_budget: RawRetryBudget,
+        /// What all breakers have in common.
         breaker: RawBreaker,
-        /// What a refusal of the content does, when it is an error: "throw" or "failover". Default "throw".
+        /// A provider that refuses the content with an error: `throw` ends the call with it, `failover` asks the next one. A
+        /// refusal inside a 200 is an answer either way. Default `throw`.
         on_content_filter: Text,
         /// Fixes random choices. Default: not fixed.
         seed: u64,
@@ -138,7 +223,7 @@ section! {
         ratio: f64,
         /// Retries per second whatever the traffic. Default 1.
         per_second: f64,
-        /// Default 10; 0 = no retries.
+        /// Retries at once. Default 10; 0 = no retries.
         burst: u32,
     }
 }
@@ -160,15 +245,17 @@ section! {
     struct RawQos {
         /// Longest any call may take. Default 600000; `null` = no limit.
         max_deadline_ms: Millis,
-        /// Default 16777216; `null` = no limit.
+        /// A longer request is refused before sending. Default 16777216; `null` = no limit.
         max_prompt_bytes: u64,
-        /// Of a whole reply. Default 33554432; `null` = no limit.
+        /// A longer reply is a failure of the provider; a longer stream is handed over and not kept. Default 33554432;
+        /// `null` = no limit.
         max_response_bytes: u64,
     }
 }
 
 section! {
-    /// At least one of `status`, `code` and `message`; everything that is given must hold.
+    /// Rows that are asked before the pool's own [failure table](failures.md); the first that matches counts. At least one
+    /// of `status`, `code` and `message`; everything that is given must hold.
     struct RawFailure {
         /// Only at providers of this type. Default: any.
         kind as "type": Text,
@@ -186,8 +273,15 @@ section! {
 }
 
 section! {
+    /// Providers that fetch nothing themselves (Gemini, Ollama) cannot take an image or a file by its address. The pool can
+    /// fetch it for them; otherwise the request is refused before anything is sent, or goes to a provider that fetches.
+    ///
+    /// Only `https` is fetched, without cookies, credentials or proxy. Private, loopback, link-local and every other address
+    /// that is not of the public internet is refused, in the address itself, behind its name, and behind each of at most 3
+    /// redirects. What comes must be an image, audio or a PDF.
     struct RawMedia {
-        /// Whether an image or a file that a message names by its address may be fetched. Default false.
+        /// Whether an image or a file that a message names by its address may be fetched: whoever can put an address into a
+        /// message can make the pool ask for it. Default false.
         fetch: bool,
         /// Of one image or file. Default 20971520; `null` = no limit but `qos.max_prompt_bytes`.
         max_bytes: u64,
@@ -201,18 +295,43 @@ section! {
 section! {
     /// Options of the constructor, in the casing of JavaScript.
     struct RawSettings {
+        /// A file: `.json` or `.jsonc` (comments are fine in both), `.yaml`, `.yml`, `.toml`. One of the three sources.
         config_path as "configPath": Text,
-        config_url as "configUrl": Text,
+        /// An address to fetch it from: `https`, or `http` to this machine. Its type says the format, else its extension.
+        /// One of the three sources.
+        config_url as "configUrl": Hidden,
+        /// The configuration as an object. One of the three sources.
         config: Object,
-        /// One attempt. Default 30000; `null` = no limit.
+        /// For `configUrl`: sent there and nowhere else; redirects are not followed.
+        config_headers as "configHeaders": Dict<Hidden>,
+        /// For `configUrl`: the environment variables that its `${VAR}` may read. Default: none. Files it never reads.
+        config_url_env as "configUrlEnv": Vec<Field<Text>>,
+        /// For `configUrl`: the SHA-256 that the text must have, in hexadecimal. Default: any.
+        config_sha256 as "configSha256": Text,
+        /// For `configUrl`: a file that keeps what was last in force, so that a start works while the server is down.
+        /// It holds whatever secrets the text holds. Default: none.
+        config_cache as "configCache": Text,
+        /// How often a URL is asked again, and how often a watched file is read besides, ms. What stands in files of
+        /// secrets is read again, too. Default 300000; 0 or `null` = only when `reload()` is called, or a file changes.
+        check_interval as "checkInterval": Millis,
+        /// A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
+        /// there. One pool writes one file. Default: none.
+        stats_file as "statsFile": Text,
+        /// How often that file is written, ms; it is at every shutdown, too. Default 60000; 0 or `null` = only then, and when
+        /// `saveStats()` is called.
+        save_stats_interval as "saveStatsInterval": Millis,
+        /// One attempt, ms; in a stream until its first content. Default 30000; `null` = no limit.
         timeout: Millis,
-        /// The whole call. Default, and the most it can be: `qos.max_deadline_ms`.
+        /// The whole call, waits and retries included, ms. Default, and the most it can be: `qos.max_deadline_ms`.
         deadline: Millis,
-        /// Goes over `routing.max_retries`.
+        /// Goes over `routing.max_retries`. 0 still fails over.
         max_retries as "maxRetries": u32,
         /// Goes over `routing.retry_delay_ms`.
         retry_delay as "retryDelay": Millis,
+        /// Default true; false = four bytes are a token.
+        use_token_counting as "useTokenCounting": bool,
         /// Default false.
+        /// Emit `debug` events. Default false.
         debug: bool,
         /// Samples kept per provider for percentiles. Default 1000; 0 = none.
         history_limit as "historyLimit": u32,

@@ -9,8 +9,9 @@
 
 use serde_json::{Map, Value};
 
-use super::env::Environment;
 use super::nearest::nearest;
+use super::references::References;
+use super::shape::Shape;
 use super::values::found;
 use crate::error::Problem;
 
@@ -28,7 +29,7 @@ pub(super) enum Field<T> {
 /// Collects the problems while values are read and checked.
 pub(super) struct Reader<'a> {
     /// `None`: texts are taken as they are.
-    environment: Option<&'a Environment>,
+    references: Option<References<'a>>,
     /// Known keys by the section they belong to, for keys that stand in the wrong one.
     sections: &'static [(&'static str, &'static [&'static str])],
     pub problems: Vec<Problem>,
@@ -42,6 +43,9 @@ pub(super) trait Read: Sized {
     /// What stands there instead may be a secret, and is not repeated.
     const HIDDEN: bool = true;
 
+    /// What may stand there, as data.
+    fn shape() -> Shape;
+
     /// `None` after noting at least one problem.
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self>;
 }
@@ -51,23 +55,37 @@ macro_rules! section {
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
     (
-        $(#[$meta:meta])*
+        $(#[doc = $about:literal])*
         struct $name:ident {
-            $( $(#[$doc:meta])* $field:ident $(as $key:literal)? : $type:ty, )*
+            $( $(#[doc = $doc:literal])* $field:ident $(as $key:literal)? : $type:ty, )*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $about])*
         #[derive(Default)]
         pub(super) struct $name {
-            $( $(#[$doc])* pub $field: $crate::config::section::Field<$type>, )*
+            $( $(#[doc = $doc])* pub $field: $crate::config::section::Field<$type>, )*
         }
 
         impl $name {
             pub const KEYS: &'static [&'static str] = &[$( section!(@key $field $($key)?) ),*];
+
+            /// The same with what may stand there and what it means: the schema and the documentation are made of it.
+            const TABLE: $crate::config::shape::Section = $crate::config::shape::Section {
+                about: concat!($( $about, "\n" ),*),
+                keys: &[$( $crate::config::shape::Key {
+                    name: section!(@key $field $($key)?),
+                    says: concat!($( $doc, "\n" ),*),
+                    shape: <$type as $crate::config::section::Read>::shape,
+                } ),*],
+            };
         }
 
         impl $crate::config::section::Read for $name {
             const EXPECTED: &'static str = "an object";
+
+            fn shape() -> $crate::config::shape::Shape {
+                $crate::config::shape::Shape::Section(&Self::TABLE)
+            }
 
             fn read(
                 value: &serde_json::Value,
@@ -146,12 +164,19 @@ impl<T> Field<T> {
 impl<'a> Reader<'a> {
     /// For options: texts are taken as they are.
     pub fn literal() -> Self {
-        Self { environment: None, sections: &[], problems: Vec::new(), warnings: Vec::new() }
+        Self { references: None, sections: &[], problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// For a configuration made of `sections`.
-    pub fn new(environment: &'a Environment, sections: &'static [(&'static str, &'static [&'static str])]) -> Self {
-        Self { environment: Some(environment), sections, ..Self::literal() }
+    pub fn new(references: References<'a>, sections: &'static [(&'static str, &'static [&'static str])]) -> Self {
+        Self { references: Some(references), sections, ..Self::literal() }
+    }
+
+    /// Reads something that may refer to other things than the rest.
+    pub fn with_references(&mut self, references: References<'a>, read: impl FnOnce(&mut Self)) {
+        let before = self.references.replace(references);
+        read(self);
+        self.references = before;
     }
 
     pub fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
@@ -207,7 +232,7 @@ impl<'a> Reader<'a> {
 
     /// Replaces what a text refers to.
     pub fn text(&mut self, text: &str, path: &str) -> Option<String> {
-        match self.environment.map_or_else(|| Ok(text.to_owned()), |environment| environment.expand(text)) {
+        match self.references.map_or_else(|| Ok(text.to_owned()), |references| references.expand(text)) {
             Ok(text) => Some(text),
             Err(message) => {
                 self.problem(path, message);
@@ -223,6 +248,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::env::Environment;
     use super::super::values::{Dict, Hidden, Millis, Text, UNLIMITED};
     use super::*;
 
@@ -241,7 +267,7 @@ mod tests {
 
     fn read(value: &Value) -> (Option<Sample>, Vec<String>) {
         let environment = Environment::from_map([("WORD", "from-outside")]);
-        let mut reader = Reader::new(&environment, &[]);
+        let mut reader = Reader::new(References::all(&environment), &[]);
         let sample = Sample::read(value, "", &mut reader);
         (sample, reader.problems.iter().map(ToString::to_string).collect())
     }

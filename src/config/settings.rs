@@ -8,14 +8,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Url;
 
+use super::feed::check_url;
+use super::network::without_secrets;
+use super::provider::check_headers;
 use super::raw::RawSettings;
-use super::section::{Read, Reader};
-use super::values::Millis;
+use super::section::{Field, Read, Reader};
+use super::values::{Dict, Hidden, Millis, Text};
 use crate::error::Problem;
 
 /// Long enough for most answers of most models, short enough that a hung provider is left within one call.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A change that nobody announces is in force within minutes; a server is asked a few hundred times a day.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// What a crash forgets is a minute of numbers; what is written is some kilobytes a minute, and nothing by an idle pool.
+const SAVE_STATS_INTERVAL: Duration = Duration::from_secs(60);
 /// Percentiles of a thousand samples are stable to about one per cent; a provider's samples then take 4 KiB.
 const HISTORY_LIMIT: u32 = 1000;
 
@@ -31,12 +39,20 @@ const HISTORY_LIMIT: u32 = 1000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub source: Source,
+    /// How often the source is read again; `None` = only when somebody asks.
+    pub check_interval: Option<Duration>,
+    /// Keeps what the pool came to.
+    pub stats_file: Option<PathBuf>,
+    /// `None` = only at a shutdown, and when somebody asks.
+    pub save_stats_interval: Option<Duration>,
     /// One attempt, unless the provider or the call says otherwise.
     pub timeout: Duration,
     /// The whole call, waits and retries included.
     pub deadline: Option<Duration>,
     pub max_retries: Option<u32>,
     pub retry_delay: Option<Duration>,
+    /// `false`: tokens are counted by bytes alone.
+    pub use_token_counting: bool,
     /// Emit `debug` events.
     pub debug: bool,
     /// Samples kept per provider for percentiles.
@@ -46,9 +62,24 @@ pub struct Settings {
 /// Where a configuration comes from.
 #[derive(Clone, PartialEq)]
 pub enum Source {
-    /// JSON with comments.
+    /// Read in the format its extension says.
     File(PathBuf),
+    Url(Remote),
     Inline(Value),
+}
+
+/// A configuration that is fetched.
+#[derive(Clone, PartialEq)]
+pub struct Remote {
+    pub url: Url,
+    /// Sent there and nowhere else.
+    pub headers: Vec<(String, String)>,
+    /// What of the environment it may read.
+    pub variables: Vec<String>,
+    /// In hexadecimal.
+    pub sha256: Option<String>,
+    /// Keeps what was in force last.
+    pub cache: Option<PathBuf>,
 }
 
 impl fmt::Debug for Source {
@@ -56,6 +87,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Url(remote) => f.debug_tuple("Url").field(&without_secrets(remote.url.as_str())).finish(),
             Self::Inline(_) => f.write_str("Inline(***)"),
         }
     }
@@ -66,10 +98,14 @@ impl Settings {
     pub fn new(source: Source) -> Self {
         Self {
             source,
+            check_interval: Some(CHECK_INTERVAL),
+            stats_file: None,
+            save_stats_interval: Some(SAVE_STATS_INTERVAL),
             timeout: TIMEOUT,
             deadline: None,
             max_retries: None,
             retry_delay: None,
+            use_token_counting: true,
             debug: false,
             history_limit: HISTORY_LIMIT,
         }
@@ -96,10 +132,18 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         config_path,
         config_url,
         config,
+        config_headers,
+        config_url_env,
+        config_sha256,
+        config_cache,
+        check_interval,
+        stats_file,
+        save_stats_interval,
         timeout,
         deadline,
         max_retries,
         retry_delay,
+        use_token_counting,
         debug,
         history_limit,
     } = raw;
@@ -108,31 +152,91 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         [("configPath", config_path.is_given()), ("configUrl", config_url.is_given()), ("config", config.is_given())];
     let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     match given.as_slice() {
-        [] => reader.problem("", "there is no configuration; expected one of configPath, config"),
-        ["configUrl"] => reader.problem(
-            "configUrl",
-            "a configuration cannot be read from a URL in this version; expected configPath or config",
-        ),
+        [] => reader.problem("", "there is no configuration; expected one of configPath, configUrl, config"),
         [_] => {}
         several => reader.problem("", format!("expected exactly one configuration, found {}", several.join(" and "))),
     }
-    let source = match (config_path.some(), config.some()) {
-        (Some(path), _) => Source::File(PathBuf::from(path.value)),
-        (None, Some(config)) => Source::Inline(config.0),
-        (None, None) => return None,
+    let remote = RawRemote { config_url, config_headers, config_url_env, config_sha256, config_cache };
+    let source = match (config_path.some(), remote.check(reader), config.some()) {
+        (Some(path), ..) => Source::File(PathBuf::from(path.value)),
+        (None, Some(remote), _) => Source::Url(remote),
+        (None, None, Some(config)) => Source::Inline(config.0),
+        (None, None, None) => return None,
     };
 
+    if save_stats_interval.is_given() && !stats_file.is_given() {
+        reader.problem("saveStatsInterval", "there is no statsFile that it could be for");
+    }
     let unset = Settings::new(source);
     Some(Settings {
+        check_interval: interval(check_interval, unset.check_interval),
+        stats_file: stats_file.some().map(|path| PathBuf::from(path.value)),
+        save_stats_interval: interval(save_stats_interval, unset.save_stats_interval),
         timeout: timeout.time_limit(unset.timeout),
         // "No limit" is left to the configuration, which has the last word on how long a call may take.
         deadline: deadline.some().map(|Millis(deadline)| deadline),
         max_retries: max_retries.some(),
         retry_delay: retry_delay.some().map(|Millis(delay)| delay),
+        use_token_counting: use_token_counting.or(unset.use_token_counting),
         debug: debug.or(unset.debug),
         history_limit: history_limit.or(unset.history_limit),
         source: unset.source,
     })
+}
+
+/// 0 and `null` are never.
+fn interval(written: Field<Millis>, unset: Option<Duration>) -> Option<Duration> {
+    match written {
+        Field::Null => None,
+        Field::Is(Millis(interval)) => (!interval.is_zero()).then_some(interval),
+        Field::Absent | Field::Bad => unset,
+    }
+}
+
+/// What is said of a configuration that is fetched.
+struct RawRemote {
+    config_url: Field<Hidden>,
+    config_headers: Field<Dict<Hidden>>,
+    config_url_env: Field<Vec<Field<Text>>>,
+    config_sha256: Field<Text>,
+    config_cache: Field<Text>,
+}
+
+impl RawRemote {
+    /// `None`: there is no URL, or none that can be used.
+    fn check(self, reader: &mut Reader<'_>) -> Option<Remote> {
+        let Self { config_url, config_headers, config_url_env, config_sha256, config_cache } = self;
+        if !config_url.is_given() {
+            let given = [
+                ("configHeaders", config_headers.is_given()),
+                ("configUrlEnv", config_url_env.is_given()),
+                ("configSha256", config_sha256.is_given()),
+                ("configCache", config_cache.is_given()),
+            ];
+            for (name, _) in given.iter().filter(|(_, given)| *given) {
+                reader.problem(*name, "there is no configUrl that it could be for");
+            }
+            return None;
+        }
+        let headers = check_headers(config_headers, "configHeaders", reader);
+        let names = config_url_env.some().into_iter().flatten();
+        let variables = names.filter_map(|name| Some(name.some()?.value)).collect();
+        let sha256 = config_sha256.some().map(|text| text.value.trim().to_ascii_lowercase());
+        if sha256.as_ref().is_some_and(|sum| sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            reader.problem("configSha256", "expected 64 hexadecimal digits");
+        }
+        let cache = config_cache.some().map(|path| PathBuf::from(path.value));
+        let Hidden(url) = config_url.some()?;
+        match check_url(url.expose()) {
+            Ok(url) => Some(Remote { url, headers, variables, sha256, cache }),
+            Err(message) => {
+                // A provider may be asked over plain HTTP on request; what all keys are in may not.
+                let message = message.split("; allow_http").next().unwrap_or(message);
+                reader.problem("configUrl", message);
+                None
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -178,13 +282,15 @@ mod tests {
 
     #[test]
     fn exactly_one_source() {
-        assert_eq!(problems(json!({})), ["there is no configuration; expected one of configPath, config"]);
+        assert_eq!(problems(json!({})), ["there is no configuration; expected one of configPath, configUrl, config"]);
         assert_eq!(
             problems(json!({ "configPath": "a", "config": {} })),
             ["expected exactly one configuration, found configPath and config"]
         );
-        let url = problems(json!({ "configUrl": "https://a.b/c.json" }));
-        assert!(url.len() == 1 && url[0].starts_with("configUrl: "), "{url:?}");
+        assert_eq!(
+            problems(json!({ "configUrl": "https://a.b/c.json", "configPath": "a" })),
+            ["expected exactly one configuration, found configPath and configUrl"]
+        );
         assert_eq!(problems(json!({ "config": "./c.json" })), ["config: expected an object, found a string"]);
         assert_eq!(problems(json!({ "configPath": "" })), ["configPath: expected a string, found an empty one"]);
     }
@@ -198,11 +304,84 @@ mod tests {
                 "maxRetries: expected a whole number from 0 to 4294967295, found the string \"3\"",
                 "retryDelay: expected a whole number of milliseconds, found the number -1",
                 "debug: expected true or false, found the number 1",
-                "there is no configuration; expected one of configPath, config",
+                "there is no configuration; expected one of configPath, configUrl, config",
             ]
         );
         assert_eq!(problems(json!(["configPath"])), ["expected an object, found a list"]);
         assert!(Settings::parse("{").is_err());
+    }
+
+    #[test]
+    fn a_url_comes_with_what_is_for_it_alone() {
+        let sum = "A".repeat(64);
+        let options = json!({
+            "configUrl": "https://a.b/c.json?token=sk-secret", "configHeaders": { "Authorization": "Bearer sk-secret" },
+            "configUrlEnv": ["KEY"], "configSha256": sum, "configCache": "./cache.json", "checkInterval": 1000
+        });
+        let settings = Settings::parse(&options.to_string()).expect("complete");
+        assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
+        assert_eq!(settings.check_interval, Some(Duration::from_secs(1)));
+        let Source::Url(remote) = settings.source else { panic!("a URL") };
+        assert_eq!(remote.headers, [("Authorization".to_owned(), "Bearer sk-secret".to_owned())]);
+        assert_eq!((remote.variables, remote.sha256), (vec!["KEY".to_owned()], Some("a".repeat(64))));
+        assert_eq!(remote.cache, Some("./cache.json".into()));
+        assert_eq!(
+            problems(
+                json!({ "configPath": "a", "configHeaders": { "a": "b" }, "configUrlEnv": [], "configSha256": "x",
+                "configCache": "c" })
+            ),
+            ["configHeaders", "configUrlEnv", "configSha256", "configCache"]
+                .map(|name| format!("{name}: there is no configUrl that it could be for"))
+        );
+        assert_eq!(
+            problems(
+                json!({ "configUrl": "http://u:secret@a.b/c", "configSha256": "12", "configHeaders": { "x y": "z" } })
+            ),
+            [
+                "configHeaders[\"x y\"]: no HTTP header can have this name",
+                "configSha256: expected 64 hexadecimal digits",
+                "configUrl: expected https, found http to another host than this machine, which would send the key and \
+                 the messages unencrypted",
+            ]
+        );
+        assert!(Settings::parse(&json!({ "configUrl": "http://127.0.0.1:1/c" }).to_string()).is_ok());
+    }
+
+    /// Nothing is accepted and inert: every option set to something makes other settings than without it.
+    #[test]
+    fn every_option_makes_a_difference() {
+        let over = |base: Value, key: &str, sample: &Value| {
+            let mut options = base.clone();
+            options[key] = sample.clone();
+            let read = |options: &Value| {
+                Settings::parse(&options.to_string()).unwrap_or_else(|said| panic!("{key}: {said:?}"))
+            };
+            assert_ne!(read(&options), read(&base), "{key} changes nothing");
+        };
+        let samples = json!({
+            "configPath": "b", "configUrl": "https://b.c", "config": { "x": 1 }, "configHeaders": { "a": "b" },
+            "configUrlEnv": ["A"], "configSha256": "0".repeat(64), "configCache": "c", "checkInterval": 5, "statsFile": "s", "saveStatsInterval": 5, "timeout": 5,
+            "deadline": 5, "maxRetries": 5, "retryDelay": 5, "debug": true, "historyLimit": 5, "useTokenCounting": false
+        });
+        for key in RawSettings::KEYS {
+            let sample = samples.get(key).unwrap_or_else(|| panic!("no sample for {key}"));
+            let base = match *key {
+                "config" => json!({ "config": {} }),
+                "saveStatsInterval" => json!({ "configPath": "a", "statsFile": "s" }),
+                key if key.starts_with("config") && key != "configPath" => json!({ "configUrl": "https://a.b" }),
+                _ => json!({ "configPath": "a" }),
+            };
+            over(base, key, sample);
+        }
+    }
+
+    #[test]
+    fn no_interval_is_no_checking() {
+        for interval in [json!(0), json!(null)] {
+            let options = json!({ "configPath": "a", "checkInterval": interval });
+            assert_eq!(Settings::parse(&options.to_string()).expect("valid").check_interval, None);
+        }
+        assert_eq!(Settings::new(Source::Inline(Value::Null)).check_interval, Some(Duration::from_secs(300)));
     }
 
     #[test]

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::raw::{RawBreaker, RawConfig, RawFailure, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::raw::{
+    RawBreaker, RawConfig, RawFailure, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget, RawRouting,
+};
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
+use crate::cost::{Rate, UsdPerToken};
 use crate::error::{ErrorKind, FailureClass};
+use crate::policy::DayZone;
 
 fn settings() -> Settings {
     Settings::new(Source::Inline(Value::Null))
@@ -164,14 +168,26 @@ fn zero_is_kept() {
     let provider = one(json!({
         "priority": 0, "max_tokens": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
         "connection_idle_timeout_ms": 0, "requests_per_minute": 0, "requests_per_day": 0,
-        "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0
+        "tokens_per_minute": 0, "tokens_per_day": 0, "max_concurrent": 0,
+        "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0,
+        "cached_input_price_per_million": 0, "cache_write_price_per_million": 0
     }));
     assert_eq!((provider.priority, provider.max_tokens, provider.temperature), (0, Some(0), Some(0.0)));
     assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(ms(0)), ms(0)));
     assert_eq!(provider.client.idle_timeout, ms(0));
     assert_eq!((provider.rate.requests_per_minute, provider.rate.requests_per_day), (Some(0), Some(0)));
+    assert_eq!((provider.rate.tokens_per_minute, provider.rate.tokens_per_day), (Some(0), Some(0)));
+    assert_eq!(provider.max_concurrent, Some(0));
     assert_eq!((provider.breaker.threshold, provider.breaker.open_for), (0, ms(0)));
-    assert_eq!(provider.prices, Prices::per_1k(Some(0.0), Some(0.0)).expect("prices"));
+    let free = UsdPerToken::per_1k(0.0).map(Rate::from);
+    let prices = Prices {
+        input: free.clone(),
+        output: free.clone(),
+        cached: free.clone(),
+        cache_write: free,
+        ..Prices::default()
+    };
+    assert_eq!(provider.prices, Some(prices));
 
     let mut value = with(json!({}));
     merge(
@@ -426,8 +442,49 @@ fn what_is_probably_not_meant_is_a_warning() {
         checked(&value).warnings,
         [
             "providers[0].input_token_price: 2.5 USD per 1,000 tokens looks like a price per million",
-            "providers[0].output_token_price: is missing while the other price is set; costs will be unknown",
+            "providers[0].output_token_price: is missing while another price is set; costs will be unknown",
             "providers: no provider is enabled",
+        ]
+    );
+}
+
+// === models ===
+
+#[test]
+fn a_model_is_a_name_or_says_what_is_known_of_it() {
+    let provider = one(json!({
+        "context_window": 8000, "capabilities": [],
+        "models": { "fast": "n", "long": { "model": "o", "context_window": null, "capabilities": ["vision", "tools"] } }
+    }));
+    let endpoint = Endpoint::new(provider.endpoint_params()).expect("valid");
+    assert_eq!((endpoint.facts("m").context_window, endpoint.facts("n").context_window), (Some(8000), Some(8000)));
+    assert_eq!(endpoint.facts("o").context_window, Some(u64::MAX));
+    assert_eq!(endpoint.facts("o").can.to_string(), "tools, vision");
+    assert!(endpoint.facts("n").can.is_empty());
+
+    // What is said of the provider's own model under an alias holds without the alias, too.
+    let provider = one(json!({ "models": { "x": { "model": "m", "context_window": 7 } } }));
+    let endpoint = Endpoint::new(provider.endpoint_params()).expect("valid");
+    assert_eq!(endpoint.facts("m").context_window, Some(7));
+}
+
+#[test]
+fn what_is_said_of_a_model_is_checked() {
+    let known = "chat, embeddings, tools, parallel_tools, json_schema, vision, audio, files";
+    assert_eq!(
+        problems(&with(json!({
+            "capabilities": ["visoin", 5], "context_window": -1,
+            "models": { "a": {}, "b": { "model": "n", "window": 5 }, "c": 5 }
+        }))),
+        [
+            "providers[0].models.b.window: unknown key".to_owned(),
+            "providers[0].models.c: expected a string or an object, found a number".to_owned(),
+            "providers[0].context_window: expected a whole number, 0 or more, found the number -1".to_owned(),
+            "providers[0].capabilities[1]: expected a string, found the number 5".to_owned(),
+            "providers[0].models.a.model: is missing; expected a string".to_owned(),
+            format!(
+                "providers[0].capabilities[0]: expected one of {known}, found \"visoin\"; did you mean \"vision\"?"
+            ),
         ]
     );
 }
@@ -461,6 +518,23 @@ fn an_option_goes_over_the_configuration_and_that_over_the_default() {
     let config = load(&Settings { deadline: Some(ms(6000)), ..settings() });
     assert_eq!(config.deadline, ms(5000));
     assert_eq!(config.warnings, ["deadline: 6000 ms is above qos.max_deadline_ms and was cut to 5000 ms"]);
+}
+
+#[test]
+fn a_price_is_per_thousand_or_per_million_and_never_both() {
+    let per_1k = one(json!({ "input_token_price": 0.0025, "output_token_price": 0.01 })).prices;
+    let per_million = one(json!({ "input_price_per_million": 2.5, "output_price_per_million": 10 })).prices;
+    assert!(per_1k.is_some());
+    assert_eq!(per_1k, per_million);
+    assert_eq!(one(json!({})).prices, None);
+    assert_eq!(
+        problems(&with(json!({ "input_token_price": 1, "input_price_per_million": 1, "output_token_price": 1 }))),
+        ["providers[0].input_price_per_million: the price per 1,000 tokens is set too; expected one of the two"]
+    );
+    assert_eq!(
+        problems(&with(json!({ "cache_write_price_per_million": 2e6 }))),
+        ["providers[0].cache_write_price_per_million: must be USD per million tokens, from 0 to 1000000"]
+    );
 }
 
 #[test]
@@ -502,6 +576,19 @@ fn params_are_named_as_a_request_has_them() {
 }
 
 #[test]
+fn a_day_begins_where_the_provider_is() {
+    assert_eq!(one(json!({})).rate.day_zone, DayZone::default());
+    assert_eq!(one(json!({ "day_timezone": "utc" })).rate.day_zone, DayZone::default());
+    let pacific = one(json!({ "day_timezone": "America/Los_Angeles" })).rate.day_zone;
+    assert_eq!(Some(&pacific), DayZone::named("America/Los_Angeles").as_ref());
+    assert_ne!(pacific, DayZone::default());
+    assert_eq!(
+        problems(&with(json!({ "day_timezone": "Pacific" }))),
+        ["providers[0].day_timezone: there is no time zone \"Pacific\"; one is named like \"America/Los_Angeles\""]
+    );
+}
+
+#[test]
 fn hosts_of_media_are_hosts() {
     let of = |hosts: Value| {
         let mut config = with(json!({}));
@@ -519,6 +606,20 @@ fn hosts_of_media_are_hosts() {
             "media.allow_hosts[1]: expected the name or address of a host, without scheme and port, found \"a b\"",
         ]
     );
+}
+
+#[test]
+fn a_pool_has_slots_unless_it_says_that_it_has_no_limit() {
+    let slots = |routing: Value| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "routing": routing }));
+        load(&value).map(|config| config.routing.max_concurrent)
+    };
+    assert_eq!(slots(json!({})).expect("default"), Some(256));
+    assert_eq!(slots(json!({ "max_concurrent": 1 })).expect("one"), Some(1));
+    assert_eq!(slots(json!({ "max_concurrent": null })).expect("none"), None);
+    let none = slots(json!({ "max_concurrent": 0 })).expect_err("nothing would ever be sent");
+    assert!(none.to_string().contains("routing.max_concurrent: must be at least 1"), "{none}");
 }
 
 #[test]
@@ -677,17 +778,24 @@ fn every_key_makes_a_difference() {
         &base,
         "/providers/0",
         json!({
-            "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "api_key": "k",
+            "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "context_window": 5,
+            "capabilities": ["tools"], "api_key": "k",
             "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
             "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
             "timeout": 5,
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
             "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
+            "tokens_per_minute": 5, "tokens_per_day": 5, "day_timezone": "Asia/Tokyo", "max_concurrent": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
-            "output_token_price": 0.1, "proxy": "p:1", "ca_file": "f.pem"
+            "output_token_price": 0.1, "input_price_per_million": 5, "output_price_per_million": 5,
+            "cached_input_price_per_million": 5, "cache_write_price_per_million": 5, "tokenizer": "cl100k_base", "proxy": "p:1", "ca_file": "f.pem"
         }),
     );
+    let mut served = base.clone();
+    merge(served.pointer_mut("/providers/0").expect("one"), json!({ "models": { "x": { "model": "y" } } }));
+    let samples = json!({ "model": "z", "context_window": 5, "capabilities": ["tools"] });
+    assert_all_count(RawModel::KEYS, &served, "/providers/0/models/x", samples);
     // `behaviour` has one value: whoever adds the second one adds its sample here.
     let routing: Vec<_> = RawRouting::KEYS.iter().copied().filter(|key| *key != "behaviour").collect();
     assert_all_count(
@@ -697,7 +805,7 @@ fn every_key_makes_a_difference() {
         json!({
             "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
             "enable_failover": false,
-            "enable_circuit_breaker": false, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
+            "enable_circuit_breaker": false, "max_concurrent": 5, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
             "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover"
         }),
     );
@@ -744,7 +852,8 @@ fn every_key_makes_a_difference() {
         "/media",
         json!({ "fetch": true, "max_bytes": 5, "timeout_ms": 5, "allow_hosts": ["images.internal"] }),
     );
-    assert_eq!(RawConfig::KEYS, ["providers", "routing", "qos", "media", "failures"]);
+    // `$schema` is for editors: the pool does not read it.
+    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "failures"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::secret::Secret;
 use super::section::{Field, Read, Reader, index, join};
+use super::shape::Shape;
 use crate::error::MAX_HINT;
 
 /// Longest text that a message repeats. Keys of all known services are longer.
@@ -58,6 +59,10 @@ impl Read for bool {
     const EXPECTED: &'static str = "true or false";
     const HIDDEN: bool = false;
 
+    fn shape() -> Shape {
+        Shape::Bool
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         value.as_bool().or_else(|| reader.wrong(value, path))
     }
@@ -66,6 +71,10 @@ impl Read for bool {
 impl Read for f64 {
     const EXPECTED: &'static str = "a number, 0 or more";
     const HIDDEN: bool = false;
+
+    fn shape() -> Shape {
+        Shape::Number
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         value.as_f64().filter(|number| number.is_finite() && *number >= 0.0).or_else(|| reader.wrong(value, path))
@@ -76,6 +85,10 @@ impl Read for u64 {
     const EXPECTED: &'static str = "a whole number, 0 or more";
     const HIDDEN: bool = false;
 
+    fn shape() -> Shape {
+        Shape::Whole { most: u64::MAX }
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         whole(value).or_else(|| reader.wrong(value, path))
     }
@@ -84,6 +97,10 @@ impl Read for u64 {
 impl Read for u32 {
     const EXPECTED: &'static str = "a whole number from 0 to 4294967295";
     const HIDDEN: bool = false;
+
+    fn shape() -> Shape {
+        Shape::Whole { most: u64::from(u32::MAX) }
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         whole(value).and_then(|number| number.try_into().ok()).or_else(|| reader.wrong(value, path))
@@ -94,6 +111,10 @@ impl Read for Millis {
     const EXPECTED: &'static str = "a whole number of milliseconds";
     const HIDDEN: bool = false;
 
+    fn shape() -> Shape {
+        Shape::Whole { most: u64::MAX }
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         whole(value).map(|ms| Self(capped(Duration::from_millis(ms)))).or_else(|| reader.wrong(value, path))
     }
@@ -103,6 +124,10 @@ impl Read for Seconds {
     const EXPECTED: &'static str = "a whole number of seconds";
     const HIDDEN: bool = false;
 
+    fn shape() -> Shape {
+        Shape::Whole { most: u64::MAX }
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         whole(value).map(|seconds| Self(capped(Duration::from_secs(seconds)))).or_else(|| reader.wrong(value, path))
     }
@@ -111,6 +136,10 @@ impl Read for Seconds {
 impl Read for Text {
     const EXPECTED: &'static str = "a string";
     const HIDDEN: bool = false;
+
+    fn shape() -> Shape {
+        Shape::Text
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let Value::String(written) = value else { return reader.wrong(value, path) };
@@ -126,6 +155,10 @@ impl Read for Text {
 impl Read for Hidden {
     const EXPECTED: &'static str = "a string";
 
+    fn shape() -> Shape {
+        Shape::Hidden
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let Value::String(written) = value else { return reader.wrong(value, path) };
         reader.text(written, path).map(|text| Self(Secret::new(text)))
@@ -134,6 +167,10 @@ impl Read for Hidden {
 
 impl<T: Read> Read for Vec<Field<T>> {
     const EXPECTED: &'static str = "a list";
+
+    fn shape() -> Shape {
+        Shape::List(T::shape)
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let Value::Array(items) = value else { return reader.wrong(value, path) };
@@ -145,6 +182,10 @@ impl<T: Read> Read for Vec<Field<T>> {
 impl<T: Read> Read for Dict<T> {
     const EXPECTED: &'static str = "an object";
 
+    fn shape() -> Shape {
+        Shape::Dict(T::shape)
+    }
+
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let map = reader.object::<Self>(value, path)?;
         Some(Self(map.iter().map(|(key, item)| (key.clone(), reader.item(item, &join(path, key)))).collect()))
@@ -153,6 +194,10 @@ impl<T: Read> Read for Dict<T> {
 
 impl Read for Object {
     const EXPECTED: &'static str = "an object";
+
+    fn shape() -> Shape {
+        Shape::Object
+    }
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         reader.object::<Self>(value, path).map(|_| Self(value.clone()))

@@ -1,12 +1,14 @@
-//! The prices of one model, and the cost of one answer.
+//! What a model charges, and the cost of one answer.
 //!
-//! Prices come from the config as floats in US dollars per 1,000 tokens. They are converted once, to whole femtodollars
-//! (10⁻¹⁵ USD) per token, rounded to the nearest: every price with up to 12 decimals is held exactly. Tokens × price is
-//! summed in 128 bits, and the sum is rounded once per answer to the nearest nanodollar, half up. No float takes part
-//! in a sum, so totals do not drift.
+//! Prices are floats where people write them: US dollars per 1,000 tokens or per million. They are converted once, to
+//! whole femtodollars (10⁻¹⁵ USD) per token, rounded to the nearest: a price per million with up to 9 decimals is held
+//! exactly. Tokens × price is summed in 128 bits, and the sum is rounded once per answer to the nearest nanodollar, half
+//! up. No float takes part in a sum, so totals do not drift.
 //!
-//! Cached, cache-write and reasoning tokens are parts of the prompt and of the completion: paid there, never on top.
-//! A missing price is unknown, not zero; a price of 0 is a price.
+//! Cached, cache-write and audio tokens are parts of the prompt, reasoning and audio parts of the completion: each token
+//! is paid once, at the price of its part where the model has one and at the price of the whole where it has none.
+//! A missing price is unknown, not zero; it makes the cost unknown as soon as there is a token that it should have
+//! paid. A price of 0 is a price.
 
 use crate::types::{NanoUsd, Usage};
 
@@ -16,8 +18,8 @@ pub const LOOKS_PER_MILLION: f64 = 0.5;
 /// Prices above this are refused, in USD per 1,000 tokens. The 128-bit sum cannot overflow then.
 const MOST_PER_1K: f64 = 1_000.0;
 
-/// A dollar per 1,000 tokens in femtodollars per token.
-const FEMTO_PER_TOKEN: f64 = 1e12;
+/// A dollar per million tokens in femtodollars per token.
+const FEMTO_PER_TOKEN: f64 = 1e9;
 
 /// Femtodollars in a nanodollar.
 const FEMTO_PER_NANO: u128 = 1_000_000;
@@ -25,45 +27,157 @@ const FEMTO_PER_NANO: u128 = 1_000_000;
 /// What a model charges.
 ///
 /// ```
-/// use llmpool::cost::Prices;
+/// use llmpool::cost::{Prices, UsdPerToken};
 /// use llmpool::types::{NanoUsd, Usage};
-/// let prices = Prices::per_1k(Some(0.0025), Some(0.01)).unwrap().unwrap();
+/// let prices = Prices {
+///     input: Some(UsdPerToken::per_1k(0.0025).unwrap().into()),
+///     output: Some(UsdPerToken::per_million(10.0).unwrap().into()),
+///     ..Prices::default()
+/// };
 /// assert_eq!(prices.cost(&Usage::reported(1000, 500)), Some(NanoUsd(7_500_000))); // 0.0075 USD
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prices {
-    /// Femtodollars per token; `None` = unknown.
-    input: Option<u64>,
-    output: Option<u64>,
+    /// Every token of the prompt that has no price of its own below.
+    pub input: Option<Rate>,
+    /// Read from the provider's prompt cache.
+    pub cached: Option<Rate>,
+    /// Written to the provider's prompt cache.
+    pub cache_write: Option<Rate>,
+    /// The part of them that is kept for an hour instead of minutes.
+    pub cache_write_1h: Option<Rate>,
+    pub input_audio: Option<Rate>,
+    /// Every token of the completion that has no price of its own below.
+    pub output: Option<Rate>,
+    pub output_audio: Option<Rate>,
+    pub reasoning: Option<Rate>,
+    /// On top of the tokens of each request.
+    pub request: NanoUsd,
+}
+
+/// The price of one token, in femtodollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsdPerToken(u64);
+
+/// A price that may depend on the length of the prompt: above a tier's start, all tokens cost what the tier says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    base: UsdPerToken,
+    /// Prompt tokens above which the price holds, ascending.
+    tiers: Vec<(u64, UsdPerToken)>,
+}
+
+// === impl UsdPerToken ===
+
+impl UsdPerToken {
+    /// `None` when the price is no number, negative, or above 1,000 USD per 1,000 tokens.
+    pub fn per_1k(usd: f64) -> Option<Self> {
+        Self::per_million(usd * 1e3)
+    }
+
+    /// The same per million tokens.
+    pub fn per_million(usd: f64) -> Option<Self> {
+        (0.0..=MOST_PER_1K * 1e3).contains(&usd).then(|| Self((usd * FEMTO_PER_TOKEN).round() as u64))
+    }
+}
+
+// === impl Rate ===
+
+impl From<UsdPerToken> for Rate {
+    fn from(base: UsdPerToken) -> Self {
+        Self { base, tiers: Vec::new() }
+    }
+}
+
+impl Rate {
+    pub(super) fn tiered(base: UsdPerToken, mut tiers: Vec<(u64, UsdPerToken)>) -> Self {
+        tiers.sort_by_key(|(start, _)| *start);
+        Self { base, tiers }
+    }
+
+    fn femto(&self, prompt_tokens: u64) -> u64 {
+        let tier = self.tiers.iter().rev().find(|(start, _)| prompt_tokens > *start);
+        tier.map_or(self.base, |(_, price)| *price).0
+    }
+
+    /// The highest that it can be.
+    fn most_femto(&self) -> u64 {
+        self.tiers.iter().map(|(_, price)| price.0).fold(self.base.0, u64::max)
+    }
 }
 
 // === impl Prices ===
 
 impl Prices {
-    /// Prices in USD per 1,000 tokens, 0 to 1,000. `None` when neither is known. An error is the config key and what is
-    /// allowed.
-    pub fn per_1k(input_usd: Option<f64>, output_usd: Option<f64>) -> Result<Option<Self>, (&'static str, String)> {
-        let input = femto_per_token("input_token_price", input_usd)?;
-        let output = femto_per_token("output_token_price", output_usd)?;
-        Ok((input.is_some() || output.is_some()).then_some(Self { input, output }))
+    /// The cost of one answer; `None` when a price is unknown that it needs. Saturates at 18 billion dollars.
+    pub fn cost(&self, usage: &Usage) -> Option<NanoUsd> {
+        let mut bill = Bill { prompt_tokens: usage.prompt_tokens, femto: femto(self.request) };
+        let mut prompt = usage.prompt_tokens;
+        let mut written = usage.cache_write_tokens.min(prompt);
+        if self.cache_write_1h.is_some() {
+            let for_an_hour = usage.cache_write_1h_tokens.min(written);
+            written -= bill.part(for_an_hour, self.cache_write_1h.as_ref(), &mut prompt);
+        }
+        bill.part(written, self.cache_write.as_ref(), &mut prompt);
+        bill.part(usage.cached_tokens, self.cached.as_ref(), &mut prompt);
+        bill.part(usage.prompt_audio_tokens, self.input_audio.as_ref(), &mut prompt);
+        bill.rest(prompt, self.input.as_ref())?;
+        let mut completion = usage.completion_tokens;
+        bill.part(usage.completion_audio_tokens, self.output_audio.as_ref(), &mut completion);
+        bill.part(usage.reasoning_tokens, self.reasoning.as_ref(), &mut completion);
+        bill.rest(completion, self.output.as_ref())?;
+        Some(nano(bill.femto))
     }
 
-    /// The cost of one answer; `None` when either price is unknown. Saturates at 18 billion dollars.
-    pub fn cost(&self, usage: &Usage) -> Option<NanoUsd> {
-        let (input, output) = (self.input?, self.output?);
-        let femto = u128::from(usage.prompt_tokens) * u128::from(input)
-            + u128::from(usage.completion_tokens) * u128::from(output);
-        let nano = (femto + FEMTO_PER_NANO / 2) / FEMTO_PER_NANO;
-        Some(NanoUsd(u64::try_from(nano).unwrap_or(u64::MAX)))
+    /// An upper bound of what an answer of these sizes can cost, whatever its tokens turn out to be; `None` when a price
+    /// is unknown that it may need.
+    pub fn most(&self, prompt_tokens: u64, completion_tokens: u64) -> Option<NanoUsd> {
+        let dearest = |whole: &Option<Rate>, parts: &[&Option<Rate>]| {
+            let parts = parts.iter().filter_map(|part| part.as_ref()).map(Rate::most_femto).max();
+            Some(whole.as_ref()?.most_femto().max(parts.unwrap_or(0)))
+        };
+        let part = |tokens: u64, femto: Option<u64>| match tokens {
+            0 => Some(0),
+            tokens => femto.map(|femto| u128::from(tokens) * u128::from(femto)),
+        };
+        let input = dearest(&self.input, &[&self.cached, &self.cache_write, &self.cache_write_1h, &self.input_audio]);
+        let output = dearest(&self.output, &[&self.output_audio, &self.reasoning]);
+        let femto = part(prompt_tokens, input)? + part(completion_tokens, output)? + femto(self.request);
+        Some(nano(femto))
     }
 }
 
-fn femto_per_token(field: &'static str, usd: Option<f64>) -> Result<Option<u64>, (&'static str, String)> {
-    match usd {
-        None => Ok(None),
-        Some(usd) if (0.0..=MOST_PER_1K).contains(&usd) => Ok(Some((usd * FEMTO_PER_TOKEN).round() as u64)),
-        Some(_) => Err((field, format!("must be USD per 1,000 tokens, from 0 to {MOST_PER_1K}"))),
+/// The sum so far.
+struct Bill {
+    prompt_tokens: u64,
+    femto: u128,
+}
+
+impl Bill {
+    /// Bills up to `tokens` of what is `left` at a price of their own, if they have one; says how many it billed.
+    fn part(&mut self, tokens: u64, rate: Option<&Rate>, left: &mut u64) -> u64 {
+        let Some(rate) = rate else { return 0 };
+        let tokens = tokens.min(*left);
+        *left -= tokens;
+        self.femto += u128::from(tokens) * u128::from(rate.femto(self.prompt_tokens));
+        tokens
     }
+
+    /// Bills all that is left; `None` when nobody knows its price.
+    fn rest(&mut self, tokens: u64, rate: Option<&Rate>) -> Option<()> {
+        if tokens > 0 {
+            self.femto += u128::from(tokens) * u128::from(rate?.femto(self.prompt_tokens));
+        }
+        Some(())
+    }
+}
+
+fn femto(nano: NanoUsd) -> u128 {
+    u128::from(nano.0) * FEMTO_PER_NANO
+}
+
+fn nano(femto: u128) -> NanoUsd {
+    NanoUsd(u64::try_from((femto + FEMTO_PER_NANO / 2) / FEMTO_PER_NANO).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -72,8 +186,12 @@ mod tests {
 
     use super::*;
 
+    fn rate(per_1k: f64) -> Option<Rate> {
+        Some(UsdPerToken::per_1k(per_1k).unwrap().into())
+    }
+
     fn prices(input: f64, output: f64) -> Prices {
-        Prices::per_1k(Some(input), Some(output)).unwrap().unwrap()
+        Prices { input: rate(input), output: rate(output), ..Prices::default() }
     }
 
     #[test]
@@ -83,18 +201,53 @@ mod tests {
     }
 
     #[test]
-    fn cached_and_reasoning_tokens_are_not_paid_twice() {
+    fn parts_without_a_price_of_their_own_are_paid_as_the_whole_and_not_twice() {
         let plain = Usage::reported(1_000, 1_000);
         let detailed = Usage { cached_tokens: 900, cache_write_tokens: 100, reasoning_tokens: 800, ..plain };
         assert_eq!(prices(0.001, 0.002).cost(&detailed), prices(0.001, 0.002).cost(&plain));
     }
 
     #[test]
-    fn a_missing_half_makes_the_cost_unknown() {
+    fn every_part_is_paid_at_its_own_price() {
+        let prices = Prices {
+            cached: rate(0.000_1),
+            cache_write: rate(0.002),
+            cache_write_1h: rate(0.004),
+            input_audio: rate(0.01),
+            output_audio: rate(0.02),
+            reasoning: rate(0.005),
+            ..prices(0.001, 0.003)
+        };
+        let usage = Usage {
+            cached_tokens: 100,
+            cache_write_tokens: 50,
+            cache_write_1h_tokens: 20,
+            prompt_audio_tokens: 10,
+            completion_audio_tokens: 5,
+            reasoning_tokens: 30,
+            ..Usage::reported(1_000, 200)
+        };
+        let exact = 100 * 100 + 30 * 2_000 + 20 * 4_000 + 10 * 10_000 + 840 * 1_000 // the prompt
+            + 5 * 20_000 + 30 * 5_000 + 165 * 3_000;
+        assert_eq!(prices.cost(&usage), Some(NanoUsd(exact)));
+    }
+
+    #[test]
+    fn parts_that_are_more_than_the_whole_are_cut_to_it() {
+        let prices = Prices { cached: rate(0.000_5), cache_write: rate(0.002), ..prices(0.001, 0.001) };
+        let usage = Usage { cached_tokens: 5_000, cache_write_tokens: 5_000, ..Usage::reported(10, 0) };
+        assert_eq!(prices.cost(&usage), Some(NanoUsd(10 * 2_000)));
+    }
+
+    #[test]
+    fn a_missing_price_makes_the_cost_unknown_where_it_is_needed() {
         let usage = Usage::reported(10, 10);
-        assert_eq!(Prices::per_1k(None, None), Ok(None));
-        assert_eq!(Prices::per_1k(Some(1.0), None).unwrap().unwrap().cost(&usage), None);
-        assert_eq!(Prices::per_1k(None, Some(1.0)).unwrap().unwrap().cost(&usage), None);
+        let only_input = Prices { input: rate(1.0), ..Prices::default() };
+        let only_output = Prices { output: rate(1.0), ..Prices::default() };
+        assert_eq!((only_input.cost(&usage), only_output.cost(&usage)), (None, None));
+        assert_eq!(only_input.most(10, 10), None);
+        // An embedding has no completion to pay.
+        assert_eq!(only_input.cost(&Usage::reported(10, 0)), Some(NanoUsd(10_000_000)));
     }
 
     #[test]
@@ -105,6 +258,22 @@ mod tests {
     #[test]
     fn no_tokens_cost_nothing() {
         assert_eq!(prices(0.01, 0.02).cost(&Usage::default()), Some(NanoUsd(0)));
+    }
+
+    #[test]
+    fn above_a_tiers_start_every_token_costs_what_the_tier_says() {
+        let per_million = |usd| UsdPerToken::per_million(usd).unwrap();
+        let tiered = |base, tier| Some(Rate::tiered(per_million(base), vec![(200_000, per_million(tier))]));
+        let prices = Prices { input: tiered(1.0, 2.0), output: tiered(10.0, 15.0), ..Prices::default() };
+        assert_eq!(prices.cost(&Usage::reported(200_000, 10)), Some(NanoUsd(200_000 * 1_000 + 10 * 10_000)));
+        assert_eq!(prices.cost(&Usage::reported(200_001, 10)), Some(NanoUsd(200_001 * 2_000 + 10 * 15_000)));
+        assert_eq!(prices.most(1, 1), Some(NanoUsd(2_000 + 15_000)));
+    }
+
+    #[test]
+    fn a_fee_per_request_is_on_top() {
+        let prices = Prices { request: NanoUsd(5_000_000), ..prices(0.001, 0.001) };
+        assert_eq!(prices.cost(&Usage::reported(1, 0)), Some(NanoUsd(1_000 + 5_000_000)));
     }
 
     #[test]
@@ -123,10 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn impossible_prices_are_refused_by_name() {
+    fn impossible_prices_are_none() {
         for price in [-0.01, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1_000.1] {
-            assert_eq!(Prices::per_1k(Some(price), Some(1.0)).unwrap_err().0, "input_token_price");
-            assert_eq!(Prices::per_1k(None, Some(price)).unwrap_err().0, "output_token_price");
+            assert_eq!(UsdPerToken::per_1k(price), None);
         }
     }
 
@@ -144,6 +312,28 @@ mod tests {
             let cost = prices(price, 0.0).cost(&Usage::reported(tokens, 0)).unwrap();
             let exact = (u128::from(billionths) * u128::from(tokens) + 500) / 1_000;
             prop_assert_eq!(u128::from(cost.0), exact);
+        }
+
+        /// Whatever the tokens turn out to be, they cost no more than was reserved for that many.
+        #[test]
+        fn no_answer_costs_more_than_the_most(
+            rates in proptest::collection::vec(proptest::option::of(0.0..0.1), 8),
+            prompt in 0u64..100_000, completion in 0u64..100_000,
+            parts in proptest::collection::vec(0u64..100_000, 6),
+        ) {
+            let rate = |at: usize| rates[at].and_then(UsdPerToken::per_1k).map(Rate::from);
+            let prices = Prices {
+                input: rate(0), cached: rate(1), cache_write: rate(2), cache_write_1h: rate(3),
+                input_audio: rate(4), output: rate(5), output_audio: rate(6), reasoning: rate(7), request: NanoUsd(5),
+            };
+            let usage = Usage {
+                cached_tokens: parts[0], cache_write_tokens: parts[1], cache_write_1h_tokens: parts[2],
+                prompt_audio_tokens: parts[3], completion_audio_tokens: parts[4], reasoning_tokens: parts[5],
+                ..Usage::reported(prompt, completion)
+            };
+            if let (Some(cost), Some(most)) = (prices.cost(&usage), prices.most(prompt, completion)) {
+                prop_assert!(cost <= most, "{cost:?} > {most:?}");
+            }
         }
     }
 }

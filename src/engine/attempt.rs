@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Uri};
+use serde_json::Value;
 
 use super::lock;
 use super::mask::Mask;
@@ -17,14 +19,17 @@ use super::roster::{CallLimits, Roster};
 use super::stream::OpenStream;
 use super::turn::{Fault, Task, Turn};
 use super::work::Work;
-use crate::adapter::{Encoded, StreamDecoder, transport_failure};
-use crate::cost::Prices;
+use crate::adapter::{Encoded, RateHeaders, StreamDecoder, transport_failure};
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
+use crate::schema::{Fit, Schema};
 use crate::time::{self, Instant, Now};
-use crate::tokens;
+use crate::tokens::{self, PromptSize};
 use crate::transport::{self, Body, HttpReply, HttpRequest, MediaClient, Started, read_all, read_prefix};
-use crate::types::{CallOptions, ChatRequest, FieldError, NanoUsd, Reply, StreamEvent, Usage};
+use crate::types::{
+    CallOptions, ChatRequest, EmbedInput, EmbedReply, EmbedRequest, FieldError, FinishReason, NanoUsd, Reply,
+    StreamEvent, Usage,
+};
 
 /// Error bodies are read this far; what a provider says about a failure fits into a thousandth of it.
 const ERROR_BODY_BYTES: usize = 1024 * 1024;
@@ -43,6 +48,10 @@ pub(super) struct Order<'a> {
     pub without: &'a [String],
     /// Counted from 1, over the whole call.
     pub attempt: u32,
+    /// Vectors that this provider gave to the call before.
+    pub before: &'a [Vec<f64>],
+    /// What the answer must fit.
+    pub schema: Option<&'a Schema>,
     pub limits: &'a CallLimits,
     /// `None`: nothing is fetched for a provider.
     pub media: Option<&'a MediaClient>,
@@ -52,10 +61,11 @@ pub(super) struct Order<'a> {
     pub deadline: Instant,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one; a box would cost each call")]
 pub(super) enum Answer {
-    Whole(Whole),
+    Whole(Whole<Reply>),
     Stream(Box<OpenStream>),
+    /// Of one batch.
+    Vectors(Whole<EmbedReply>),
     Own(Own),
 }
 
@@ -68,8 +78,10 @@ pub(super) struct Own {
 }
 
 /// A whole reply, booked.
-pub(super) struct Whole {
-    pub reply: Reply,
+pub(super) struct Whole<T> {
+    pub reply: T,
+    /// The value that a schema was asked for.
+    pub parsed: Option<Value>,
     pub usage: Usage,
     pub cost: Option<NanoUsd>,
     pub warnings: Vec<String>,
@@ -90,6 +102,7 @@ pub(super) enum Missed {
 pub(super) async fn attempt(permit: Permit, order: &Order<'_>) -> Result<Answer, Missed> {
     match order.work {
         Work::Chat(request) | Work::Stream(request) => ask(permit, order, request).await,
+        Work::Embed(request) => Box::pin(embed(permit, order, request)).await,
         // Boxed: the state of a chat, which is the common case, has no room to spare for it.
         Work::Own { task, .. } => Box::pin(own(permit, order, task)).await,
     }
@@ -105,17 +118,15 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let sendable = inlined.as_deref().unwrap_or(request);
     let (http, warnings) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
     let started = http.started.clone();
+    let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
-    permit.dispatch(Dispatch {
-        unix_ms: sent.unix_ms,
-        started: started.clone(),
-        prompt_tokens: tokens::estimate_prompt(request),
-    });
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size: PromptSize::of(request) });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
-        let reply = reply(&provider, http, sent.mono).await?;
+        let reply = reply(&provider, http, sent.mono, asked).await?;
         if !order.work.streams() {
-            return whole(&provider, reply, order.limits.qos.max_response_bytes).await.map(Arrived::Whole);
+            let (reply, at) = whole(&provider, reply, order.limits.qos.max_response_bytes).await?;
+            return Ok(Arrived::Whole(reply, at));
         }
         let patience = provider.config().timers.first_content;
         time::until(Some(sent.mono + patience), Box::pin(open(&provider, reply)))
@@ -124,14 +135,28 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
             .map(Arrived::Stream)
     });
     let arrived = time::until(Some(ends), work).await;
-    let now = time::now().mono;
-    let latency = now.duration_since(sent.mono);
+    let now = time::now();
+    let latency = now.mono.duration_since(sent.mono);
     let failure = match arrived {
-        Ok(Ok(Arrived::Whole(reply))) => {
-            return Ok(Answer::Whole(book(permit, reply, order.model, request, warnings, latency, now)));
+        Ok(Ok(Arrived::Whole(mut reply, at))) => {
+            let latency = at.duration_since(sent.mono);
+            let parsed = match fit(order.schema, &reply) {
+                Ok(parsed) => parsed,
+                Err(failure) => {
+                    let received = permit.received(&reply);
+                    return Err(failed(permit, failure, order, received, latency, now));
+                }
+            };
+            let parsed = parsed.map(|(value, text)| {
+                reply.content = text;
+                value
+            });
+            reply.sign(provider.name(), order.model);
+            let usage = permit.usage(&reply, request);
+            return Ok(Answer::Whole(Whole { parsed, ..book(permit, reply, usage, warnings, latency, now) }));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
-            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now);
+            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now.mono);
             return Ok(Answer::Stream(Box::new(stream)));
         }
         Ok(Err(failure)) => failure,
@@ -144,7 +169,68 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now))
+    Err(failed(permit, failure, order, 0, latency, now))
+}
+
+/// One batch of embeddings.
+async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) -> Result<Answer, Missed> {
+    let provider = permit.provider().clone();
+    let endpoint = provider.endpoint();
+    let from = order.before.len();
+    let batch = from..endpoint.end_of_batch(request, from, order.limits.qos.max_response_bytes);
+    let (inputs, prompt_tokens) = (batch.len(), batch.clone().map(|at| input_tokens(&request.input, at)).sum());
+    let encoded = endpoint.encode_embed(request, order.model, batch).map_err(Missed::Unsendable)?;
+    let uri = endpoint.embed_uri(order.model);
+    let (http, warnings) =
+        sendable(&provider, permit.key(), order, encoded, uri, "input").map_err(Missed::Unsendable)?;
+    let started = http.started.clone();
+    let asked = Some((permit.key(), permit.number()));
+    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    let size = PromptSize { framing: prompt_tokens, ..PromptSize::default() };
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size });
+    let work = pin!(async {
+        let reply = reply(&provider, http, sent.mono, asked).await?;
+        let body = body(reply, order.limits.qos.max_response_bytes).await?;
+        let vectors = endpoint.decode_embed(&body, inputs, request.dimensions)?;
+        misfit(order.before, &vectors.vectors).map_or(Ok(vectors), Err)
+    });
+    let arrived = time::until(Some(ends), work).await;
+    let now = time::now();
+    let latency = now.mono.duration_since(sent.mono);
+    let failure = match arrived {
+        Ok(Ok(vectors)) => {
+            let counted = || Usage { estimated: true, ..Usage::reported(prompt_tokens, 0) };
+            let usage = vectors.usage.unwrap_or_else(counted);
+            return Ok(Answer::Vectors(book(permit, vectors, usage, warnings, latency, now)));
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
+        // So little time that the request did not go out says nothing about the provider.
+        Err(_) if !started.is_set() => {
+            drop(permit);
+            let failure = timed_out(Phase::Attempt, "the request did not go out", Some(timeout));
+            return Err(Missed::Failed { failure, latency, transition: None });
+        }
+        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+    };
+    Err(failed(permit, failure, order, 0, latency, now))
+}
+
+/// Tokens of one input, about.
+pub(super) fn input_tokens(input: &EmbedInput, at: usize) -> u64 {
+    match input {
+        EmbedInput::Texts(texts) => texts.get(at).map_or(0, |text| tokens::estimate_text(text.len())),
+        EmbedInput::Tokens(lists) => lists.get(at).map_or(0, |tokens| tokens.len() as u64),
+    }
+}
+
+/// A batch whose vectors are of another length than those before it.
+fn misfit(before: &[Vec<f64>], batch: &[Vec<f64>]) -> Option<Failure> {
+    let (before, now) = (before.first()?.len(), batch.first()?.len());
+    (before != now).then(|| {
+        let message = format!("vectors of {now} numbers came after vectors of {before}");
+        Failure::new(FailureClass::BadReply, message)
+    })
 }
 
 /// By a function of the caller's own.
@@ -154,7 +240,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
     // Nobody but the function knows when its request goes out: it counts from the beginning.
     let started = Started::default();
     started.set();
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, prompt_tokens: 0 });
+    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, size: PromptSize::default() });
     let usage = Arc::new(Mutex::new(None));
     let turn = Turn {
         provider: Arc::clone(&provider),
@@ -171,9 +257,9 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
     let failure = match ran {
         Ok(Ok(())) => {
             let usage = lock(&usage).take().unwrap_or_default();
-            let cost = provider.config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+            let cost = permit.cost(&usage);
             let outcome = Outcome::Success { latency, first_token: None, usage: &usage, cost };
-            let transition = permit.settle(&outcome, now.mono);
+            let transition = permit.settle(&outcome, now);
             return Ok(Answer::Own(Own { usage, cost, latency, transition }));
         }
         Ok(Err(Fault::Failure(failure))) => failure,
@@ -183,7 +269,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
         Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, latency, now.mono))
+    Err(failed(permit, failure, order, 0, latency, now))
 }
 
 /// One whole exchange that books nothing.
@@ -202,8 +288,8 @@ pub(super) async fn say(
         None => None,
     };
     let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
-    let reply = reply(provider, http, time::now().mono).await?;
-    whole(provider, reply, order.limits.qos.max_response_bytes).await
+    let reply = reply(provider, http, time::now().mono, None).await?;
+    Ok(whole(provider, reply, order.limits.qos.max_response_bytes).await?.0)
 }
 
 /// When an attempt began, and when it ends.
@@ -233,10 +319,24 @@ fn encode(
     request: &ChatRequest,
 ) -> Result<(HttpRequest, Vec<String>), FieldError> {
     let streams = order.work.streams();
-    let Encoded { body, warnings } = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
+    let encoded = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
+    let uri = provider.endpoint().chat_uri(order.model, streams);
+    sendable(provider, key, order, encoded, uri, "messages")
+}
+
+/// What was encoded as a request, if it is not too long; `what` is the field that makes it so.
+fn sendable(
+    provider: &Provider,
+    key: u32,
+    order: &Order<'_>,
+    encoded: Encoded,
+    uri: Option<Uri>,
+    what: &str,
+) -> Result<(HttpRequest, Vec<String>), FieldError> {
+    let Encoded { body, warnings } = encoded;
     if body.len() > order.limits.qos.max_prompt_bytes {
         return Err(FieldError {
-            field: "messages".to_owned(),
+            field: what.to_owned(),
             message: format!(
                 "the request is {} bytes long, over qos.max_prompt_bytes of {}",
                 body.len(),
@@ -244,7 +344,7 @@ fn encode(
             ),
         });
     }
-    let uri = provider.endpoint().chat_uri(order.model, streams).ok_or_else(|| FieldError {
+    let uri = uri.ok_or_else(|| FieldError {
         field: "model".to_owned(),
         message: format!("{:?} cannot stand in an address", order.model),
     })?;
@@ -252,8 +352,14 @@ fn encode(
     Ok((HttpRequest { uri, headers, body, started: Started::default() }, warnings))
 }
 
-/// The reply's head; what is no 2xx is the failure it means.
-async fn reply(provider: &Provider, http: HttpRequest, sent: Instant) -> Result<HttpReply, Failure> {
+/// The reply's head; what is no 2xx is the failure it means. What it says is left of the limits is learned for the key and
+/// the number of the permit it was `asked` with.
+async fn reply(
+    provider: &Provider,
+    http: HttpRequest,
+    sent: Instant,
+    asked: Option<(u32, u64)>,
+) -> Result<HttpReply, Failure> {
     let Some(transport) = provider.transport() else {
         return Err(Failure::new(FailureClass::Network, "the pool was shut down"));
     };
@@ -262,12 +368,19 @@ async fn reply(provider: &Provider, http: HttpRequest, sent: Instant) -> Result<
         .await
         .map_err(|_| timed_out(Phase::FirstByte, "no reply has begun", patience))?
         .map_err(|error| transport_failure(&error))?;
+    if let Some((key, number)) = asked {
+        let said = provider.endpoint().rate_headers(&reply.headers, time::unix_ms());
+        if said != RateHeaders::default() {
+            provider.learn(key, number, &said, time::now().mono);
+        }
+    }
     if reply.status.is_success() { Ok(reply) } else { Err(classify(provider, reply).await) }
 }
 
-fn failed(permit: Permit, failure: Failure, order: &Order<'_>, latency: Duration, now: Instant) -> Missed {
+/// `received`: tokens of an answer that came and is not taken.
+fn failed(permit: Permit, failure: Failure, order: &Order<'_>, received: u64, latency: Duration, now: Now) -> Missed {
     let failure = order.mask.failure(failure);
-    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received: 0 }, now);
+    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received }, now);
     Missed::Failed { failure, latency, transition }
 }
 
@@ -287,7 +400,8 @@ async fn inlined(
 }
 
 enum Arrived {
-    Whole(Reply),
+    /// With the time at which its last byte came.
+    Whole(Reply, Instant),
     Stream(Opened),
 }
 
@@ -310,9 +424,15 @@ async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
     provider.endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 
-async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<Reply, Failure> {
-    let body = read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))?;
-    provider.endpoint().decode_chat(&body)
+/// With the time at which the last byte came: making sense of it is our own time, not the provider's.
+async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<(Reply, Instant), Failure> {
+    let body = body(reply, limit).await?;
+    let at = time::now().mono;
+    Ok((provider.endpoint().decode_chat(&body)?, at))
+}
+
+async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {
+    read_all(reply.body, limit).await.map_err(|error| transport_failure(&error))
 }
 
 /// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
@@ -359,35 +479,25 @@ impl Opened {
     }
 }
 
-fn book(
-    permit: Permit,
-    mut reply: Reply,
-    model: &str,
-    request: &ChatRequest,
-    warnings: Vec<String>,
-    latency: Duration,
-    now: Instant,
-) -> Whole {
-    reply.sign(permit.provider().name(), model);
-    let usage = usage_of(&reply, request);
-    let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
+fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latency: Duration, now: Now) -> Whole<T> {
+    let cost = permit.cost(&usage);
     let transition = permit.settle(&Outcome::Success { latency, first_token: None, usage: &usage, cost }, now);
-    Whole { reply, usage, cost, warnings, latency, transition }
+    Whole { reply, parsed: None, usage, cost, warnings, latency, transition }
 }
 
-/// As the provider reported it, or counted here and marked so.
-pub(super) fn usage_of(reply: &Reply, request: &ChatRequest) -> Usage {
-    reply.usage.unwrap_or_else(|| Usage {
-        estimated: true,
-        ..Usage::reported(tokens::estimate_prompt(request), received(reply))
-    })
-}
-
-/// Tokens of what has come, about.
-pub(super) fn received(reply: &Reply) -> u64 {
-    let calls = reply.tool_calls.iter().map(|call| call.function.name.len() + call.function.arguments.len());
-    let text = reply.content.len()
-        + reply.reasoning.as_deref().map_or(0, str::len)
-        + reply.refusal.as_deref().map_or(0, str::len);
-    tokens::estimate_text(text + calls.sum::<usize>())
+/// The value in an answer that is one, and its text. Tool calls, a refusal and an answer that was cut are answers of
+/// their own, which no schema is about.
+pub(super) fn fit(schema: Option<&Schema>, reply: &Reply) -> Result<Option<(Value, String)>, Failure> {
+    let Some(schema) = schema else { return Ok(None) };
+    let said = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::Other);
+    if !said || !reply.tool_calls.is_empty() || reply.refusal.is_some() {
+        return Ok(None);
+    }
+    match schema.read(&reply.content) {
+        Ok(Fit { value, text }) => Ok(Some((value, text.to_owned()))),
+        Err(why) => {
+            let message = format!("the answer does not fit the schema: {why}");
+            Err(Failure::new(FailureClass::ModelOutputInvalid, message))
+        }
+    }
 }

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `roster` | which providers exist; immutable, swapped whole |
 //! | `provider` | may this provider be asked now? ([`Provider::admit`]) |
+//! | `refusal` | why not, and whether that is worth waiting for |
+//! | `line` | who waits for the same thing, in order; `gate`: the slots of the pool |
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
@@ -12,22 +14,33 @@
 //! | `turn` | one turn of the caller's own function, and what its error says |
 //! | `stream` | a stream after its first content |
 //! | `media` | what a provider cannot fetch and the pool may |
+//! | `needs` | what a call needs of a provider's model |
+//! | `models` | what is known of each model of a provider: prices, window, how tokens are counted |
+//! | `count` | how many tokens something would be |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
+//! | `swap` | another roster in its place |
 //! | `totals` | whose numbers are whose across reloads and restarts |
 
 mod analytics;
 mod attempt;
+mod count;
+mod gate;
+mod line;
 mod mask;
 mod media;
+mod models;
+mod needs;
 mod permit;
 mod provider;
+mod refusal;
 mod roster;
 mod run;
 mod scrape;
 mod snapshot;
 mod stream;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -39,18 +52,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use self::gate::Gate;
+use self::line::Tickets;
+use self::snapshot::Slots;
 use crate::event::Interest;
 use crate::metrics::PoolTally;
 use crate::policy::RetryBudget;
 use crate::time;
 
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
+pub use count::Countable;
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
 pub use run::{Completed, Executed};
 pub use scrape::metrics_of_nothing;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
 pub use stream::ChatStream;
+pub use swap::Changes;
 pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};
 
 /// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
@@ -61,8 +79,13 @@ pub struct Engine {
     random: Mutex<fastrand::Rng>,
     tally: Mutex<PoolTally>,
     books: Mutex<totals::Books>,
+    /// Providers of earlier rosters whose last attempt may still be under way.
+    retired: Mutex<Vec<Arc<Provider>>>,
+    /// The slots of the pool.
+    gate: Arc<Gate>,
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
+    tickets: Tickets,
 }
 
 impl Engine {
@@ -76,9 +99,12 @@ impl Engine {
             random: Mutex::new(random),
             tally: Mutex::new(PoolTally::new(history_limit)),
             books: Mutex::new(books),
+            retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             interest,
+            gate: Arc::default(),
             waiting: AtomicUsize::new(0),
+            tickets: Tickets::default(),
         }
     }
 
@@ -98,25 +124,15 @@ impl Engine {
             .collect()
     }
 
-    /// Moves a provider to another priority; `false` when there is none of that name.
-    pub fn set_priority(&self, name: &str, priority: u32) -> bool {
-        match self.roster().find(name) {
-            Some(provider) => {
-                provider.set_priority(priority);
-                true
-            }
-            None => false,
-        }
-    }
-
     pub fn stats(&self) -> PoolStats {
         let totals = self.totals();
         let roster = self.roster();
         let in_flight = roster.providers().iter().map(|provider| provider.look(|live| u64::from(live.in_flight)));
-        let in_flight = in_flight.sum();
+        let in_flight = in_flight.sum::<u64>() + self.retired_in_flight();
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
-        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips)
+        let slots = Slots { most: roster.routing().max_concurrent, taken: self.gate.taken() };
+        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips, slots)
     }
 
     pub fn health(&self) -> PoolHealth {

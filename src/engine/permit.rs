@@ -1,20 +1,23 @@
 //! The right to ask one provider once.
 //!
 //! Only [`Provider::admit`] makes one. It is settled exactly once: by [`Permit::settle`] with the outcome, or by being
-//! dropped, which is a cancellation: the slot and a half-open breaker's probe return and nobody is blamed. Before the
+//! dropped, which is a cancellation: the slots and a half-open breaker's probe return and nobody is blamed. Before the
 //! first byte of the request everything reserved is given back. After it the request counts, because the provider
 //! counted it too, and its tokens and money are booked at the estimate of the prompt plus what had been received.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::Slot;
+use super::models::Model;
 use super::provider::Provider;
 use crate::error::{Failure, FailureClass};
 use crate::metrics::ModelId;
 use crate::policy::{Pass, Reservation, Transition};
-use crate::time::{self, Instant};
+use crate::time::{self, Instant, Now};
+use crate::tokens::{Counter, PromptSize};
 use crate::transport::Started;
-use crate::types::{NanoUsd, Usage};
+use crate::types::{ChatRequest, NanoUsd, Reply, Usage};
 
 #[must_use = "a permit that is dropped counts as a cancelled attempt"]
 pub struct Permit {
@@ -26,12 +29,17 @@ pub struct Permit {
 /// What was reserved.
 pub(super) struct Hold {
     pub key: u32,
+    pub known: Arc<Model>,
+    /// Counted in the order of admission.
+    pub number: u64,
     pub model: ModelId,
     /// The call had asked nobody before.
     pub first: bool,
-    pub reservation: Option<Reservation>,
+    pub reservation: Reservation,
     pub pass: Pass,
     pub dispatch: Option<Dispatch>,
+    /// Of the pool.
+    pub slot: Option<Slot>,
 }
 
 /// A request that was handed to the transport.
@@ -39,8 +47,8 @@ pub(super) struct Dispatch {
     pub unix_ms: u64,
     /// Whether a byte of it has gone out.
     pub started: Started,
-    /// What the prompt costs if the answer never says.
-    pub prompt_tokens: u64,
+    /// What the prompt is counted by if the answer never says.
+    pub size: PromptSize,
 }
 
 /// How an attempt ended, for the provider's books.
@@ -83,11 +91,43 @@ impl Permit {
         }
     }
 
+    /// Counted in the order of admission.
+    pub(super) fn number(&self) -> u64 {
+        self.hold.as_ref().map_or(0, |hold| hold.number)
+    }
+
+    /// Takes the pool's slot along until it is settled.
+    pub(super) fn occupy(&mut self, slot: Option<Slot>) {
+        if let Some(hold) = &mut self.hold {
+            hold.slot = slot;
+        }
+    }
+
     /// The request goes to the transport. From its first byte on it counts, whatever becomes of it.
     pub(super) fn dispatch(&mut self, dispatch: Dispatch) {
         if let Some(hold) = &mut self.hold {
             hold.dispatch = Some(dispatch);
         }
+    }
+
+    /// As the provider reported it, or counted here and marked so.
+    pub(super) fn usage(&self, reply: &Reply, request: &ChatRequest) -> Usage {
+        self.counter().map_or_else(Usage::default, |counter| counter.usage(request, reply))
+    }
+
+    /// Tokens of what has come, about.
+    pub(super) fn received(&self, reply: &Reply) -> u64 {
+        self.counter().map_or(0, |counter| counter.received(reply))
+    }
+
+    fn counter(&self) -> Option<&Counter> {
+        self.hold.as_ref().map(|hold| &hold.known.counter)
+    }
+
+    /// What an answer costs; `None`: unknown.
+    pub(super) fn cost(&self, usage: &Usage) -> Option<NanoUsd> {
+        let hold = self.hold.as_ref()?;
+        hold.known.cost(usage, hold.dispatch.as_ref()?.unix_ms)
     }
 
     /// Content has come: a half-open breaker need not wait for the end. The answer says whether it moved.
@@ -96,7 +136,7 @@ impl Permit {
     }
 
     /// Books the outcome. The answer says whether the breaker moved.
-    pub fn settle(mut self, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
+    pub fn settle(mut self, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
         let hold = self.hold.take()?;
         self.provider.book(hold, outcome, now)
     }
@@ -105,7 +145,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.provider.book(hold, &Outcome::Cancelled { received: 0 }, time::now().mono);
+            self.provider.book(hold, &Outcome::Cancelled { received: 0 }, time::now());
         }
     }
 }

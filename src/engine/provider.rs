@@ -1,28 +1,31 @@
 //! One provider with its live state, behind one short lock.
 //!
-//! Everything that can change is changed in two places: [`Provider::admit`] reserves a key, a request of each limit
-//! and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
+//! Everything that can change is changed in two places: [`Provider::admit`] reserves a key, a request and tokens under
+//! each limit and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::line::{Line, Ticket};
 use super::lock;
+use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit};
-use crate::adapter::Endpoint;
+use super::refusal::Refusal;
+use crate::adapter::{Endpoint, Quota, RateHeaders};
 use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Phase, Problem, Scope};
 use crate::metrics::{Mark, ProviderTally};
 use crate::policy::{
-    BackoffParams, Breaker, BreakerOpen, CircuitState, KeyRing, KeysResting, LimitKind, Limited, RateLimiter,
+    BackoffParams, Breaker, CircuitState, Fit, KeyRing, KeysResting, Learned, Limited, RateLimiter, Said, Tokens,
     Transition, Verdict,
 };
-use crate::time::{self, Instant, Now};
+use crate::time::{Instant, Now};
+use crate::tokens::Counter;
 use crate::transport::Transport;
-use crate::types::{AttemptOutcome, ProviderName, Usage};
+use crate::types::{ProviderName, Usage};
 
 /// How long a model that a provider says it does not have is not asked there again. Deployments appear within
 /// minutes; asking at every call would cost a round trip each time.
@@ -35,11 +38,14 @@ pub struct Provider {
     headers: Vec<Arc<HeaderMap>>,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
-    priority: AtomicU32,
     /// How long a rate answer without a hint rests its key, so that the calls behind it go elsewhere at once. Not longer
     /// than the shortest wait before a retry, or the retry would find the key still resting.
     unhinted_rest: Duration,
-    state: Mutex<State>,
+    models: Models,
+    /// Shared with the provider of an earlier roster, where nothing that was counted means anything else now.
+    state: Arc<Mutex<State>>,
+    /// Calls that wait for it; shared like its state, whose changes they wait for.
+    pub(super) line: Arc<Line>,
 }
 
 struct State {
@@ -51,95 +57,37 @@ struct State {
     /// Models this provider said it does not have, until when they are believed missing.
     missing_models: Vec<(String, Instant)>,
     in_flight: u32,
+    /// Requests so far: their numbers tell which of two replies is the newer one.
+    admitted: u64,
+    /// What the replies to each key say is left.
+    learned: Vec<Learned>,
     /// Belongs to the provider's name: one that a reload builds anew goes on where this one is.
     tally: Arc<Mutex<ProviderTally>>,
 }
 
-/// Why a provider cannot be asked now.
-#[derive(Debug, Clone)]
-pub enum Refusal {
-    Breaker {
-        retry_at: Option<Instant>,
-    },
-    Limit {
-        kind: LimitKind,
-        not_before: Option<Instant>,
-    },
-    /// Every key that this call has not tried rests, since an answer of this class; without a time, one of them is being
-    /// probed by another call.
-    Keys {
-        class: FailureClass,
-        not_before: Option<Instant>,
-    },
-    /// This call has tried every key.
-    KeysTried,
-    Model {
-        not_before: Instant,
-    },
-}
-
-impl Refusal {
-    /// A time worth waiting for. An open breaker and a missing model are not waited for, and neither is a key that
-    /// was refused.
-    pub fn worth_waiting(&self) -> Option<Instant> {
-        match self {
-            Self::Limit { not_before, .. } => *not_before,
-            Self::Keys { class, not_before } if class.is_rate_signal() => *not_before,
-            _ => None,
-        }
-    }
-
-    /// The soonest time at which the answer may be another one.
-    pub fn not_before(&self) -> Option<Instant> {
-        match self {
-            Self::Breaker { retry_at } => *retry_at,
-            Self::Limit { not_before, .. } | Self::Keys { not_before, .. } => *not_before,
-            Self::Model { not_before } => Some(*not_before),
-            Self::KeysTried => None,
-        }
-    }
-
-    pub fn outcome(&self) -> AttemptOutcome {
-        match self {
-            Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
-            Self::Limit { .. } => AttemptOutcome::RateLimited,
-            Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
-        }
-    }
-
-    pub fn describe(&self, now: Instant) -> String {
-        let seconds = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
-        match self {
-            Self::Breaker { retry_at: Some(at) } => {
-                format!("its circuit breaker is open; the next probe is in {:.1} s", seconds(*at))
-            }
-            Self::Breaker { retry_at: None } => "its circuit breaker is half-open and a probe is under way".to_owned(),
-            Self::Limit { kind, not_before: Some(at) } => {
-                format!("{} is reached; free in {:.1} s", kind.as_str(), seconds(*at))
-            }
-            Self::Limit { kind, not_before: None } => format!("{} is 0", kind.as_str()),
-            Self::Keys { class, not_before: Some(at) } => {
-                format!("its key rests for {:.1} s after a failure of class {class}", seconds(*at))
-            }
-            Self::Keys { class, not_before: None } => {
-                format!("its key is being probed after a failure of class {class}")
-            }
-            Self::KeysTried => "each of its keys was tried".to_owned(),
-            Self::Model { not_before } => {
-                format!("it said it does not have this model; asked again in {:.0} s", seconds(*not_before))
-            }
-        }
-    }
+/// What a call wants of a provider.
+pub(super) struct Asking<'a> {
+    pub model: &'a str,
+    /// Keys this call has used there; they are passed over.
+    pub tried: &'a [u32],
+    /// Not looked at where the provider limits no tokens.
+    pub tokens: Tokens,
+    /// Since when it waits; `None`: it has only just come.
+    pub ticket: Option<Ticket>,
+    /// Passes over a provider that says it has nothing left: others are asked first.
+    pub sparing: bool,
 }
 
 impl Provider {
     /// Builds a provider from checked parameters. What only the adapter can check comes back as problems under `path`.
+    /// The live state of `before`, the provider of this name so far, goes over where it still holds.
     pub fn new(
         config: ProviderConfig,
         path: &str,
         transport: Arc<dyn Transport>,
         backoff: &BackoffParams,
         history_limit: usize,
+        before: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let problem = |field: &str, message: String| vec![Problem { path: format!("{path}.{field}"), message }];
         let endpoint = Endpoint::new(config.endpoint_params()).map_err(|error| problem(error.field, error.message))?;
@@ -153,24 +101,37 @@ impl Provider {
         if headers.is_empty() {
             headers.push(Arc::new(endpoint.headers().clone()));
         }
-        let mut tally = ProviderTally::new(history_limit);
-        served(&config).for_each(|model| tally.serve(model));
-        let state = State {
-            breaker: Breaker::new(config.breaker.clone()),
-            rate: RateLimiter::new(config.rate.clone()),
-            keys: KeyRing::new(headers.len()),
-            key_rest_class: vec![FailureClass::RateLimit; headers.len()],
-            missing_models: Vec::new(),
-            in_flight: 0,
-            tally: Arc::new(Mutex::new(tally)),
+        let models = Models::of(&config).map_err(|message| problem("tokenizer", message))?;
+        let (state, line) = match before.filter(|before| before.config.same_upstream(&config)) {
+            Some(before) => {
+                served(&config).for_each(|model| lock(&before.tally()).serve(model));
+                (Arc::clone(&before.state), Arc::clone(&before.line))
+            }
+            None => {
+                let mut tally = ProviderTally::new(history_limit);
+                served(&config).for_each(|model| tally.serve(model));
+                let state = State {
+                    breaker: Breaker::new(config.breaker.clone()),
+                    rate: RateLimiter::new(config.rate.clone()),
+                    keys: KeyRing::new(headers.len()),
+                    key_rest_class: vec![FailureClass::RateLimit; headers.len()],
+                    missing_models: Vec::new(),
+                    in_flight: 0,
+                    admitted: 0,
+                    learned: vec![Learned::default(); headers.len()],
+                    tally: Arc::new(Mutex::new(tally)),
+                };
+                (Arc::new(Mutex::new(state)), Arc::default())
+            }
         };
         Ok(Self {
-            priority: AtomicU32::new(config.priority),
             unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
             headers,
             transport: ArcSwapOption::from_pointee(transport),
-            state: Mutex::new(state),
+            models,
+            state,
+            line,
             config,
         })
     }
@@ -184,11 +145,17 @@ impl Provider {
     }
 
     pub fn priority(&self) -> u32 {
-        self.priority.load(Ordering::Relaxed)
+        self.config.priority
     }
 
-    pub fn set_priority(&self, priority: u32) {
-        self.priority.store(priority, Ordering::Relaxed);
+    /// Would a provider of these parameters be this one?
+    pub(super) fn is(&self, config: &ProviderConfig, backoff: &BackoffParams) -> bool {
+        self.config == *config && self.unhinted_rest == backoff.delay(0, 0.0)
+    }
+
+    /// Do the two count in one place?
+    pub(super) fn lives_on(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &before.state)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -225,60 +192,52 @@ impl Provider {
         match asked {
             None => Some(model),
             Some(asked) if asked == model => Some(model),
-            Some(asked) => {
-                models.get(asked).or_else(|| models.values().find(|served| *served == asked)).map(String::as_str)
-            }
+            Some(asked) => models
+                .get(asked)
+                .or_else(|| models.values().find(|served| served.model == asked))
+                .map(|served| served.model.as_str()),
         }
     }
 
-    /// Reserves a key, a request and a slot, or says why not. Keys in `tried` are passed over.
-    pub fn admit(
+    /// How a model's tokens are counted here.
+    pub(super) fn counter(&self, model: &str) -> &Counter {
+        &self.models.get(model).counter
+    }
+
+    /// Most tokens that prompt and answer may have together, as the catalogue has it; `None`: nobody knows.
+    pub fn context_window(&self, model: &str) -> Option<u64> {
+        self.models.get(model).context_window
+    }
+
+    /// Reserves a key, a request, its tokens and a slot, or says why not.
+    pub(super) fn admit(
         self: &Arc<Self>,
         now: Now,
-        model: &str,
-        tried: &[u32],
+        asking: &Asking<'_>,
     ) -> Result<(Permit, Option<Transition>), Refusal> {
+        let ahead = self.line.ahead(asking.ticket);
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
-        if !missing_models.is_empty() {
-            missing_models.retain(|(_, until)| *until > now.mono);
-            if let Some((_, until)) = missing_models.iter().find(|(missing, _)| missing == model) {
-                return Err(Refusal::Model { not_before: *until });
-            }
+        let (key, fit) = state.check(now, asking, self.config.max_concurrent, ahead)?;
+        // It may hand out the one probe of a half-open breaker; from here on nothing refuses any more.
+        let (pass, transition) = state.breaker.admit(now.mono).map_err(Refusal::open)?;
+        state.keys.begin(key);
+        let reservation = state.rate.take(fit);
+        state.in_flight += 1;
+        state.admitted += 1;
+        let number = state.admitted;
+        if let Some(learned) = state.learned.get_mut(key as usize) {
+            learned.sent(asking.tokens.prompt);
         }
-        let key = keys.pick(now.mono, tried).map_err(|KeysResting { not_before }| {
-            let untried = (0..key_rest_class.len()).filter(|key| !tried.contains(&(*key as u32)));
-            match untried.min_by_key(|key| keys.resting(*key as u32, now.mono)) {
-                Some(soonest) => Refusal::Keys { class: key_rest_class[soonest], not_before },
-                None => Refusal::KeysTried,
-            }
-        })?;
-        let reservation = match rate.reserve(now) {
-            Ok(reservation) => reservation,
-            Err(Limited { kind, not_before }) => {
-                keys.cancel(key);
-                return Err(Refusal::Limit { kind, not_before });
-            }
-        };
-        // Last, because it may hand out the one probe of a half-open breaker.
-        let (pass, transition) = match breaker.admit(now.mono) {
-            Ok(admitted) => admitted,
-            Err(BreakerOpen { retry_at }) => {
-                rate.release(reservation);
-                keys.cancel(key);
-                return Err(Refusal::Breaker { retry_at });
-            }
-        };
-        *in_flight += 1;
-        let model = lock(tally).model_id(model);
+        let known = Arc::clone(self.models.get(asking.model));
+        let model = lock(&state.tally).model_id(asking.model);
         drop(state);
-        let hold = Hold { key, model, first: false, reservation: Some(reservation), pass, dispatch: None };
+        let hold = Hold { key, number, known, model, first: false, reservation, pass, dispatch: None, slot: None };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
-    pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Instant) -> Option<Transition> {
-        let Hold { key, model, first, reservation, pass, dispatch } = hold;
-        let mark = Mark { model, unix_ms: time::unix_ms() };
+    pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
+        let Hold { key, number: _, known, model, first, reservation, pass, dispatch, slot } = hold;
+        let mark = Mark { model, unix_ms: now.unix_ms };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
             Outcome::Cancelled { .. } => None,
@@ -286,28 +245,35 @@ impl Provider {
         };
         let sent = dispatch.filter(|dispatch| dispatch.started.is_set());
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally } = &mut *state;
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally, .. } = &mut *state;
         let mut tally = lock(tally);
         *in_flight = in_flight.saturating_sub(1);
         if let Some(sent_unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
             tally.sent(mark, sent_unix_ms, first);
         }
-        if let (None, Some(reservation)) = (&sent, reservation) {
-            rate.release(reservation);
+        match (&sent, outcome) {
+            (None, _) => rate.release(reservation),
+            (Some(_), Outcome::Success { usage, .. }) => rate.correct(reservation, usage.total_tokens, now),
+            (Some(sent), Outcome::Failure { received, .. } | Outcome::Cancelled { received }) => {
+                rate.correct(reservation, known.counter.estimate(&sent.size).saturating_add(*received), now);
+            }
         }
         let left = |tally: &mut ProviderTally, received: u64| {
-            if let Some(Dispatch { prompt_tokens, .. }) = &sent {
-                let usage = Usage { estimated: true, ..Usage::reported(*prompt_tokens, received) };
-                tally.spent(mark, &usage, self.config.prices.as_ref().and_then(|prices| prices.cost(&usage)));
+            if let Some(Dispatch { size, unix_ms, .. }) = &sent {
+                let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
+                tally.spent(mark, &usage, known.cost(&usage, *unix_ms));
             }
         };
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
                 keys.succeed(key);
+                if let Some(Dispatch { size, .. }) = &sent {
+                    known.counter.learn(size, usage);
+                }
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
-            Outcome::Failure { failure, model, received } => {
+            Outcome::Failure { failure, model: asked, received } => {
                 if *received > 0 {
                     left(&mut tally, *received);
                 }
@@ -318,13 +284,13 @@ impl Provider {
                             *slot = class;
                         }
                         if class == FailureClass::RateLimit {
-                            keys.rest_until(key, now + failure.retry_after.unwrap_or(self.unhinted_rest));
+                            keys.rest_until(key, now.mono + failure.retry_after.unwrap_or(self.unhinted_rest));
                         } else {
-                            keys.retire(key, now, failure.retry_after);
+                            keys.retire(key, now.mono, failure.retry_after);
                         }
                     }
                     Scope::Model if class == FailureClass::ModelNotFound => {
-                        missing_models.push(((*model).to_owned(), now + MODEL_REST));
+                        missing_models.push(((*asked).to_owned(), now.mono + MODEL_REST));
                         keys.cancel(key);
                     }
                     Scope::Caller | Scope::Model | Scope::Provider => keys.cancel(key),
@@ -343,11 +309,27 @@ impl Provider {
                 Verdict::Neutral
             }
         };
-        let moved = breaker.settle(pass, verdict, now);
-        if let Some(Transition::Opened { .. }) = moved {
+        let transition = breaker.settle(pass, verdict, now.mono);
+        if let Some(Transition::Opened { .. }) = transition {
             tally.tripped(mark.unix_ms);
         }
-        moved
+        drop(tally);
+        drop(state);
+        // The pool's slot first: who is woken here needs one, too.
+        drop(slot);
+        self.line.wake();
+        transition
+    }
+
+    /// What a reply to the request of that number says is left, whatever else it says.
+    pub(super) fn learn(&self, key: u32, number: u64, said: &RateHeaders, now: Instant) {
+        let left = |quota: Option<Quota>| {
+            let Quota { limit: _, remaining, reset } = quota?;
+            Some(Said { remaining: remaining?, reset })
+        };
+        if let Some(learned) = lock(&self.state).learned.get_mut(key as usize) {
+            learned.teach(number, left(said.requests), left(said.tokens), now);
+        }
     }
 
     pub(super) fn prove(&self, hold: &Hold, now: Instant) -> Option<Transition> {
@@ -380,14 +362,61 @@ impl Provider {
     /// Reads everything shown to the outside under one lock.
     pub(super) fn look<T>(&self, look: impl FnOnce(Live<'_>) -> T) -> T {
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, in_flight, tally, .. } = &mut *state;
-        look(Live { breaker, rate, keys, in_flight: *in_flight, tally: &lock(tally) })
+        let State { breaker, rate, keys, key_rest_class, in_flight, learned, tally, .. } = &mut *state;
+        look(Live { breaker, rate, keys, key_rest_class, learned, in_flight: *in_flight, tally: &lock(tally) })
+    }
+}
+
+impl State {
+    /// The key to use and the room there is, or why this cannot be now. `ahead` calls are served before. Takes nothing, so
+    /// that a refusal costs nobody a turn or a place.
+    fn check(
+        &mut self,
+        now: Now,
+        asking: &Asking<'_>,
+        max_concurrent: Option<u32>,
+        ahead: u64,
+    ) -> Result<(u32, Fit), Refusal> {
+        let Self { breaker, rate, keys, key_rest_class, missing_models, in_flight, learned, .. } = self;
+        let spent = |key: u32| {
+            learned.get(key as usize).is_some_and(|learned| learned.is_spent(now.mono, asking.tokens.prompt))
+        };
+        if !missing_models.is_empty() {
+            missing_models.retain(|(_, until)| *until > now.mono);
+            if let Some((_, until)) = missing_models.iter().find(|(missing, _)| missing == asking.model) {
+                return Err(Refusal::Model { not_before: *until });
+            }
+        }
+        // Before the limits: a call must not wait for a limit only to find the breaker open.
+        if let Some(open) = breaker.refuses(now.mono) {
+            return Err(Refusal::open(open));
+        }
+        let key = keys.choose(now.mono, asking.tried, spent).map_err(|KeysResting { not_before }| {
+            let untried = (0..key_rest_class.len()).filter(|key| !asking.tried.contains(&(*key as u32)));
+            match untried.min_by_key(|key| keys.resting(*key as u32, now.mono)) {
+                Some(soonest) => Refusal::Keys { class: key_rest_class[soonest], not_before },
+                None => Refusal::KeysTried,
+            }
+        })?;
+        let fit = rate
+            .check(now, asking.tokens, ahead)
+            .map_err(|Limited { kind, not_before }| Refusal::Limit { kind, not_before })?;
+        if let Some(limit) = max_concurrent.filter(|limit| *in_flight >= *limit) {
+            return Err(Refusal::Busy { limit });
+        }
+        if ahead > 0 {
+            return Err(Refusal::Behind);
+        }
+        if asking.sparing && spent(key) {
+            return Err(Refusal::Spent);
+        }
+        Ok((key, fit))
     }
 }
 
 /// The models that the configuration names, as the provider names them.
 fn served(config: &ProviderConfig) -> impl Iterator<Item = &str> {
-    std::iter::once(&config.model).chain(config.models.values()).map(String::as_str)
+    std::iter::once(&config.model).chain(config.models.values().map(|served| &served.model)).map(String::as_str)
 }
 
 /// A provider's live state, for looking at.
@@ -395,6 +424,10 @@ pub(super) struct Live<'a> {
     pub breaker: &'a mut Breaker,
     pub rate: &'a mut RateLimiter,
     pub keys: &'a KeyRing,
+    /// Why each key last rested.
+    pub key_rest_class: &'a [FailureClass],
+    /// What the replies to each key say is left.
+    pub learned: &'a [Learned],
     pub in_flight: u32,
     pub tally: &'a ProviderTally,
 }

@@ -20,6 +20,8 @@ pub struct Roster {
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
     media: Option<MediaClient>,
+    /// What it was made of: the next roster takes it over when that is the same.
+    media_config: MediaConfig,
 }
 
 /// Bounds of a single call.
@@ -51,6 +53,16 @@ impl Clients {
         Self { made: Mutex::default(), make: Box::new(make) }
     }
 
+    /// Lets go of clients that no provider uses any more, and of their connections.
+    pub fn forget_unused(&self) {
+        lock(&self.made).retain(|_, client| Arc::strong_count(client) > 1);
+    }
+
+    /// Lets go of all of them.
+    pub fn forget_all(&self) {
+        lock(&self.made).clear();
+    }
+
     fn get(&self, params: &ClientParams) -> Made {
         let mut made = lock(&self.made);
         if let Some(client) = made.get(params) {
@@ -63,15 +75,24 @@ impl Clients {
 }
 
 impl Roster {
-    /// Builds the roster of `config`; all problems at once.
-    pub fn build(config: Config, settings: &Settings, clients: &Clients) -> Result<Self, Error> {
+    /// Builds the roster of `config`; all problems at once. Providers of the roster so far go over with their live state
+    /// where their parameters allow it.
+    pub fn build(config: Config, settings: &Settings, clients: &Clients, before: Option<&Self>) -> Result<Self, Error> {
         let Config { providers: configs, routing, qos, media, timeout, deadline, warnings: _ } = config;
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
         let mut problems = Vec::new();
+        let same_media = before.filter(|before| before.media_config == media).and_then(|before| before.media.clone());
+        let before = before.map_or(&[][..], Self::providers);
+        let before: HashMap<&str, &Arc<Provider>> = before.iter().map(|old| (old.name().as_str(), old)).collect();
         for (index, config) in configs.into_iter().enumerate() {
             let path = format!("providers[{index}]");
+            let before = before.get(config.name.as_str()).copied();
+            if let Some(same) = before.filter(|before| before.is(&config, &routing.backoff)) {
+                providers.push(Arc::clone(same));
+                continue;
+            }
             let client = match clients.get(&config.client) {
                 Ok(client) => client,
                 Err(TransportError { kind, message }) => {
@@ -81,18 +102,20 @@ impl Roster {
                     continue;
                 }
             };
-            match Provider::new(config, &path, client, &routing.backoff, settings.history_limit as usize) {
+            let history = settings.history_limit as usize;
+            match Provider::new(config, &path, client, &routing.backoff, history, before.map(Arc::as_ref)) {
                 Ok(provider) => providers.push(Arc::new(provider)),
                 Err(found) => problems.extend(found),
             }
         }
         let MediaConfig { params, client } = &media;
-        let media = params.fetch.then(|| MediaClient::new(params, client)).transpose().unwrap_or_else(|error| {
+        let make = || same_media.map_or_else(|| MediaClient::new(params, client), Ok);
+        let made = params.fetch.then(make).transpose().unwrap_or_else(|error| {
             problems.push(Problem { path: "media".to_owned(), message: error.message });
             None
         });
         if problems.is_empty() {
-            Ok(Self { providers, routing, limits, mask, media })
+            Ok(Self { providers, routing, limits, mask, media: made, media_config: media })
         } else {
             Err(Error::configuration(problems))
         }

@@ -39,8 +39,8 @@ fn figures(provider: &Provider, now: Now) -> ProviderFigures {
         };
         let health = ProviderHealth::of(provider, live, now);
         let remaining = [
-            ("requests_per_minute", health.requests_remaining.map(u64::from)),
-            ("requests_per_day", health.daily_requests_remaining.map(u64::from)),
+            ("requests_per_minute", health.requests_remaining),
+            ("requests_per_day", health.daily_requests_remaining),
             ("tokens", health.tokens_remaining),
         ];
         ProviderFigures {

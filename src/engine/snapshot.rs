@@ -10,7 +10,7 @@ use super::Engine;
 use super::provider::{Live, Provider};
 use super::run::unix_ms_of;
 use crate::metrics::{PoolTally, ProviderTotals, Totals};
-use crate::policy::{CircuitState, Remaining};
+use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
 use crate::time::{self, Now};
 use crate::types::{NanoUsd, ProviderName};
 
@@ -48,12 +48,12 @@ pub struct ProviderHealth {
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
-    /// Unix milliseconds at which its breaker admits a probe or its key is usable again; `None` when neither is in the
-    /// way.
+    /// Unix milliseconds at which its breaker admits a probe, a key is usable again and every limit has room; `None` when
+    /// none of them is in the way, or there is no such time.
     pub retry_at: Option<u64>,
-    /// `None`: no limit.
-    pub requests_remaining: Option<u32>,
-    pub daily_requests_remaining: Option<u32>,
+    /// Of the configured limit, or as the provider's replies say, whichever is less; `None`: neither is known.
+    pub requests_remaining: Option<u64>,
+    pub daily_requests_remaining: Option<u64>,
     pub tokens_remaining: Option<u64>,
     pub success_rate: f64,
     pub reliability_score: f64,
@@ -75,6 +75,20 @@ pub struct ProviderStats {
     pub health: ProviderHealth,
     pub usage: ProviderUsage,
     pub performance: Performance,
+    /// In the order of the configuration; empty for a provider without any.
+    pub keys: Vec<KeyStats>,
+}
+
+/// How a key stands. It is known by its place: its value is never shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyStats {
+    pub index: usize,
+    pub state: &'static str,
+    /// Unix milliseconds at which it is used again.
+    pub retry_at: Option<u64>,
+    /// Why it is not used, while it is not.
+    pub error_class: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -89,8 +103,8 @@ pub struct ProviderUsage {
     /// The known part; answers without a price are counted in `unpriced_requests`.
     pub total_cost: NanoUsd,
     pub unpriced_requests: u64,
-    pub requests_remaining: Option<u32>,
-    pub daily_requests_remaining: Option<u32>,
+    pub requests_remaining: Option<u64>,
+    pub daily_requests_remaining: Option<u64>,
     pub in_flight: u32,
 }
 
@@ -109,6 +123,14 @@ pub struct Performance {
     pub circuit_breaker_open: bool,
 }
 
+/// The slots of the pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Slots {
+    /// `None`: no limit.
+    pub most: Option<u32>,
+    pub taken: u32,
+}
+
 /// Totals of the pool.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +141,10 @@ pub struct PoolStats {
     pub cancelled_requests: u64,
     pub success_rate: f64,
     pub active_connections: u64,
+    /// `routing.max_concurrent`; `None`: no limit.
+    pub max_permits: Option<u32>,
+    /// Attempts and streams that could begin now under it.
+    pub available_permits: Option<u32>,
     pub circuit_breaker_trips: u64,
     pub failover_count: u64,
     pub retry_count: u64,
@@ -181,18 +207,24 @@ impl PoolHealth {
 impl ProviderHealth {
     pub(super) fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
         let config = provider.config();
-        let Live { breaker, rate, keys, tally, .. } = live;
+        let Live { breaker, rate, keys, learned, in_flight, tally, .. } = live;
         let state = breaker.state(now.mono);
-        let Remaining { minute, day } = rate.remaining(now);
+        let remaining = rate.remaining(now);
+        let Remaining { minute, day, .. } = remaining;
+        let tokens = remaining.tokens();
         let rests_until = keys.soonest(now.mono);
         let available = config.enabled
             && state != CircuitState::Open
             && !breaker.is_probing()
             && minute != Some(0)
             && day != Some(0)
+            && tokens != Some(0)
+            && config.max_concurrent.is_none_or(|most| in_flight < most)
             && rests_until.is_none();
         let breaker_retry = (state == CircuitState::Open).then(|| breaker.retry_at()).flatten();
-        let retry_at = breaker_retry.max(rests_until).map(|at| unix_ms_of(at, now));
+        // As a call of one token would find it.
+        let limited = rate.check(now, Tokens { prompt: 1, answer: 0 }, 0).err().and_then(|limited| limited.not_before);
+        let retry_at = breaker_retry.max(rests_until).max(limited).map(|at| unix_ms_of(at, now));
         Self {
             name: config.name.clone(),
             kind: config.service.name,
@@ -200,9 +232,9 @@ impl ProviderHealth {
             circuit_breaker_open: state == CircuitState::Open,
             circuit_state: state.as_str(),
             retry_at,
-            requests_remaining: minute,
-            daily_requests_remaining: day,
-            tokens_remaining: None,
+            requests_remaining: fewer(minute, all(learned, |key| key.requests(now.mono))),
+            daily_requests_remaining: fewer(day, all(learned, |key| key.daily_requests(now.mono))),
+            tokens_remaining: fewer(tokens, all(learned, |key| key.tokens(now.mono))),
             success_rate: tally.totals.success_rate(),
             reliability_score: tally.reliability_score(),
             average_response_time: tally.latency.mean().unwrap_or_default(),
@@ -214,12 +246,22 @@ impl ProviderHealth {
     }
 }
 
+/// The sum over all keys, where each of them has said how much it has left.
+fn all(learned: &[Learned], left: impl Fn(&Learned) -> Option<u64>) -> Option<u64> {
+    learned.iter().map(left).try_fold(0_u64, |sum, left| Some(sum.saturating_add(left?)))
+}
+
+fn fewer(limit: Option<u64>, said: Option<u64>) -> Option<u64> {
+    limit.into_iter().chain(said).min()
+}
+
 impl ProviderStats {
     fn of(provider: &Provider, now: Now) -> Self {
         let config = provider.config();
         provider.look(|live| {
             let tally = live.tally;
             let in_flight = live.in_flight;
+            let keys = KeyStats::of(&live, config.keys.len(), now);
             let health = ProviderHealth::of(provider, live, now);
             let usage = ProviderUsage {
                 total_requests: tally.totals.total_requests,
@@ -252,18 +294,38 @@ impl ProviderStats {
                 health,
                 usage,
                 performance,
+                keys,
             }
         })
+    }
+}
+
+impl KeyStats {
+    fn of(live: &Live<'_>, count: usize, now: Now) -> Vec<Self> {
+        let states = live.keys.states(now.mono).zip(live.key_rest_class).take(count).enumerate();
+        let stats = states.map(|(index, ((state, until), class))| Self {
+            index,
+            state: state.as_str(),
+            retry_at: until.map(|until| unix_ms_of(until, now)),
+            error_class: (state != KeyState::Ready).then(|| class.as_str()),
+        });
+        stats.collect()
     }
 }
 
 impl PoolStats {
     /// Of a pool that has not done anything yet.
     pub fn empty() -> Self {
-        Self::of(&Totals::default(), &PoolTally::new(0), 0, 0)
+        Self::of(&Totals::default(), &PoolTally::new(0), 0, 0, Slots::default())
     }
 
-    pub(super) fn of(totals: &Totals, tally: &PoolTally, active_connections: u64, circuit_breaker_trips: u64) -> Self {
+    pub(super) fn of(
+        totals: &Totals,
+        tally: &PoolTally,
+        active_connections: u64,
+        circuit_breaker_trips: u64,
+        Slots { most, taken }: Slots,
+    ) -> Self {
         let Totals { pool: calls, providers } = totals;
         let mut spent = ProviderTotals::default();
         providers.values().for_each(|provider| spent.add(provider));
@@ -275,6 +337,8 @@ impl PoolStats {
             cancelled_requests: calls.cancelled_requests,
             success_rate: calls.success_rate(),
             active_connections,
+            max_permits: most,
+            available_permits: most.map(|most| most.saturating_sub(taken)),
             circuit_breaker_trips,
             failover_count: calls.failovers,
             retry_count: calls.retries,

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Opened, Order, received, usage_of};
+use super::attempt::{Opened, Order, fit};
 use super::permit::{Outcome, Permit};
 use super::run::{Handover, tell};
 use super::{Engine, lock};
-use crate::cost::Prices;
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
@@ -67,10 +66,15 @@ pub struct ChatStream {
     provider: ProviderName,
     model: String,
     response: Option<ChatResponse>,
+    violation: Option<Error>,
     /// Bytes handed over so far, about.
     kept: usize,
     /// There was more than is kept.
     overflowed: bool,
+    /// When something last came from the provider.
+    read_at: Instant,
+    /// How long nobody asked: the consumer's time, not the provider's.
+    paused: Duration,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -88,6 +92,7 @@ impl ChatStream {
         let provider = open.permit.provider().name().clone();
         let model = open.model.clone();
         let ready = std::mem::take(&mut open.opened.ready);
+        let read_at = open.first_content;
         Self {
             open: Some(open),
             ready,
@@ -98,8 +103,11 @@ impl ChatStream {
             provider,
             model,
             response: None,
+            violation: None,
             kept: 0,
             overflowed: false,
+            read_at,
+            paused: Duration::ZERO,
             pending: None,
             log,
         }
@@ -172,9 +180,9 @@ impl ChatStream {
         let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
         self.ready.clear();
         let now = time::now();
-        let received = received(self.accumulator.reply());
+        let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
-        let _ = permit.settle(&Outcome::Cancelled { received }, now.mono);
+        let _ = permit.settle(&Outcome::Cancelled { received }, now);
         lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = AttemptOutcome::Cancelled;
@@ -204,9 +212,14 @@ impl ChatStream {
                 return None;
             }
             let patience = open.permit.provider().config().timers.content_idle;
-            let idle = *idle_ends.get_or_insert_with(|| time::now().mono + patience);
+            let idle = *idle_ends.get_or_insert_with(|| {
+                let now = time::now().mono;
+                self.paused += now.duration_since(self.read_at);
+                now + patience
+            });
             let ends = idle.min(self.told.deadline);
             let read = time::until(Some(ends), open.opened.read()).await;
+            self.read_at = time::now().mono;
             self.ready.append(&mut open.opened.ready);
             let failure = match read {
                 Ok(Ok(())) => continue,
@@ -235,17 +248,33 @@ impl ChatStream {
         let now = time::now();
         let mut reply = std::mem::take(&mut self.accumulator).into_reply();
         reply.sign(&self.provider, &self.model);
-        let usage = usage_of(&reply, &self.request);
-        let cost = permit.provider().config().prices.as_ref().and_then(|prices| Prices::cost(prices, &usage));
-        let spent = now.mono.duration_since(sent);
+        let usage = permit.usage(&reply, &self.request);
+        let cost = permit.cost(&usage);
+        let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
-        let moved = permit.settle(&Outcome::Success { latency: spent, first_token, usage: &usage, cost }, now.mono);
+        let fitted = fit(self.told.schema.as_deref(), &reply).map_err(|failure| self.told.mask.failure(failure));
+        let outcome = match &fitted {
+            Ok(_) => Outcome::Success { latency: spent, first_token, usage: &usage, cost },
+            Err(failure) => Outcome::Failure { failure, model: &self.model, received: permit.received(&reply) },
+        };
+        let moved = permit.settle(&outcome, now);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }
         if let Some(line) = self.told.trail.last_mut() {
             line.latency = spent;
+            if let Err(failure) = &fitted {
+                line.outcome = AttemptOutcome::Failure;
+                line.error_class = Some(failure.class.as_str());
+            }
         }
+        let parsed = match fitted {
+            Ok(fitted) => fitted.map(|(value, _)| value),
+            Err(failure) => {
+                self.violation = Some(self.rejected(failure));
+                None
+            }
+        };
         let latency = now.mono.duration_since(self.told.started);
         lock(&self.engine.tally).succeeded(now.unix_ms, Route::Stream, latency, self.told.own_time);
         if reply.id.is_empty() {
@@ -259,6 +288,7 @@ impl ChatStream {
         }
         self.tell_success(&reply.model, latency, usage, cost);
         self.response = Some(ChatResponse {
+            parsed,
             reply,
             usage,
             cost,
@@ -268,6 +298,22 @@ impl ChatStream {
             warnings: std::mem::take(&mut self.told.warnings),
             attempts: std::mem::take(&mut self.told.trail),
         });
+    }
+
+    /// The whole answer does not fit the caller's schema. What was handed over stands; only the answer is refused.
+    fn rejected(&self, failure: Failure) -> Error {
+        let message = format!("{}: {failure}", self.provider);
+        Error::new(ErrorKind::Provider { failure }, message).with_context(Context {
+            provider: Some(self.provider.clone()),
+            model: Some(self.model.clone()),
+            request_id: Some(self.told.request_id.clone()),
+            attempts: self.told.trail.clone(),
+        })
+    }
+
+    /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.
+    pub fn take_violation(&mut self) -> Option<Error> {
+        self.violation.take()
     }
 
     fn tell_success(&mut self, model: &str, latency: Duration, usage: Usage, cost: Option<NanoUsd>) {
@@ -295,14 +341,14 @@ impl ChatStream {
         // Out of time, events may wait that nobody has taken: after the error there is nothing more.
         self.ready.clear();
         let failure = self.told.mask.failure(failure);
-        let received = received(self.accumulator.reply());
+        let received = permit.received(self.accumulator.reply());
         // The caller's deadline is not the provider's failure.
         let outcome = match failure.phase {
             Some(Phase::Deadline) => Outcome::Cancelled { received },
             _ => Outcome::Failure { failure: &failure, model: &self.model, received },
         };
         let class = outcome.class();
-        let moved = permit.settle(&outcome, now.mono);
+        let moved = permit.settle(&outcome, now);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }

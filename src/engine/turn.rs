@@ -177,6 +177,8 @@ impl Turn {
             model: &self.model,
             without: &[],
             attempt: self.attempt,
+            before: &[],
+            schema: None,
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &Mutex::default(),
@@ -185,7 +187,7 @@ impl Turn {
         };
         let reply =
             say(&self.provider, self.key, &order, request).await.map_err(|failure| order.mask.failure(failure))?;
-        self.report_usage(super::attempt::usage_of(&reply, request));
+        self.report_usage(self.provider.counter(&self.model).usage(request, &reply));
         Ok(reply)
     }
 

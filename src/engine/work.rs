@@ -1,7 +1,7 @@
 //! What a call asks of whoever answers it. The loop of a call is the same for all of them.
 
 use super::turn::Task;
-use crate::types::ChatRequest;
+use crate::types::{ChatRequest, EmbedRequest};
 
 #[derive(Clone, Copy)]
 pub(super) enum Work<'a> {
@@ -9,6 +9,8 @@ pub(super) enum Work<'a> {
     Chat(&'a ChatRequest),
     /// An answer from its first content on.
     Stream(&'a ChatRequest),
+    /// Embeddings, in batches: each is an attempt of its own.
+    Embed(&'a EmbedRequest),
     /// A function of the caller's own, for this model or each provider's own one.
     Own { model: Option<&'a str>, task: &'a dyn Task },
 }
@@ -18,6 +20,7 @@ impl<'a> Work<'a> {
     pub fn model(self) -> Option<&'a str> {
         match self {
             Self::Chat(request) | Self::Stream(request) => request.model.as_deref(),
+            Self::Embed(request) => request.model.as_deref(),
             Self::Own { model, .. } => model,
         }
     }
@@ -26,7 +29,7 @@ impl<'a> Work<'a> {
     pub fn request(self) -> Option<&'a ChatRequest> {
         match self {
             Self::Chat(request) | Self::Stream(request) => Some(request),
-            Self::Own { .. } => None,
+            Self::Embed(_) | Self::Own { .. } => None,
         }
     }
 

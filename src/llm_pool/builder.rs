@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::LlmPool;
 use super::client::LlmClientBuilder;
-use crate::config::{Config, Environment, Settings, Source};
+use crate::config::{Document, Environment, Settings, Source};
 use crate::engine::Clients;
 use crate::error::Error;
 use crate::policy::Behaviour;
@@ -138,14 +138,14 @@ impl LlmPoolBuilder {
     /// # Errors
     /// An empty pool, names that are taken, unknown keys and values out of range: all of them, each with its path.
     pub fn build(self) -> Result<LlmPool, Error> {
-        self.build_over(&Clients::http())
+        self.build_over(Clients::http())
     }
 
     /// The same over transports of the caller's making.
     ///
     /// # Errors
     /// As [`LlmPoolBuilder::build`].
-    pub fn build_over(self, clients: &Clients) -> Result<LlmPool, Error> {
+    pub fn build_over(self, clients: Clients) -> Result<LlmPool, Error> {
         let Self { members, sections: mut document, timeout, deadline, history_limit } = self;
         let members = members.into_iter().map(|member| Value::Object(member.client.0));
         document.insert("providers".to_owned(), members.collect());
@@ -157,8 +157,8 @@ impl LlmPoolBuilder {
             history_limit: history_limit.unwrap_or(unset.history_limit),
             ..unset
         };
-        let config = Config::load_value(&document, &Environment::process(), &settings)?;
-        Ok(LlmPool { pool: Pool::with_clients(config, &settings, Arc::default(), clients)? })
+        let (document, environment) = (Document::object(document), Environment::process());
+        Ok(LlmPool { pool: Pool::with_clients(document, environment, settings, Arc::default(), clients)? })
     }
 }
 

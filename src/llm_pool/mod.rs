@@ -33,7 +33,7 @@ pub use execute::ExecuteError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Environment, Settings, Source};
+use crate::config::{Environment, Settings, Source};
 use crate::engine::{Classified, Executed, PoolHealth, PoolStats, Turn};
 use crate::error::Error;
 use crate::policy::Behaviour;
@@ -72,8 +72,7 @@ impl LlmPool {
     /// A file that cannot be read, and everything that is wrong with what it says.
     pub async fn from_file(path: impl Into<std::path::PathBuf>) -> Result<Self, Error> {
         let settings = Settings::new(Source::File(path.into()));
-        let config = Config::load(&settings.source, &Environment::process(), &settings).await?;
-        Ok(Self { pool: Pool::start(config, &settings, Arc::default())? })
+        Ok(Self { pool: Pool::open(settings, Environment::process(), Arc::default()).await? })
     }
 
     /// Answers a request by the best provider that can.

@@ -17,6 +17,7 @@ pub enum Route {
     Stream,
     /// By a function of the caller's own.
     Execute,
+    Embed,
 }
 
 /// What the pool has done since it was made.
@@ -76,13 +77,14 @@ pub struct CallSlot {
 // === impl Route ===
 
 impl Route {
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Stream, Self::Execute];
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Stream, Self::Execute, Self::Embed];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Stream => "stream",
             Self::Execute => "execute",
+            Self::Embed => "embed",
         }
     }
 }

@@ -75,3 +75,42 @@ impl MetricsParams {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time;
+    use crate::types::{NanoUsd, Usage};
+
+    /// Prints what it costs to write down a call with one attempt, clocks and locks included. In a release build:
+    /// `cargo test --release --lib -- --ignored --nocapture statistics_cost`.
+    #[test]
+    #[ignore = "a measurement"]
+    #[expect(clippy::print_stderr, reason = "it is there to be read")]
+    fn statistics_cost() {
+        const CALLS: u32 = 2_000_000;
+        let provider = Mutex::new(ProviderTally::new(1_000));
+        let pool = Mutex::new(PoolTally::new(1_000));
+        provider.lock().unwrap().serve("gpt-4o");
+        let usage = Usage::reported(1_000, 500);
+        let began = time::now().mono;
+        for call in 0..CALLS {
+            let latency = Duration::from_micros(200_000 + u64::from(call) % 30_000_000);
+            pool.lock().unwrap().started();
+            pool.lock().unwrap().planned("adaptive");
+            let model = provider.lock().unwrap().model_id("gpt-4o");
+            let mark = Mark { model, unix_ms: time::unix_ms() };
+            let mut tally = provider.lock().unwrap();
+            tally.sent(mark, mark.unix_ms, true);
+            tally.succeeded(mark, latency, Some(latency / 4), &usage, Some(NanoUsd(7)));
+            drop(tally);
+            pool.lock().unwrap().succeeded(time::unix_ms(), Route::Chat, latency, Duration::from_micros(40));
+        }
+        let each = began.elapsed() / CALLS;
+        assert_eq!(pool.lock().unwrap().totals.successful_requests, u64::from(CALLS));
+        eprintln!("statistics of a call with one attempt: {} ns", each.as_nanos());
+    }
+}

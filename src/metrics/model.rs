@@ -113,6 +113,10 @@ impl ModelTally {
             cached_tokens,
             cache_write_tokens,
             reasoning_tokens,
+            // Parts of parts, of interest for their price alone.
+            cache_write_1h_tokens: _,
+            prompt_audio_tokens: _,
+            completion_audio_tokens: _,
             estimated: _,
         } = *usage;
         let Tokens { input, output, cache_read, cache_write, reasoning } = &mut self.tokens;

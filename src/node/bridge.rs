@@ -37,6 +37,8 @@ pub struct Channel {
 struct Call {
     cancel: Option<oneshot::Sender<()>>,
     credit: Option<Arc<Credit>>,
+    /// The turn of the caller's own function that is waited for.
+    turn: Option<(u32, oneshot::Sender<String>)>,
 }
 
 impl Channel {
@@ -69,8 +71,17 @@ impl Channel {
     /// Enters a call; the receiver resolves when JavaScript cancels it.
     pub fn open(&self, id: u64, credit: Option<Arc<Credit>>) -> oneshot::Receiver<()> {
         let (cancel, cancelled) = oneshot::channel();
-        held(&self.calls).insert(id, Call { cancel: Some(cancel), credit });
+        held(&self.calls).insert(id, Call { cancel: Some(cancel), credit, turn: None });
         cancelled
+    }
+
+    /// Waits for what becomes of one turn of the caller's own function.
+    pub fn begin_turn(&self, id: u64, attempt: u32) -> oneshot::Receiver<String> {
+        let (tell, told) = oneshot::channel();
+        if let Some(call) = held(&self.calls).get_mut(&id) {
+            call.turn = Some((attempt, tell));
+        }
+        told
     }
 
     /// Forgets a call that is over.
@@ -159,6 +170,19 @@ impl Bridge {
     pub fn ack(&self, id: f64, count: u32) {
         if let Some(credit) = held(&self.channel.calls).get(&(id as u64)).and_then(|call| call.credit.as_ref()) {
             credit.give_back(count as usize);
+        }
+    }
+}
+
+#[napi]
+impl Bridge {
+    /// What became of a turn of `pool.execute()`, as JSON. One that nobody waits for any more is dropped.
+    #[napi(catch_unwind)]
+    pub fn settle(&self, id: f64, attempt: u32, report: String) {
+        let mut calls = held(&self.channel.calls);
+        let Some(call) = calls.get_mut(&(id as u64)) else { return };
+        if let Some((_, tell)) = call.turn.take_if(|(waited, _)| *waited == attempt) {
+            let _ = tell.send(report); // its attempt may have ended in this moment
         }
     }
 }

@@ -14,7 +14,9 @@ mod io;
 mod pool;
 mod record;
 mod records;
+mod steer;
 mod stream;
+mod turn;
 
 use napi_derive::napi;
 

@@ -11,30 +11,35 @@ use serde::Serialize;
 
 use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
-use super::{io, record};
-use crate::config::{Config, Environment, Settings};
-use crate::engine::{Analytics, PoolStats, ProviderListing, metrics_of_nothing};
+use super::{io, record, turn};
+use crate::config::{Environment, Settings};
+use crate::engine::{Analytics, Countable, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
-use crate::pool::Pool;
-use crate::types::parse_call;
+use crate::pool::{Edition, Pool};
+use crate::time::{self, Instant};
+use crate::tokens::Counter;
+use crate::types::{parse_call, parse_embed, parse_options};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
 
+/// Whose tokens are counted when nobody says which.
+const USUAL_MODEL: &str = "gpt-4o";
+
 #[napi]
 pub struct NativePool {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    id: u32,
-    channel: Arc<Channel>,
-    settings: Settings,
+pub(super) struct Inner {
+    pub id: u32,
+    pub channel: Arc<Channel>,
+    pub settings: Settings,
     interest: Arc<Interest>,
     /// Set by the first `initialize` that succeeds.
-    pool: OnceLock<Pool>,
+    pub pool: OnceLock<Pool>,
 }
 
 #[napi]
@@ -42,10 +47,8 @@ impl NativePool {
     /// Checks the options; reads and sends nothing.
     #[napi(constructor, catch_unwind)]
     pub fn new(bridge: &Bridge, options_json: String) -> napi::Result<Self> {
-        let settings = Settings::parse(&options_json).map_err(|problems| {
-            // Recognised by its prefix and thrown as an instance of its class.
-            napi::Error::from_reason(format!("llmpool:{}", record::error_json(&Error::configuration(problems))))
-        })?;
+        let settings =
+            Settings::parse(&options_json).map_err(|problems| record::thrown(&Error::configuration(problems)))?;
         let inner = Inner {
             id: NEXT_POOL.fetch_add(1, Ordering::Relaxed),
             channel: bridge.channel(),
@@ -77,9 +80,10 @@ impl NativePool {
     /// Answers one call; request fields and options stand in one object.
     #[napi(catch_unwind)]
     pub fn chat(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let submitted = time::now().mono;
         let cancelled = self.inner.channel.open(id as u64, None).map(drop);
-        self.task(id, |inner, id| async move {
-            let call = match inner.read(&call_json) {
+        self.task(id, move |inner, id| async move {
+            let call = match inner.read(&call_json, submitted) {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
@@ -88,7 +92,7 @@ impl NativePool {
             let completed = pool.chat_until(&call.request, &call.options, call.warnings, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
             inner.channel.push(|records| match completed.result {
-                Ok(response) => record::response(records, id, response),
+                Ok(response) => record::response(records, id, response, None),
                 Err(error) => record::error(records, id, &error),
             });
         })
@@ -97,10 +101,11 @@ impl NativePool {
     /// Opens a stream and pushes it as far as the consumer has room.
     #[napi(catch_unwind)]
     pub fn stream(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let submitted = time::now().mono;
         let credit = Arc::new(Credit::default());
         let mut cancelled = self.inner.channel.open(id as u64, Some(Arc::clone(&credit))).map(drop);
-        self.task(id, |inner, id| async move {
-            let call = match inner.read(&call_json) {
+        self.task(id, move |inner, id| async move {
+            let call = match inner.read(&call_json, submitted) {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
@@ -113,6 +118,48 @@ impl NativePool {
                 Ok(stream) => pump(stream, id, inner.id, &inner.channel, &credit, &mut cancelled).await,
                 Err(error) => inner.channel.push(|records| record::error(records, id, &error)),
             }
+        })
+    }
+
+    /// Makes embeddings; request fields and options stand in one object.
+    #[napi(catch_unwind)]
+    pub fn embed(&self, id: f64, call_json: String) -> napi::Result<()> {
+        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, |inner, id| async move {
+            let result = match inner.ready().and_then(|pool| Ok((pool, parse_embed(&call_json)?))) {
+                Ok((pool, call)) => {
+                    drop(call_json);
+                    let completed = pool.embed_until(&call.request, &call.options, call.warnings, cancelled).await;
+                    record::events(&inner.channel, inner.id, completed.events);
+                    completed.result
+                }
+                Err(error) => Err(error),
+            };
+            inner.channel.push(|records| match result {
+                Ok(response) => record::vectors(records, id, response),
+                Err(error) => record::error(records, id, &error),
+            });
+        })
+    }
+
+    /// Runs a function of the caller's own: each of its turns comes as a record and goes back by `Bridge.settle()`.
+    #[napi(catch_unwind)]
+    pub fn execute(&self, id: f64, options_json: String) -> napi::Result<()> {
+        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, |inner, id| async move {
+            let (pool, options) = match (inner.ready(), parse_options(&options_json)) {
+                (Ok(pool), Ok(options)) => (pool, options),
+                (Err(error), _) => return inner.channel.push(|records| record::error(records, id, &error)),
+                (_, Err(error)) => return inner.channel.push(|records| record::error(records, id, &error.into())),
+            };
+            let (model, options) = options;
+            let call = turn::Call { id, channel: Arc::clone(&inner.channel) };
+            let completed = pool.execute_until(&call, model.as_deref(), &options, cancelled).await;
+            record::events(&inner.channel, inner.id, completed.events);
+            inner.channel.push(|records| match completed.result {
+                Ok(_) => record::value(records, id, &()),
+                Err(error) => record::error(records, id, &error),
+            });
         })
     }
 
@@ -140,7 +187,13 @@ impl NativePool {
     /// JSON.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
-        record::json(&self.inner.pool.get().map_or_else(PoolStats::empty, |pool| pool.engine().stats()))
+        let pool = self.inner.pool.get();
+        let edition = pool.map(Pool::edition);
+        record::json(&Stats {
+            stats: pool.map_or_else(PoolStats::empty, |pool| pool.engine().stats()),
+            config_version: edition.as_ref().map_or(0, |edition| edition.version),
+            config_checksum: edition.map(|Edition { checksum, .. }| checksum),
+        })
     }
 
     /// JSON; `null` for a window that there is not.
@@ -164,16 +217,23 @@ impl NativePool {
         record::json(&self.inner.pool.get().map(|pool| pool.engine().listing()))
     }
 
-    /// `false`: there is no provider of that name.
-    #[napi(catch_unwind)]
-    pub fn set_provider_priority(&self, name: String, priority: u32) -> bool {
-        self.inner.pool.get().is_some_and(|pool| pool.engine().set_priority(&name, priority))
-    }
-
     /// Names of the providers whose breaker was not closed and is now.
     #[napi(catch_unwind)]
     pub fn reset_circuit_breakers(&self, name: Option<String>) -> Vec<String> {
         self.inner.pool.get().map(|pool| pool.engine().reset_circuit_breakers(name.as_deref())).unwrap_or_default()
+    }
+
+    /// Tokens of a text.
+    #[napi(catch_unwind)]
+    pub fn count_text(&self, text: String, model: Option<String>) -> f64 {
+        self.inner.count(Countable::Text(&text), model.as_deref())
+    }
+
+    /// Tokens of a request, written as a call is.
+    #[napi(catch_unwind)]
+    pub fn count_prompt(&self, call_json: String, model: Option<String>) -> napi::Result<f64> {
+        let call = parse_call(&call_json).map_err(|error| record::thrown(&error.into()))?;
+        Ok(self.inner.count(Countable::Prompt(&call.request), model.as_deref().or(call.request.model.as_deref())))
     }
 
     /// Refuses new calls, lets those under way finish for so long, then ends them.
@@ -187,7 +247,9 @@ impl NativePool {
                 } else {
                     Duration::ZERO
                 });
-                pool.shutdown(drain.min(crate::error::MAX_HINT)).await;
+                if let Some(error) = pool.shutdown(drain.min(crate::error::MAX_HINT)).await {
+                    record::background(&inner.channel, inner.id, "rejected", &record::error_json(&error));
+                }
             }
             inner.channel.push(|records| record::value(records, id, &()));
         })
@@ -201,9 +263,19 @@ struct Initialized {
     warnings: Vec<String>,
 }
 
+/// Totals, and the configuration under which they go on.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    #[serde(flatten)]
+    stats: PoolStats,
+    config_version: u64,
+    config_checksum: Option<String>,
+}
+
 impl NativePool {
     /// Runs a call on the I/O thread. A panic in it rejects the call and nothing else.
-    fn task<F, Fut>(&self, id: f64, make: F) -> napi::Result<()>
+    pub(super) fn task<F, Fut>(&self, id: f64, make: F) -> napi::Result<()>
     where
         F: FnOnce(Arc<Inner>, u64) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -230,25 +302,37 @@ impl Inner {
         if let Some(pool) = self.pool.get() {
             return Ok(Initialized { providers: pool.engine().listing(), warnings: Vec::new() });
         }
-        let environment = environment(env_json)?;
-        let config = Config::load(&self.settings.source, &environment, &self.settings).await?;
-        let warnings = config.warnings.clone();
-        let inner = Arc::clone(self);
-        // Certificates are read and parsed here, which takes tens of milliseconds.
-        let started =
-            tokio::task::spawn_blocking(move || Pool::start(config, &inner.settings, Arc::clone(&inner.interest)));
-        let pool = started.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+        let interest = Arc::clone(&self.interest);
+        let pool = Pool::open(self.settings.clone(), environment(env_json)?, interest).await?;
+        let mut warnings = pool.warnings();
+        warnings.extend(self.follow(&pool));
         Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 
+    pub(super) fn ready(&self) -> Result<&Pool, Error> {
+        self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))
+    }
+
+    /// Before the pool is initialized nothing is known but the model's name; without that, what most count by.
+    fn count(&self, what: Countable<'_>, model: Option<&str>) -> f64 {
+        let tokens = match self.pool.get() {
+            Some(pool) => pool.engine().count_tokens(what, model),
+            None if self.settings.use_token_counting => what.by(&Counter::of_model(model.unwrap_or(USUAL_MODEL))),
+            None => what.by(&Counter::bytes_only(model.unwrap_or(USUAL_MODEL))),
+        };
+        tokens as f64
+    }
+
     /// The pool in force and the call as it was asked.
-    fn read(&self, json: &str) -> Result<(&Pool, crate::types::ParsedCall), Error> {
-        let pool = self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))?;
-        Ok((pool, parse_call(json)?))
+    fn read(&self, json: &str, submitted: Instant) -> Result<(&Pool, crate::types::ParsedCall), Error> {
+        let pool = self.ready()?;
+        let mut call = parse_call(json)?;
+        call.options.submitted = Some(submitted.into_std());
+        Ok((pool, call))
     }
 }
 
-fn environment(json: &str) -> Result<Environment, Error> {
+pub(super) fn environment(json: &str) -> Result<Environment, Error> {
     let variables: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("the environment is not readable: {error}")))?;
     Ok(Environment::from_map(variables))

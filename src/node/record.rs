@@ -3,13 +3,19 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::bridge::Channel;
 use super::records::Records;
+use crate::engine::Turn;
 use crate::error::{Error, ErrorKind, Problem, Reason};
 use crate::event::{Event, millis};
-use crate::types::{AttemptRecord, ChatResponse, FinishReason, NanoUsd, Reply, RequestId, ToolCall, Usage};
+use crate::types::{
+    AttemptRecord, ChatResponse, EmbedResponse, EncodingFormat, FinishReason, NanoUsd, Reply, RequestId, ToolCall,
+    Usage,
+};
 
 /// What a record is: its second number.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +26,9 @@ enum Kind {
     Open,
     Chunk,
     Event,
+    Vectors,
+    Turn,
+    TurnOver,
 }
 
 fn begin(records: &mut Records, id: u64, kind: Kind) {
@@ -27,9 +36,9 @@ fn begin(records: &mut Records, id: u64, kind: Kind) {
     records.number(f64::from(kind as u8));
 }
 
-/// An answer, with the lines of its trail at the end.
-pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
-    let ChatResponse { reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
+/// An answer, with the lines of its trail at the end; `violation`: a stream ended well whose answer is refused.
+pub fn response(records: &mut Records, id: u64, response: ChatResponse, violation: Option<&Error>) {
+    let ChatResponse { parsed, reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
     let Reply {
         id: reply_id,
         model,
@@ -51,13 +60,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.name(&model);
     records.name(provider.as_str());
     records.number(created as f64);
-    records.number(usage.prompt_tokens as f64);
-    records.number(usage.completion_tokens as f64);
-    records.number(usage.total_tokens as f64);
-    records.number(usage.cached_tokens as f64);
-    records.number(usage.cache_write_tokens as f64);
-    records.number(usage.reasoning_tokens as f64);
-    records.flag(usage.estimated);
+    count(records, &usage);
     records.number_or_null(cost.map(NanoUsd::as_usd));
     records.number(millis(latency));
     records.shared(request_id.shared());
@@ -66,6 +69,56 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse) {
     records.text_or_null(reasoning_state.map(|state| json(&state)));
     records.text_or_null((!tool_calls.is_empty()).then(|| json(&tool_calls)));
     records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    records.text_or_null(parsed.map(|parsed| json(&parsed)));
+    records.text_or_null(violation.map(error_json));
+    trail(records, attempts);
+}
+
+/// Embeddings, each as one text: base64 of 64-bit floats, or of 32-bit floats where that is what was asked for.
+pub fn vectors(records: &mut Records, id: u64, response: EmbedResponse) {
+    let EmbedResponse {
+        vectors,
+        encoding_format,
+        model,
+        provider,
+        usage,
+        cost,
+        request_id,
+        latency,
+        warnings,
+        attempts,
+    } = response;
+    begin(records, id, Kind::Vectors);
+    records.name(&model);
+    records.name(provider.as_str());
+    count(records, &usage);
+    records.number_or_null(cost.map(NanoUsd::as_usd));
+    records.number(millis(latency));
+    records.shared(request_id.shared());
+    records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
+    records.flag(encoding_format == EncodingFormat::Base64);
+    records.number(vectors.len() as f64);
+    for vector in vectors {
+        let bytes: Vec<u8> = match encoding_format {
+            EncodingFormat::Float => vector.iter().flat_map(|number| number.to_le_bytes()).collect(),
+            EncodingFormat::Base64 => vector.iter().flat_map(|number| (*number as f32).to_le_bytes()).collect(),
+        };
+        records.text(STANDARD.encode(bytes));
+    }
+    trail(records, attempts);
+}
+
+fn count(records: &mut Records, usage: &Usage) {
+    records.number(usage.prompt_tokens as f64);
+    records.number(usage.completion_tokens as f64);
+    records.number(usage.total_tokens as f64);
+    records.number(usage.cached_tokens as f64);
+    records.number(usage.cache_write_tokens as f64);
+    records.number(usage.reasoning_tokens as f64);
+    records.flag(usage.estimated);
+}
+
+fn trail(records: &mut Records, attempts: Vec<AttemptRecord>) {
     records.number(attempts.len() as f64);
     for AttemptRecord { provider, model, key_index, outcome, error_class, status, latency, waited } in attempts {
         records.name(provider.as_str());
@@ -99,6 +152,22 @@ pub fn chunk(records: &mut Records, id: u64, delta: String, extra: Option<String
     records.text_or_null(extra);
 }
 
+/// The caller's own function is to be called.
+pub fn turn(records: &mut Records, id: u64, turn: &Turn) {
+    begin(records, id, Kind::Turn);
+    records.number(f64::from(turn.attempt()));
+    records.name(turn.provider());
+    records.name(turn.model());
+    records.text_or_null(turn.api_key().map(str::to_owned));
+    records.name(turn.base_url());
+}
+
+/// Nobody waits for a turn any more.
+pub fn turn_over(records: &mut Records, id: u64, attempt: u32) {
+    begin(records, id, Kind::TurnOver);
+    records.number(f64::from(attempt));
+}
+
 /// Events go before the completion they belong to.
 pub fn events(channel: &Arc<Channel>, pool: u32, events: Vec<Event>) {
     for event in events {
@@ -108,6 +177,20 @@ pub fn events(channel: &Arc<Channel>, pool: u32, events: Vec<Event>) {
             records.text(json(&event));
         });
     }
+}
+
+/// Something that happened by itself, as JSON.
+pub fn background(channel: &Arc<Channel>, pool: u32, name: &'static str, json: &str) {
+    channel.push(|records| {
+        begin(records, u64::from(pool), Kind::Event);
+        records.name(name);
+        records.text(json.to_owned());
+    });
+}
+
+/// An exception: recognised by its prefix, and thrown as an instance of its class.
+pub fn thrown(error: &Error) -> napi::Error {
+    napi::Error::from_reason(format!("llmpool:{}", error_json(error)))
 }
 
 pub fn error(records: &mut Records, id: u64, error: &Error) {

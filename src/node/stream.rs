@@ -101,8 +101,9 @@ pub async fn pump(
             }
             None => {
                 record::events(channel, pool, stream.take_events());
+                let violation = stream.take_violation();
                 if let Some(response) = stream.into_response() {
-                    channel.push(|records| record::response(records, id, response));
+                    channel.push(|records| record::response(records, id, response, violation.as_ref()));
                 }
                 return;
             }

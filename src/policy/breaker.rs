@@ -208,21 +208,32 @@ impl Breaker {
         Self { params, state: State::Closed { streak: 0 }, period: 0, reopened: 0, trips: 0, recent }
     }
 
+    /// Would it refuse now? Changes nothing.
+    pub fn refuses(&self, now: Instant) -> Option<BreakerOpen> {
+        match self.state {
+            State::Open { until } if now < until => Some(BreakerOpen { retry_at: Some(until) }),
+            State::HalfOpen { probing: true } => Some(BreakerOpen { retry_at: None }),
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
     /// Asks for leave to call the provider. The call that finds the open period over becomes the probe.
     pub fn admit(&mut self, now: Instant) -> Result<(Pass, Option<Transition>), BreakerOpen> {
-        match &mut self.state {
-            State::Closed { .. } => Ok((Pass { period: self.period }, None)),
-            State::Open { until } if now < *until => Err(BreakerOpen { retry_at: Some(*until) }),
+        if let Some(open) = self.refuses(now) {
+            return Err(open);
+        }
+        let transition = match &mut self.state {
+            State::Closed { .. } => None,
             State::Open { .. } => {
                 self.enter(State::HalfOpen { probing: true });
-                Ok((Pass { period: self.period }, Some(Transition::HalfOpened)))
+                Some(Transition::HalfOpened)
             }
-            State::HalfOpen { probing: true } => Err(BreakerOpen { retry_at: None }),
             State::HalfOpen { probing } => {
                 *probing = true;
-                Ok((Pass { period: self.period }, None))
+                None
             }
-        }
+        };
+        Ok((Pass { period: self.period }, transition))
     }
 
     /// Takes a pass back with what the attempt has shown.

@@ -11,7 +11,8 @@
 //! A wrong key is usually noticed by many calls at once. Only the first one retires it; for the others the key is
 //! retired already, otherwise fifty calls in flight would make the first 5 minutes an hour.
 //!
-//! Every key that [`KeyRing::pick`] gave out is owed exactly one answer: `succeed`, `retire`, `rest_until` or `cancel`.
+//! [`KeyRing::choose`] only looks, so that a call that is refused for another reason uses up no key's turn; every key that
+//! [`KeyRing::begin`] gave out is owed exactly one answer: `succeed`, `retire`, `rest_until` or `cancel`.
 //! A probe that is never answered keeps its key out for ever. Calls that were sent before the retirement and end during
 //! the probe cannot be told from it; at worst that costs one more probe.
 
@@ -32,10 +33,12 @@ const RETIRE_MAX: Duration = Duration::from_secs(60 * 60);
 /// use llmpool::policy::KeyRing;
 /// let now = llmpool::time::now().mono;
 /// let mut keys = KeyRing::new(2);
-/// assert_eq!(keys.pick(now, &[]), Ok(0));
+/// let none_is_spent = |_| false;
+/// assert_eq!(keys.choose(now, &[], none_is_spent), Ok(0));
+/// keys.begin(0);
 /// keys.retire(0, now, None); // 401
-/// assert_eq!(keys.pick(now, &[0]), Ok(1));
-/// assert_eq!(keys.pick(now, &[0, 1]).unwrap_err().not_before, None);
+/// assert_eq!(keys.choose(now, &[0], none_is_spent), Ok(1));
+/// assert_eq!(keys.choose(now, &[0, 1], none_is_spent).unwrap_err().not_before, None);
 /// ```
 #[derive(Debug)]
 pub struct KeyRing {
@@ -50,6 +53,18 @@ pub struct KeysResting {
     /// When the first key that this call has not tried is free. `None`: there is nothing to wait for, every key was
     /// tried by this call or is being probed by another.
     pub not_before: Option<Instant>,
+}
+
+/// How a key stands, for looking at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    Ready,
+    /// It met a limit and is left alone until then.
+    Resting,
+    /// It was refused and is left alone until then.
+    Retired,
+    /// One call tries whether it works again.
+    Probing,
 }
 
 #[derive(Debug, Clone)]
@@ -90,9 +105,11 @@ impl KeyRing {
         Self { keys: vec![Key { standing: Standing::Good, rest_until: None }; count.max(1)], next: 0 }
     }
 
-    /// The next key in turn that is free and not in `tried`, the keys this call has already used.
-    pub fn pick(&mut self, now: Instant, tried: &[u32]) -> Result<u32, KeysResting> {
+    /// The next key in turn that is free and not in `tried`, the keys this call has already used. One that is `spent` is
+    /// chosen only where no other is free.
+    pub fn choose(&self, now: Instant, tried: &[u32], spent: impl Fn(u32) -> bool) -> Result<u32, KeysResting> {
         let count = self.keys.len();
+        let mut free = None;
         let mut soonest = None;
         for offset in 0..count {
             let index = (self.next + offset) % count;
@@ -100,18 +117,22 @@ impl KeyRing {
             if tried.contains(&name) {
                 continue;
             }
-            let key = &mut self.keys[index];
-            match key.availability(now) {
-                Availability::Free => {
-                    key.begin();
-                    self.next = (index + 1) % count;
-                    return Ok(name);
-                }
+            match self.keys[index].availability(now) {
+                Availability::Free if !spent(name) => return Ok(name),
+                Availability::Free => free = free.or(Some(name)),
                 Availability::At(at) => soonest = earlier(soonest, at),
                 Availability::Unknown => {}
             }
         }
-        Err(KeysResting { not_before: soonest })
+        free.ok_or(KeysResting { not_before: soonest })
+    }
+
+    /// A call uses the key that was just chosen. The next call gets the next one.
+    pub fn begin(&mut self, key: u32) {
+        if let Some(chosen) = self.get(key) {
+            chosen.begin();
+            self.next = (key as usize + 1) % self.keys.len();
+        }
     }
 
     /// The key answered with a rate signal: leave it alone until then. Ends a probe without a result.
@@ -176,8 +197,34 @@ impl KeyRing {
         }
     }
 
+    /// How each key stands, and until when.
+    pub fn states(&self, now: Instant) -> impl Iterator<Item = (KeyState, Option<Instant>)> {
+        self.keys.iter().map(move |key| match (key.availability(now), key.standing) {
+            (_, Standing::Probing { .. }) => (KeyState::Probing, None),
+            (Availability::At(until), Standing::Retired { until: retired, .. }) if retired > now => {
+                (KeyState::Retired, Some(until))
+            }
+            (Availability::At(until), _) => (KeyState::Resting, Some(until)),
+            (Availability::Free | Availability::Unknown, _) => (KeyState::Ready, None),
+        })
+    }
+
     fn get(&mut self, key: u32) -> Option<&mut Key> {
         self.keys.get_mut(key as usize)
+    }
+}
+
+// === impl KeyState ===
+
+impl KeyState {
+    /// The word users see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Resting => "resting",
+            Self::Retired => "retired",
+            Self::Probing => "probing",
+        }
     }
 }
 
@@ -227,6 +274,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
 
+    impl KeyRing {
+        fn pick(&mut self, now: Instant, tried: &[u32]) -> Result<u32, KeysResting> {
+            self.choose(now, tried, |_| false).inspect(|key| self.begin(*key))
+        }
+    }
+
     fn start() -> Instant {
         crate::time::now().mono
     }
@@ -258,6 +311,21 @@ mod tests {
         let now = start();
         let mut keys = KeyRing::new(0);
         assert_eq!(keys.pick(now, &[]), Ok(0));
+    }
+
+    #[test]
+    fn a_spent_key_is_chosen_only_where_no_other_is_free() {
+        let now = start();
+        let mut keys = KeyRing::new(3);
+        let spent = |key| key < 2;
+        for _ in 0..3 {
+            assert_eq!(keys.choose(now, &[], spent), Ok(2));
+            keys.begin(2);
+        }
+        assert_eq!(keys.choose(now, &[2], spent), Ok(0), "in turn");
+        keys.rest_until(2, now + SECOND);
+        assert_eq!(keys.choose(now, &[0], spent), Ok(1));
+        assert_eq!(keys.choose(now, &[], |_| true), Ok(0));
     }
 
     #[test]
@@ -405,6 +473,27 @@ mod tests {
         keys.succeed(0);
         keys.cancel(0);
         assert_eq!(keys.soonest(now), Some(now + MINUTE * 5));
+    }
+
+    #[test]
+    fn it_can_be_seen_how_each_key_stands() {
+        let now = start();
+        let mut keys = KeyRing::new(4);
+        keys.rest_until(1, now + SECOND);
+        keys.retire(2, now, None);
+        keys.retire(3, now, Some(Duration::ZERO));
+        keys.begin(3);
+        let until = |wait| Some(now + wait);
+        let states = [
+            (KeyState::Ready, None),
+            (KeyState::Resting, until(SECOND)),
+            (KeyState::Retired, until(MINUTE * 5)),
+            (KeyState::Probing, None),
+        ];
+        assert_eq!(keys.states(now).collect::<Vec<_>>(), states);
+        keys.rest_until(2, now + MINUTE * 9);
+        let later = keys.states(now + MINUTE * 5).map(|(state, _)| state.as_str());
+        assert_eq!(later.collect::<Vec<_>>(), ["ready", "ready", "resting", "probing"]);
     }
 
     #[test]

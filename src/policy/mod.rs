@@ -11,6 +11,7 @@
 mod backoff;
 mod breaker;
 mod keys;
+mod learn;
 mod rate;
 mod retry;
 mod select;
@@ -20,8 +21,9 @@ use std::time::Duration;
 
 pub use backoff::BackoffParams;
 pub use breaker::{Breaker, BreakerOpen, BreakerParams, CircuitState, Pass, Transition, Verdict};
-pub use keys::{KeyRing, KeysResting};
-pub use rate::{LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation};
+pub use keys::{KeyRing, KeyState, KeysResting};
+pub use learn::{Learned, Said};
+pub use rate::{DayZone, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
 pub use retry::{RetryBudget, RetryBudgetParams};
 pub use select::{Behaviour, Candidate, rank};
 pub use timers::TimerParams;

@@ -1,5 +1,6 @@
 //! A transport whose replies a test scripts. Shares nothing with the real one but the trait.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,11 +18,18 @@ type Script = dyn FnMut(&HttpRequest) -> Answer + Send;
 pub struct FakeTransport {
     script: Arc<Mutex<Box<Script>>>,
     requests: Arc<Mutex<Vec<HttpRequest>>>,
+    /// No byte of a request goes out.
+    unreachable: Arc<AtomicBool>,
 }
 
 impl FakeTransport {
     pub fn new(script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Self {
-        Self { script: Arc::new(Mutex::new(Box::new(script))), requests: Arc::default() }
+        Self { script: Arc::new(Mutex::new(Box::new(script))), requests: Arc::default(), unreachable: Arc::default() }
+    }
+
+    /// From now on no request gets as far as its first byte.
+    pub fn never_starts(&self) {
+        self.unreachable.store(true, Ordering::Relaxed);
     }
 
     pub fn requests(&self) -> Vec<HttpRequest> {
@@ -31,7 +39,9 @@ impl FakeTransport {
 
 impl Transport for FakeTransport {
     fn send(&self, request: HttpRequest) -> Answer {
-        request.started.set();
+        if !self.unreachable.load(Ordering::Relaxed) {
+            request.started.set();
+        }
         let answer = (self.script.lock().expect("no test panics while holding it"))(&request);
         self.requests.lock().expect("no test panics while holding it").push(request);
         answer

@@ -9,6 +9,7 @@ mod connections;
 mod direct;
 #[cfg(test)]
 pub mod fake;
+mod fetch;
 mod media;
 mod proxied;
 mod stale;
@@ -27,6 +28,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
 
+pub use fetch::Fetcher;
 pub use media::{Media, MediaClient, MediaParams};
 
 use crate::error::{TransportError, TransportErrorKind};

@@ -41,15 +41,12 @@ impl ProxiedClient {
         let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = Arc::unwrap_or_clone(headers);
         *request.body_mut() = Some(reqwest::Body::wrap(WatchedBody::new(body, started)));
-        let mut reply = http.execute(request).await.map_err(|error| SendError {
+        let reply = http.execute(request).await.map_err(|error| SendError {
             stale: legacy_cause(&error).is_some_and(|cause| self.answered.broke(cause)),
             error: translate(error),
         })?;
         self.answered.note(reply.extensions());
-        let status = reply.status();
-        let headers = std::mem::take(reply.headers_mut());
-        let body = reply.bytes_stream().map(|piece| piece.map_err(|error| broke_off(&error.without_url())));
-        Ok(HttpReply { status, headers, body: Box::pin(body) })
+        Ok(self::reply(reply))
     }
 }
 
@@ -75,6 +72,14 @@ struct SendError {
     stale: bool,
 }
 
+/// A reply of reqwest as one of ours, its body still on the wire.
+pub(super) fn reply(mut reply: reqwest::Response) -> HttpReply {
+    let status = reply.status();
+    let headers = std::mem::take(reply.headers_mut());
+    let body = reply.bytes_stream().map(|piece| piece.map_err(|error| broke_off(&error.without_url())));
+    HttpReply { status, headers, body: Box::pin(body) }
+}
+
 fn legacy_cause(error: &reqwest::Error) -> Option<&legacy::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
@@ -87,7 +92,7 @@ fn legacy_cause(error: &reqwest::Error) -> Option<&legacy::Error> {
 }
 
 /// A client that keeps so many idle connections for each host.
-fn build(params: &ClientParams, idle: usize) -> Result<reqwest::Client, TransportError> {
+pub(super) fn build(params: &ClientParams, idle: usize) -> Result<reqwest::Client, TransportError> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::config(params)?)
         .http1_only()
@@ -108,7 +113,7 @@ fn build(params: &ClientParams, idle: usize) -> Result<reqwest::Client, Transpor
     })
 }
 
-fn translate(error: reqwest::Error) -> TransportError {
+pub(super) fn translate(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     let said = innermost(&error);
     let (kind, message) = if error.is_builder() {

@@ -1,5 +1,6 @@
 //! What a chat is, in nobody's dialect. Adapters translate from and to these types; everything else only reads them.
 
+mod embed;
 mod ids;
 mod message;
 mod options;
@@ -9,10 +10,11 @@ mod request;
 mod stream;
 mod usage;
 
+pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed};
 pub use ids::{ProviderName, RequestId};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::CallOptions;
-pub use parse::{FieldError, ParsedCall, parse_call};
+pub use parse::{FieldError, ParsedCall, parse_call, parse_options};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};

@@ -1,6 +1,6 @@
 //! What one call may set for itself, over the pool's and the provider's settings.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ids::RequestId;
 
@@ -21,4 +21,7 @@ pub struct CallOptions {
     pub request_id: Option<RequestId>,
     /// Further HTTP headers for the provider; the adapter's own win.
     pub headers: Vec<(String, String)>,
+    /// When the caller handed the call over; `None`: when the pool begins with it. Its latency and its deadline count
+    /// from here, so a wait for the thread that answers is not lost.
+    pub submitted: Option<Instant>,
 }

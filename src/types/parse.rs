@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
 use super::options::CallOptions;
-use super::request::ChatRequest;
+use super::request::{ChatRequest, ResponseFormat};
 
 /// A field of a request that cannot be taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +54,7 @@ const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A lone surrogate (half of a character that JavaScript strings can hold and UTF-8 cannot) becomes U+FFFD with a
 /// warning; a NUL passes.
 pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
-    let (json, replaced) = replace_lone_surrogates(json);
-    let mut call: ParsedCall = match serde_json::from_str(&json) {
-        Ok(call) => call,
-        Err(_) => return Err(explain(&json)),
-    };
+    let (mut call, replaced): (ParsedCall, usize) = read_text(json)?;
     if replaced > 0 {
         call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
     }
@@ -66,10 +62,32 @@ pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
     Ok(call)
 }
 
+/// Reads a call, and says how many lone surrogates were replaced in it.
+pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), FieldError> {
+    let (json, replaced) = replace_lone_surrogates(json);
+    match serde_json::from_str(&json) {
+        Ok(call) => Ok((call, replaced)),
+        Err(_) => Err(explain::<T>(&json)),
+    }
+}
+
+/// Reads and checks options of a call that has no request, with the model it is for.
+pub fn parse_options(json: &str) -> Result<(Option<String>, CallOptions), FieldError> {
+    let (ParsedCall { request, options, stream, .. }, _) = read_text(json)?;
+    let model = request.model.clone();
+    if stream || request != (ChatRequest { model: request.model.clone(), ..ChatRequest::default() }) {
+        return Err(FieldError::new(
+            "",
+            "a function of your own takes options and a model, no other field of a request",
+        ));
+    }
+    Ok((model, options))
+}
+
 /// Parses once more, keeping track of the path.
-fn explain(json: &str) -> FieldError {
+fn explain<T: de::DeserializeOwned>(json: &str) -> FieldError {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    match serde_path_to_error::deserialize::<_, ParsedCall>(&mut deserializer) {
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => FieldError::new("", "the request is not a JSON object"),
         Err(error) => {
             let path = error.path().to_string();
@@ -162,6 +180,9 @@ fn check(request: &ChatRequest) -> Result<(), FieldError> {
     if request.max_tokens == Some(0) {
         return Err(FieldError::new("max_tokens", "must be at least 1"));
     }
+    if let Some(ResponseFormat::JsonSchema(format)) = &request.response_format {
+        check_format(format)?;
+    }
     for (index, tool) in request.tools.iter().enumerate() {
         if tool.kind != "function" {
             return Err(FieldError::new(format!("tools[{index}].type"), "must be \"function\""));
@@ -169,6 +190,22 @@ fn check(request: &ChatRequest) -> Result<(), FieldError> {
         if tool.function.name.is_empty() {
             return Err(FieldError::new(format!("tools[{index}].function.name"), "must not be empty"));
         }
+    }
+    Ok(())
+}
+
+/// The names are those of OpenAI's chat API; what the schema says is for whoever compiles it.
+fn check_format(format: &Value) -> Result<(), FieldError> {
+    const AT: &str = "response_format.json_schema";
+    const LONGEST_NAME: usize = 64;
+    let name = format.get("name").and_then(Value::as_str).unwrap_or_default();
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_word) {
+        let message = format!("must be 1 to {LONGEST_NAME} letters, digits, _ or -");
+        return Err(FieldError::new(format!("{AT}.name"), message));
+    }
+    if !format.get("schema").is_some_and(Value::is_object) {
+        return Err(FieldError::new(format!("{AT}.schema"), "must be an object"));
     }
     Ok(())
 }
@@ -244,28 +281,42 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
                 // The pool asks for usage in every stream by itself.
                 "stream_options" => _ = map.next_value::<Value>()?,
-                "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
-                "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
-                "maxRetries" => options.max_retries = map.next_value()?,
-                "failover" => options.failover = map.next_value()?,
-                "providers" => {
-                    options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default()
-                }
-                "requestId" => {
-                    options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
-                }
-                "headers" => {
-                    options.headers =
-                        map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default().into_iter().collect();
-                }
                 other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
                     request.openai_fields.insert(other.to_owned(), map.next_value()?);
                 }
-                other => return Err(unknown_field(other)),
+                other => {
+                    if !read_option(other, options, &mut map)? {
+                        return Err(unknown_field(other, KNOWN));
+                    }
+                }
             }
         }
         Ok(call)
     }
+}
+
+/// Reads one option of a call into its place; `false`: there is no option of this name.
+pub(super) fn read_option<'de, A: MapAccess<'de>>(
+    name: &str,
+    options: &mut CallOptions,
+    map: &mut A,
+) -> Result<bool, A::Error> {
+    match name {
+        "timeout" => options.timeout = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+        "deadline" => options.deadline = map.next_value::<Option<Millis>>()?.map(|millis| millis.0),
+        "maxRetries" => options.max_retries = map.next_value()?,
+        "failover" => options.failover = map.next_value()?,
+        "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
+        "requestId" => {
+            options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
+        }
+        "headers" => {
+            options.headers =
+                map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default().into_iter().collect();
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Every name a call may carry, for "did you mean".
@@ -299,10 +350,10 @@ const KNOWN: &[&str] = &[
     "signal",
 ];
 
-fn unknown_field<E: de::Error>(name: &str) -> E {
-    let close = KNOWN
+pub(super) fn unknown_field<E: de::Error>(name: &str, known: &'static [&'static str]) -> E {
+    let close = known
         .iter()
-        .chain(ChatRequest::OPENAI_FIELDS)
+        .chain(ChatRequest::OPENAI_FIELDS.iter().filter(|_| known.contains(&"messages")))
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(score, _)| *score > 0.85);

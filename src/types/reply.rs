@@ -76,6 +76,9 @@ impl Reply {
 /// The answer of a run.
 #[derive(Debug, Clone)]
 pub struct ChatResponse {
+    /// What the answer says, where a schema was asked for and it fits. `None` also when the model called tools, declined
+    /// or ran out of tokens.
+    pub parsed: Option<serde_json::Value>,
     pub reply: Reply,
     /// Reported by the provider, or counted here and marked so.
     pub usage: Usage,
@@ -123,8 +126,10 @@ pub enum AttemptOutcome {
     Cancelled,
     /// Nothing was sent: the breaker is open.
     BreakerOpen,
-    /// Nothing was sent: a limit of requests is reached.
+    /// Nothing was sent: a limit of requests or tokens is reached.
     RateLimited,
+    /// Nothing was sent: as many attempts as allowed are under way, or other calls have waited longer.
+    Busy,
     /// Nothing was sent: the key rests after an authentication, quota or rate answer.
     KeyCooling,
     /// Nothing was sent: the pool's retry budget is spent.
@@ -132,6 +137,11 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    /// Nothing went out to the provider.
+    pub fn sent_nothing(self) -> bool {
+        !matches!(self, Self::Success | Self::Failure | Self::Cancelled)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -139,6 +149,7 @@ impl AttemptOutcome {
             Self::Cancelled => "cancelled",
             Self::BreakerOpen => "breaker_open",
             Self::RateLimited => "rate_limited",
+            Self::Busy => "busy",
             Self::KeyCooling => "key_cooling",
             Self::RetryBudget => "retry_budget",
         }

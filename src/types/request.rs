@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for ResponseFormat {
         match (object.kind.as_str(), object.json_schema) {
             ("text", None) => Ok(Self::Text),
             ("json_object", None) => Ok(Self::JsonObject),
-            ("json_schema", Some(schema @ Value::Object(_))) => Ok(Self::JsonSchema(schema)),
+            ("json_schema", Some(schema @ Value::Object(_))) => Ok(Self::JsonSchema(schema)), // `check` looks into it
             ("json_schema", _) => Err(serde::de::Error::custom("json_schema must be an object with name and schema")),
             _ => Err(serde::de::Error::custom("type must be \"text\", \"json_object\" or \"json_schema\"")),
         }

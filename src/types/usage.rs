@@ -15,6 +15,15 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Part of `prompt_tokens` that the provider wrote into its prompt cache.
     pub cache_write_tokens: u64,
+    /// Part of `cache_write_tokens` that is kept for an hour. Only its price is of interest, as of the next two.
+    #[serde(skip)]
+    pub cache_write_1h_tokens: u64,
+    /// Part of `prompt_tokens` that is sound.
+    #[serde(skip)]
+    pub prompt_audio_tokens: u64,
+    /// Part of `completion_tokens` that is sound.
+    #[serde(skip)]
+    pub completion_audio_tokens: u64,
     /// Part of `completion_tokens` spent on reasoning.
     pub reasoning_tokens: u64,
     /// True when the provider reported nothing and the pool counted by itself.
@@ -33,6 +42,22 @@ impl Usage {
             completion_tokens,
             total_tokens: prompt_tokens.saturating_add(completion_tokens),
             ..Self::default()
+        }
+    }
+
+    /// The usage of two answers together.
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
+            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cache_write_1h_tokens: self.cache_write_1h_tokens.saturating_add(other.cache_write_1h_tokens),
+            prompt_audio_tokens: self.prompt_audio_tokens.saturating_add(other.prompt_audio_tokens),
+            completion_audio_tokens: self.completion_audio_tokens.saturating_add(other.completion_audio_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            estimated: self.estimated || other.estimated,
         }
     }
 }

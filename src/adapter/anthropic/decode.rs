@@ -99,6 +99,11 @@ pub(super) fn counted(said: &InUsage) -> Option<Usage> {
     Some(Usage {
         cached_tokens: cached,
         cache_write_tokens: written,
+        cache_write_1h_tokens: said
+            .cache_creation
+            .as_ref()
+            .and_then(|written| written.ephemeral_1h_input_tokens.0)
+            .unwrap_or(0),
         reasoning_tokens: said
             .output_tokens_details
             .as_ref()
@@ -164,10 +169,16 @@ mod tests {
         let reply = decode(
             r#"{"content":[{"type":"text","text":"a"}],"stop_reason":"end_turn","usage":{"input_tokens":5,
                 "cache_read_input_tokens":20,"cache_creation_input_tokens":3,"output_tokens":9,
+                "cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":2},
                 "output_tokens_details":{"thinking_tokens":4}}}"#,
         );
-        let expected =
-            Usage { cached_tokens: 20, cache_write_tokens: 3, reasoning_tokens: 4, ..Usage::reported(28, 9) };
+        let expected = Usage {
+            cached_tokens: 20,
+            cache_write_tokens: 3,
+            cache_write_1h_tokens: 2,
+            reasoning_tokens: 4,
+            ..Usage::reported(28, 9)
+        };
         assert_eq!(reply.usage, Some(expected));
     }
 

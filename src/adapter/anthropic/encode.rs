@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::catalog::Service;
@@ -23,6 +25,10 @@ use crate::types::{
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 /// The highest temperature there is; OpenAI's scale goes to 2.
 const MAX_TEMPERATURE: f64 = 1.0;
+/// What it takes as an image, and as a document.
+const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
+const PDF: &str = "application/pdf";
+const PLAIN: &str = "text/plain";
 /// Words of `service_tier`; OpenAI's others mean nothing here.
 const SERVICE_TIERS: &[&str] = &["auto", "standard_only"];
 
@@ -328,16 +334,31 @@ fn text_block(text: &str) -> Option<Block<'_>> {
 
 fn image(image: &ImageUrl) -> Result<Block<'_>, &'static str> {
     let source = source(&image.url).ok_or("an image must be an http(s) URL or a data: URI in base64")?;
-    Ok(match source {
-        Source::Base64 { media_type: "application/pdf", .. } => Block::Document { source, title: None },
-        _ => Block::Image { source },
-    })
+    match source {
+        Source::Base64 { media_type: PDF, .. } => Ok(Block::Document { source, title: None }),
+        Source::Base64 { media_type, .. } if !IMAGES.contains(&media_type) => {
+            Err("anthropic takes images as JPEG, PNG, GIF or WebP")
+        }
+        _ => Ok(Block::Image { source }),
+    }
 }
 
 fn document(file: &Value) -> Result<Block<'_>, &'static str> {
     let data = text_of(file, "file_data").ok_or("anthropic takes files only by their content, in file_data")?;
-    let source = source(data).ok_or("file_data must be a data: URI in base64")?;
+    let source = match source(data).ok_or("file_data must be a data: URI in base64")? {
+        Source::Base64 { media_type: PLAIN, data } => Source::Text { media_type: PLAIN, data: plain_text(data)? },
+        Source::Base64 { media_type, .. } if media_type != PDF => {
+            return Err("anthropic takes files as PDF or plain text");
+        }
+        source => source,
+    };
     Ok(Block::Document { source, title: text_of(file, "filename") })
+}
+
+/// A text goes as it is, not in base64.
+fn plain_text(data: &str) -> Result<String, &'static str> {
+    let bytes = STANDARD.decode(data).map_err(|_| "file_data must be a data: URI in base64")?;
+    String::from_utf8(bytes).map_err(|_| "a plain text must be in UTF-8")
 }
 
 /// Anthropic fetches what is on the web by itself.

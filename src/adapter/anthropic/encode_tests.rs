@@ -314,3 +314,28 @@ fn extra_body_goes_over_everything() {
     );
     assert_eq!((&body["thinking"], &body["temperature"]), (&json!({ "type": "adaptive" }), &json!(1)));
 }
+
+#[test]
+fn only_what_it_can_look_at_is_sent() {
+    let image = |kind: &str| json!({ "type": "image_url", "image_url": { "url": format!("data:{kind};base64,AA==") } });
+    let file = |kind: &str, data: &str| json!({ "type": "file", "file": { "filename": "f", "file_data": format!("data:{kind};base64,{data}") } });
+    let block = |kind: &str, source: Value| json!({ "type": kind, "source": source });
+    let base64 = |kind: &str| json!({ "type": "base64", "media_type": kind, "data": "AA==" });
+    let titled = |source: Value| json!({ "type": "document", "source": source, "title": "f" });
+    for (part, sent) in [
+        (image("image/webp"), Some(block("image", base64("image/webp")))),
+        (image("application/pdf"), Some(block("document", base64("application/pdf")))),
+        (image("image/bmp"), None),
+        (file("application/pdf", "AA=="), Some(titled(base64("application/pdf")))),
+        (file("text/plain", "w6k="), Some(titled(json!({ "type": "text", "media_type": "text/plain", "data": "é" })))),
+        (file("text/plain", "/w=="), None),
+        (file("text/plain", "?"), None),
+        (file("application/zip", "AA=="), None),
+    ] {
+        let asked = json!([{ "role": "user", "content": [part] }]);
+        match sent {
+            Some(sent) => assert_eq!(messages(asked).0[0]["content"], json!([sent])),
+            None => assert_eq!(refused(asked), "messages[0].content[0]", "{part}"),
+        }
+    }
+}

@@ -100,6 +100,7 @@ pub(super) enum OutThinking {
 pub(super) enum Source<'a> {
     Base64 { media_type: &'a str, data: &'a str },
     Url { url: &'a str },
+    Text { media_type: &'a str, data: String },
 }
 
 #[derive(Serialize)]
@@ -241,7 +242,16 @@ pub(super) struct InUsage {
     #[serde(default)]
     pub cache_creation_input_tokens: Count,
     #[serde(default)]
+    pub cache_creation: Option<CacheCreation>,
+    #[serde(default)]
     pub output_tokens_details: Option<OutputDetails>,
+}
+
+/// How long what was written is kept: that sets its price.
+#[derive(Debug, Deserialize)]
+pub(super) struct CacheCreation {
+    #[serde(default)]
+    pub ephemeral_1h_input_tokens: Count,
 }
 
 #[derive(Debug, Deserialize)]
@@ -262,6 +272,9 @@ impl InUsage {
         newer(&mut self.output_tokens, later.output_tokens);
         newer(&mut self.cache_read_input_tokens, later.cache_read_input_tokens);
         newer(&mut self.cache_creation_input_tokens, later.cache_creation_input_tokens);
+        if later.cache_creation.is_some() {
+            self.cache_creation = later.cache_creation;
+        }
         if later.output_tokens_details.is_some() {
             self.output_tokens_details = later.output_tokens_details;
         }

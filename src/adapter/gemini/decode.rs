@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
 use super::signatures::Signatures;
-use super::wire::{Candidate, Envelope, InCall, InUsage, PromptFeedback};
+use super::wire::{Candidate, Envelope, InCall, InUsage, ModalityCount, PromptFeedback};
 use crate::error::{Failure, FailureClass};
 use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
 
@@ -118,14 +118,17 @@ pub(super) fn finish(raw: &str, message: Option<&str>, has_calls: bool) -> Resul
 
 /// Usage in one meaning: Gemini counts thoughts beside the candidates, and what its own tools read beside the prompt.
 pub(super) fn usage(raw: Option<&RawValue>) -> Option<Usage> {
-    let said: InUsage = serde_json::from_str(raw?.get()).ok()?;
+    let said: InUsage<'_> = serde_json::from_str(raw?.get()).ok()?;
     let count = |count: super::super::lenient::Count| count.0.unwrap_or(0);
     said.prompt_token_count.0.or(said.candidates_token_count.0)?;
     let thoughts = count(said.thoughts_token_count);
     let prompt = count(said.prompt_token_count).saturating_add(count(said.tool_use_prompt_token_count));
+    let details = said.prompt_tokens_details.and_then(|raw| serde_json::from_str::<Vec<ModalityCount>>(raw.get()).ok());
+    let sound = details.iter().flatten().filter(|part| part.modality.0 == "AUDIO");
     Some(Usage {
         cached_tokens: count(said.cached_content_token_count),
         reasoning_tokens: thoughts,
+        prompt_audio_tokens: sound.filter_map(|part| part.token_count.0).sum(),
         ..Usage::reported(prompt, count(said.candidates_token_count).saturating_add(thoughts))
     })
 }
@@ -224,6 +227,11 @@ mod tests {
             ),
             Some(Usage { cached_tokens: 2, reasoning_tokens: 4, ..Usage::reported(15, 7) })
         );
+        let spoken = r#"{"promptTokenCount":10,"promptTokensDetails":[{"modality":"TEXT","tokenCount":3},
+            {"modality":"AUDIO","tokenCount":7}]}"#;
+        assert_eq!(usage(spoken), Some(Usage { prompt_audio_tokens: 7, ..Usage::reported(10, 0) }));
+        let odd = r#"{"promptTokenCount":10,"promptTokensDetails":{"modality":[]}}"#;
+        assert_eq!(usage(odd), Some(Usage::reported(10, 0)));
         assert_eq!(usage("{}"), None);
         assert_eq!(usage("[]"), None);
     }

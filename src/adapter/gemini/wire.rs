@@ -247,7 +247,7 @@ pub(super) struct PromptFeedback<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InUsage {
+pub(super) struct InUsage<'a> {
     #[serde(default)]
     pub prompt_token_count: Count,
     #[serde(default)]
@@ -258,4 +258,17 @@ pub(super) struct InUsage {
     pub tool_use_prompt_token_count: Count,
     #[serde(default)]
     pub cached_content_token_count: Count,
+    /// A list of [`ModalityCount`].
+    #[serde(borrow, default)]
+    pub prompt_tokens_details: Option<&'a RawValue>,
+}
+
+/// Tokens of one kind of content: `TEXT`, `IMAGE`, `AUDIO`, …
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ModalityCount<'a> {
+    #[serde(borrow, default)]
+    pub modality: Text<'a>,
+    #[serde(default)]
+    pub token_count: Count,
 }

@@ -151,6 +151,8 @@ pub(super) fn usage(raw: Option<&RawValue>) -> Option<Usage> {
         cached_tokens: cached,
         cache_write_tokens: prompt_details.cache_write_tokens.0.unwrap_or(0),
         reasoning_tokens: reasoning,
+        prompt_audio_tokens: prompt_details.audio_tokens.0.unwrap_or(0),
+        completion_audio_tokens: completion_details.audio_tokens.0.unwrap_or(0),
         ..Usage::reported(prompt, completion)
     })
 }

@@ -212,3 +212,13 @@ fn no_error_is_said_in_several_ways() {
         assert_eq!(decode(&json).content, "a");
     }
 }
+
+#[test]
+fn sound_is_counted_apart_for_its_price() {
+    let reply = decode(
+        r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,
+            "completion_tokens":8,"prompt_tokens_details":{"audio_tokens":7},"completion_tokens_details":{"audio_tokens":6}}}"#,
+    );
+    let expected = Usage { prompt_audio_tokens: 7, completion_audio_tokens: 6, ..Usage::reported(9, 8) };
+    assert_eq!(reply.usage, Some(expected));
+}

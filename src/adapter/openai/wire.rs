@@ -474,10 +474,14 @@ pub(super) struct PromptDetails {
     pub cached_tokens: Count,
     #[serde(default)]
     pub cache_write_tokens: Count,
+    #[serde(default)]
+    pub audio_tokens: Count,
 }
 
 #[derive(Deserialize, Default)]
 pub(super) struct CompletionDetails {
+    #[serde(default)]
+    pub audio_tokens: Count,
     #[serde(default)]
     pub reasoning_tokens: Count,
 }

@@ -1,7 +1,7 @@
 //! How a call fails: which error the caller gets once nothing is left to try.
 
 use super::{Run, Visit};
-use crate::engine::provider::Refusal;
+use crate::engine::refusal::{Refusal, Wait};
 use crate::error::{Context, Error, ErrorKind, FailureClass, Phase, Reason};
 use crate::time::Now;
 
@@ -15,8 +15,12 @@ impl Run<'_> {
             .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
             .map(|(_, visit)| visit)
             .collect();
+        let waits_for = |visit: &Visit| visit.refusal.as_ref().and_then(Refusal::worth_waiting);
         let free_at = |visit: &Visit| {
-            let refused = visit.refusal.as_ref().and_then(Refusal::worth_waiting);
+            let refused = waits_for(visit).and_then(|wait| match wait {
+                Wait::Until(when) => Some(when),
+                Wait::Turn => None,
+            });
             let hinted = visit.again.as_ref().filter(|again| again.rate_signal).and_then(|again| again.ready);
             refused.max(hinted)
         };
@@ -26,7 +30,7 @@ impl Run<'_> {
         // Limited as a whole: somebody is, and nobody failed in another way.
         let limited = |visit: &Visit| match visit.failed {
             Some(class) => class == FailureClass::RateLimit,
-            None => free_at(visit).is_some(),
+            None => free_at(visit).is_some() || waits_for(visit).is_some(),
         };
         let first_limited = considered.iter().find(|visit| limited(visit));
         let failed_otherwise = considered.iter().any(|visit| visit.failed.is_some() && !limited(visit));
@@ -36,7 +40,12 @@ impl Run<'_> {
                     let seconds = reset.as_secs_f64();
                     format!("every usable provider is rate limited; the soonest is free in {seconds:.1} s")
                 }
-                None => "every usable provider is rate limited".to_owned(),
+                None => match first_limited.and_then(|visit| visit.refusal.as_ref()) {
+                    Some(refusal) if waits_for_turn(refusal) => {
+                        format!("every usable provider is busy: {}", refusal.describe(now.mono))
+                    }
+                    _ => "every usable provider is rate limited".to_owned(),
+                },
             };
             let failure = last.map(|(_, _, failure)| failure.clone());
             let reset = reset.or(failure.as_ref().and_then(|failure| failure.retry_after));
@@ -96,6 +105,10 @@ impl Run<'_> {
             ..Context::default()
         })
     }
+}
+
+fn waits_for_turn(refusal: &Refusal) -> bool {
+    refusal.worth_waiting() == Some(Wait::Turn)
 }
 
 pub(super) fn no_provider(reasons: Vec<Reason>) -> Error {

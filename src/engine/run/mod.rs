@@ -10,22 +10,30 @@
 //! 4. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
 //!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
 
+mod embed;
 mod errors;
 mod headers;
+mod wait;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::Value;
 
+use self::embed::Gathered;
 use self::errors::no_provider;
 use self::headers::call_headers;
+use self::wait::Standing;
 use super::attempt::{Answer, Missed, Order, Own, Whole, attempt};
+use super::gate::Slot;
+use super::line::Ticket;
 use super::mask::Mask;
 use super::media::Fetched;
-use super::provider::{Provider, Refusal};
+use super::needs::Needs;
+use super::provider::{Asking, Provider};
+use super::refusal::Refusal;
 use super::roster::Roster;
 use super::stream::ChatStream;
 use super::turn::Task;
@@ -34,12 +42,18 @@ use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
-use crate::policy::{Candidate, Transition, rank};
+use crate::policy::{Candidate, Tokens, Transition, rank};
+use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
+use crate::tokens::PromptSize;
 use crate::types::{
-    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, FieldError, NanoUsd, ProviderName,
-    RequestId, Usage,
+    AttemptOutcome, AttemptRecord, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, FieldError,
+    NanoUsd, ProviderName, RequestId, ResponseFormat, Usage,
 };
+
+/// Answers that do not fit the caller's schema after which one more is asked for: what two models cannot keep to is likely
+/// the schema's fault, and every try is paid for.
+const MOST_VIOLATIONS: u32 = 1;
 
 /// What a call came to, with the events that ride along.
 pub struct Completed<T> {
@@ -64,6 +78,21 @@ impl Engine {
         result.map_err(|error| run.give_context(error))
     }
 
+    /// Makes embeddings, batch after batch, all by one provider.
+    pub async fn embed(
+        &self,
+        request: &EmbedRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        log: &mut EventLog,
+        ended: impl Future<Output = Error>,
+    ) -> Result<EmbedResponse, Error> {
+        let roster = Arc::clone(&self.roster());
+        let mut run = Run::new(self, &roster, Route::Embed, options, warnings, log);
+        let result = unless(ended, pin!(run.embed(request, options))).await;
+        result.map_err(|error| run.give_context(error))
+    }
+
     /// Opens a stream at its first content; until then every failure fails over.
     pub async fn stream(
         self: &Arc<Self>,
@@ -75,7 +104,7 @@ impl Engine {
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Stream, options, warnings, log);
-        let opened = unless(ended, pin!(run.drive(Work::Stream(&request), options))).await;
+        let opened = unless(ended, pin!(run.first(Work::Stream(&request), options))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
                 let interest = Arc::clone(&self.interest);
@@ -144,6 +173,7 @@ pub(super) struct Handover {
     pub errors: u32,
     pub excluded: Vec<ProviderName>,
     pub own_time: Duration,
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// A provider as one call sees it.
@@ -157,12 +187,16 @@ struct Visit {
     attempts: u32,
     /// Nothing more may be asked of it as a first visit.
     visited: bool,
+    /// It says it has nothing left, and others are asked first.
+    spared: bool,
     /// It failed in a way that allows asking again.
     again: Option<Again>,
     /// The latest refusal since it was last asked.
     refusal: Option<Refusal>,
     /// The class of its latest failure.
     failed: Option<FailureClass>,
+    /// The vectors it gave to this call.
+    gathered: Gathered,
 }
 
 /// A failure after which the same provider may be asked again.
@@ -186,6 +220,8 @@ struct Run<'a> {
     trail: Vec<AttemptRecord>,
     /// The last line of the trail is an attempt under way since then.
     asking: Option<Instant>,
+    /// The prompt was too long for a window of so many tokens.
+    window_above: Option<u64>,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
@@ -197,6 +233,26 @@ struct Run<'a> {
     unsendable: Option<FieldError>,
     /// A parameter that a provider refused was left out: that is done once.
     repaired: bool,
+    /// What the answer must fit, compiled once.
+    schema: Option<Arc<Schema>>,
+    /// Answers that did not.
+    violations: u32,
+    /// The visit that has given a batch and is to give the next one.
+    stay: Option<usize>,
+    /// How long the prompt is; only where a provider of the call limits tokens.
+    prompt: Option<PromptSize>,
+    /// The bound that the call sets its answer.
+    answer_tokens: Option<u32>,
+    /// When the backoff before the next retry ends, once there is one.
+    backoff_until: Option<Instant>,
+    /// The retry budget was asked for the retry that is waited for.
+    paid: bool,
+    /// Since when it waits for capacity, from its first wait on.
+    ticket: Option<Ticket>,
+    /// First visits are left, and no slot of the pool is free for them: which is the first.
+    pool_is_full_for: Option<usize>,
+    /// In line now.
+    standing: Option<Standing<'a>>,
     /// Waited since the last line of the trail.
     waited: Duration,
     /// Waited for capacity, in all.
@@ -216,7 +272,8 @@ impl<'a> Run<'a> {
         warnings: Vec<String>,
         log: &'a mut EventLog,
     ) -> Self {
-        let started = time::now();
+        let now = time::now();
+        let started = Now { mono: options.submitted.map_or(now.mono, Instant::from_std), ..now };
         let routing = roster.routing();
         let limits = roster.limits();
         let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);
@@ -234,6 +291,7 @@ impl<'a> Run<'a> {
             retries: 0,
             trail: Vec::new(),
             asking: None,
+            window_above: None,
             warnings,
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
@@ -243,6 +301,16 @@ impl<'a> Run<'a> {
             last: None,
             unsendable: None,
             repaired: false,
+            stay: None,
+            prompt: None,
+            answer_tokens: None,
+            backoff_until: None,
+            paid: false,
+            ticket: None,
+            pool_is_full_for: None,
+            standing: None,
+            schema: None,
+            violations: 0,
             waited: Duration::ZERO,
             queued: Duration::ZERO,
             not_ours: Duration::ZERO,
@@ -251,10 +319,10 @@ impl<'a> Run<'a> {
     }
 
     async fn whole(&mut self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
-        let (Answer::Whole(whole), name) = self.drive(Work::Chat(request), options).await? else {
+        let (Answer::Whole(whole), name) = self.first(Work::Chat(request), options).await? else {
             return Err(Error::new(ErrorKind::Internal, "a whole answer came back as something else"));
         };
-        let Whole { mut reply, usage, cost, warnings: own, .. } = whole;
+        let Whole { mut reply, parsed, usage, cost, warnings: own, .. } = whole;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(own);
         if reply.id.is_empty() {
@@ -268,6 +336,7 @@ impl<'a> Run<'a> {
         }
         let latency = self.succeed(&name, &reply.model, usage, cost);
         Ok(ChatResponse {
+            parsed,
             reply,
             usage,
             cost,
@@ -280,7 +349,7 @@ impl<'a> Run<'a> {
     }
 
     async fn own(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Executed, Error> {
-        let (Answer::Own(Own { usage, cost, .. }), provider) = self.drive(work, options).await? else {
+        let (Answer::Own(Own { usage, cost, .. }), provider) = self.first(work, options).await? else {
             return Err(Error::new(ErrorKind::Internal, "a function of the caller's came back as something else"));
         };
         let model = self.trail.last().map(|line| line.model.clone()).unwrap_or_default();
@@ -309,45 +378,83 @@ impl<'a> Run<'a> {
         latency
     }
 
-    /// The loop.
-    async fn drive(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
+    /// The first answer that comes, and who gave it.
+    async fn first(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
+        let mut visits = self.begin(work, options)?;
+        let (answer, at) = self.drive(&mut visits, work, options).await?;
+        Ok((answer, visits[at].provider.name().clone()))
+    }
+
+    /// Reads the call's own headers and finds who may answer.
+    fn begin(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         self.headers = call_headers(options, &mut self.warnings)?;
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.
             self.mask = Arc::new(self.mask.with(options.headers.iter().map(|(_, value)| value.as_str())));
         }
-        let mut visits = self.eligible(work.model(), options)?;
+        if let Some(ResponseFormat::JsonSchema(format)) = work.request().and_then(|call| call.response_format.as_ref())
+        {
+            self.schema = Some(Arc::new(Schema::compile(format.get("schema").unwrap_or(&Value::Null))?));
+        }
+        let visits = self.eligible(work, options)?;
+        // Counting costs time that a call without such limits need not spend.
+        let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
+        if let Some(request) = work.request().filter(|_| visits.iter().any(counts)) {
+            self.prompt = Some(PromptSize::of(request));
+            self.answer_tokens = request.max_tokens;
+        }
+        Ok(visits)
+    }
+
+    /// The loop. The answer is that of one attempt, with the place of the visit that made it.
+    async fn drive(
+        &mut self,
+        visits: &mut [Visit],
+        work: Work<'_>,
+        options: &CallOptions,
+    ) -> Result<(Answer, usize), Error> {
         loop {
             let now = time::now();
             if now.mono >= self.deadline {
                 return Err(self.out_of_time());
             }
-            if let Some((at, admitted)) = self.next_visit(&mut visits, now) {
+            if let Some((at, admitted)) = self.next_visit(visits, now) {
                 if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, work, options).await? {
-                    return Ok(answer);
+                    return Ok((answer, at));
                 }
                 continue;
             }
-            let Some(next) = self.soonest(&visits, now) else { return Err(self.exhausted(&visits, now)) };
-            if next.retry && !self.withdraw_retry(&visits[next.at], now) {
-                // A first visit that is still to come draws on nothing and may yet answer.
-                self.max_retries = self.retries;
-                continue;
+            let next = self.options(visits, now);
+            let Some(first) = next.first() else {
+                if self.failover && self.stay.take().is_some() {
+                    continue; // what it gave so far does not mix with another's: that one begins anew
+                }
+                return Err(self.exhausted(visits, now));
+            };
+            if first.retry && !self.paid {
+                self.paid = self.withdraw_retry(&visits[first.at], now);
+                if !self.paid {
+                    // A first visit that is still to come draws on nothing and may yet answer.
+                    self.max_retries = self.retries;
+                    continue;
+                }
             }
-            self.wait_until(next.when, next.for_capacity, &visits).await?;
-            if next.retry {
-                let now = time::now();
-                lock(&self.engine.tally).retried(now.unix_ms);
-                let visit = &mut visits[next.at];
-                self.retries += 1;
+            self.wait(&next, visits).await?;
+            let now = time::now();
+            let due = first.turn || now.mono >= first.when;
+            if first.retry && due && now.mono < self.deadline {
+                let visit = &mut visits[first.at];
                 visit.tried.clear();
                 visit.again = None;
-                match visit.provider.admit(now, &visit.model, &[]) {
+                match self.admit(visit, &[], now) {
                     Ok(admitted) => {
                         visit.refusal = None;
-                        let visit = &mut visits[next.at];
+                        self.paid = false;
+                        self.retries += 1;
+                        lock(&self.engine.tally).retried(now.unix_ms);
+                        let visit = &mut visits[first.at];
                         if let Some(answer) = self.ask(visit, admitted, now.mono, work, options).await? {
-                            return Ok(answer);
+                            return Ok((answer, first.at));
                         }
                     }
                     Err(refusal) => self.note_refusal(visit, refusal, now),
@@ -357,7 +464,7 @@ impl<'a> Run<'a> {
     }
 
     /// The providers that may answer, best first.
-    fn eligible(&self, asked: Option<&str>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
+    fn eligible(&self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
         let providers = self.roster.providers();
         if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
             let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
@@ -369,19 +476,30 @@ impl<'a> Run<'a> {
         }
         let mut reasons = Vec::new();
         let mut candidates = Vec::with_capacity(providers.len());
+        let mut last_resort = Vec::new();
+        let asked = work.model();
+        let mut needs = Needs::of(work);
         for (index, provider) in providers.iter().enumerate() {
             let name = provider.name();
             let reason = if !options.providers.is_empty() && !options.providers.iter().any(|n| n == name.as_str()) {
                 "not among this call's providers".to_owned()
             } else if !provider.config().enabled {
                 "disabled".to_owned()
-            } else if provider.resolve_model(asked).is_none() {
-                format!("does not serve the model {:?}", asked.unwrap_or_default())
+            } else if let Some(model) = provider.resolve_model(asked) {
+                let candidate = Candidate { index, priority: provider.priority() };
+                let Some(unmet) = needs.unmet(model, provider.endpoint().facts(model)) else {
+                    candidates.push(candidate);
+                    continue;
+                };
+                last_resort.extend(unmet.last_resort.then_some(candidate));
+                unmet.reason
             } else {
-                candidates.push(Candidate { index, priority: provider.priority() });
-                continue;
+                format!("does not serve the model {:?}", asked.unwrap_or_default())
             };
             reasons.push(Reason { provider: name.clone(), reason });
+        }
+        if candidates.is_empty() {
+            candidates = last_resort;
         }
         if candidates.is_empty() {
             return Err(no_provider(reasons));
@@ -399,48 +517,101 @@ impl<'a> Run<'a> {
                 tried: Vec::new(),
                 attempts: 0,
                 visited: false,
+                spared: false,
                 again: None,
                 refusal: None,
                 failed: None,
+                gathered: Gathered::default(),
             })
         });
         Ok(visits.collect())
     }
 
-    /// The next first visit that can go out now.
+    /// The next first visit that can go out now. Providers that say they have nothing left come after all the others.
     fn next_visit(&mut self, visits: &mut [Visit], now: Now) -> Option<(usize, Admitted)> {
         let asked = self.asked_only(visits);
-        for (at, visit) in visits.iter_mut().enumerate() {
-            if visit.visited || asked.is_some_and(|asked| asked != at) {
-                continue;
-            }
-            match visit.provider.admit(now, &visit.model, &visit.tried) {
-                Ok(admitted) => {
-                    visit.refusal = None;
-                    lock(&self.engine.budget).first_visit(now.mono);
-                    return Some((at, admitted));
+        let above = self.window_above;
+        let is_left = |(at, visit): &(usize, &mut Visit)| {
+            !visit.visited && asked.is_none_or(|asked| asked == *at) && fits(above, visit)
+        };
+        let mut slot = None;
+        self.pool_is_full_for = None;
+        for sparing in [true, false] {
+            for (at, visit) in visits.iter_mut().enumerate().filter(is_left) {
+                if !sparing && !std::mem::take(&mut visit.spared) {
+                    continue;
                 }
-                Err(Refusal::KeysTried) => visit.visited = true,
-                Err(refusal) => self.note_refusal(visit, refusal, now),
+                if slot.is_none() {
+                    slot = match self.slot() {
+                        Ok(slot) => Some(slot),
+                        Err(refusal) => {
+                            self.note_refusal(visit, refusal, now);
+                            self.pool_is_full_for = Some(at);
+                            // Without a slot the others cannot be asked, and what they said before is out of date.
+                            let others = visits.iter_mut().enumerate().filter(is_left).skip(1);
+                            others.for_each(|(_, visit)| visit.refusal = None);
+                            return None;
+                        }
+                    };
+                }
+                match visit.provider.admit(now, &Asking { sparing, ..self.wants(visit, &visit.tried) }) {
+                    Ok((mut permit, moved)) => {
+                        permit.occupy(slot);
+                        visit.refusal = None;
+                        lock(&self.engine.budget).first_visit(now.mono);
+                        return Some((at, (permit, moved)));
+                    }
+                    Err(Refusal::KeysTried) => visit.visited = true,
+                    Err(Refusal::Spent) => visit.spared = true,
+                    Err(refusal) => self.note_refusal(visit, refusal, now),
+                }
             }
         }
         None
     }
 
-    /// Without failover a call stays with the provider it asked first.
-    fn asked_only(&self, visits: &[Visit]) -> Option<usize> {
-        if self.failover { None } else { visits.iter().position(|visit| visit.attempts > 0) }
+    /// One provider, past the keys in `tried`.
+    fn admit(&self, visit: &Visit, tried: &[u32], now: Now) -> Result<Admitted, Refusal> {
+        let slot = self.slot()?;
+        let (mut permit, moved) = visit.provider.admit(now, &self.wants(visit, tried))?;
+        permit.occupy(Some(slot));
+        Ok((permit, moved))
     }
 
-    /// Puts a refusal on the trail, once per provider and kind: a call that waits meets the same one many times.
+    /// A slot of the pool.
+    fn slot(&self) -> Result<Slot, Refusal> {
+        let most = self.roster.routing().max_concurrent;
+        let slot = self.engine.gate.enter(most, self.ticket);
+        slot.ok_or_else(|| Refusal::PoolBusy { limit: most.unwrap_or(u32::MAX) })
+    }
+
+    fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
+        let tokens = self.prompt.as_ref().map_or_else(Tokens::default, |prompt| {
+            let answer = self.answer_tokens.or(visit.provider.config().max_tokens);
+            let prompt = visit.provider.counter(&visit.model).estimate(prompt);
+            Tokens { prompt, answer: answer.map_or(0, u64::from) }
+        });
+        Asking { model: &visit.model, tried, tokens, ticket: self.ticket, sparing: false }
+    }
+
+    /// Without failover a call stays with the provider it asked first, and between two batches with the one that gave
+    /// the last.
+    fn asked_only(&self, visits: &[Visit]) -> Option<usize> {
+        let first = || visits.iter().position(|visit| visit.attempts > 0);
+        self.stay.or_else(|| if self.failover { None } else { first() })
+    }
+
+    /// Puts a refusal on the trail, once per provider and kind until that provider is asked: a call that waits meets the
+    /// same ones many times.
     fn note_refusal(&mut self, visit: &mut Visit, refusal: Refusal, now: Now) {
-        let seen = visit.refusal.as_ref().is_some_and(|before| before.outcome() == refusal.outcome());
-        if !seen {
+        let (name, outcome) = (visit.provider.name(), refusal.outcome());
+        let of_it = self.trail.iter().rev().filter(|line| line.provider == *name);
+        if !of_it.take_while(|line| line.outcome.sent_nothing()).any(|line| line.outcome == outcome) {
             self.trail.push(AttemptRecord {
                 provider: visit.provider.name().clone(),
                 model: visit.model.clone(),
                 key_index: None,
-                outcome: refusal.outcome(),
+                outcome,
                 error_class: None,
                 status: None,
                 latency: Duration::ZERO,
@@ -467,7 +638,7 @@ impl<'a> Run<'a> {
         now: Instant,
         work: Work<'_>,
         options: &CallOptions,
-    ) -> Result<Option<(Answer, ProviderName)>, Error> {
+    ) -> Result<Option<Answer>, Error> {
         let provider = Arc::clone(&visit.provider);
         let key = permit.key();
         let key_index = provider.config().keys.get(key as usize).map(|_| key);
@@ -476,13 +647,15 @@ impl<'a> Run<'a> {
         }
         match &self.last {
             None => permit.first_choice(),
-            Some((from, _, failure)) if visit.attempts == 0 => {
+            Some((from, _, failure)) if visit.attempts == 0 && visit.gathered.vectors.is_empty() => {
                 let reason = failure.class.as_str();
                 lock(&self.engine.tally).failed_over(time::unix_ms(), from, provider.name(), reason);
             }
             Some(_) => {}
         }
         visit.attempts += 1;
+        self.standing = None;
+        self.backoff_until = None;
         let order = Order {
             work,
             options,
@@ -491,6 +664,8 @@ impl<'a> Run<'a> {
             model: &visit.model,
             without: &visit.without,
             attempt: self.errors + 1,
+            before: &visit.gathered.vectors,
+            schema: self.schema.as_deref(),
             limits: self.roster.limits(),
             media: self.roster.media(),
             fetched: &self.fetched,
@@ -515,6 +690,7 @@ impl<'a> Run<'a> {
             Ok(answer) => {
                 let (latency, moved) = match &answer {
                     Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
+                    Answer::Vectors(whole) => (whole.latency, whole.transition.clone()),
                     Answer::Stream(open) => (open.to_first_content(), open.prove()),
                     Answer::Own(own) => (own.latency, own.transition.clone()),
                 };
@@ -522,7 +698,7 @@ impl<'a> Run<'a> {
                 if let Some(moved) = moved {
                     tell(self.log, provider.name(), moved);
                 }
-                Ok(Some((answer, provider.name().clone())))
+                Ok(Some(answer))
             }
             Err(Missed::Unsendable(error)) => {
                 // Nothing was sent. Another provider's dialect may be able to say it.
@@ -582,7 +758,7 @@ impl<'a> Run<'a> {
         visit.without.push(field);
         let keys = u32::try_from(visit.provider.config().keys.len()).unwrap_or(u32::MAX);
         let others: Vec<u32> = (0..keys).filter(|other| *other != key).collect();
-        let admitted = visit.provider.admit(time::now(), &visit.model, &others);
+        let admitted = self.admit(visit, &others, time::now());
         self.repaired = admitted.is_ok();
         Some(admitted)
     }
@@ -598,6 +774,10 @@ impl<'a> Run<'a> {
     ) -> Result<(), Error> {
         let name = visit.provider.name();
         let class = failure.class;
+        if class == FailureClass::ContextLength {
+            let window = visit.provider.endpoint().facts(&visit.model).context_window;
+            self.window_above = self.window_above.max(window);
+        }
         let goes_on = class.scope() != Scope::Caller || self.asks_elsewhere(class);
         self.errors += 1;
         let attempt = self.errors;
@@ -630,6 +810,12 @@ impl<'a> Run<'a> {
         if repaired {
             return Ok(());
         }
+        if class == FailureClass::ModelOutputInvalid && self.schema.is_some() {
+            self.violations += 1;
+            if self.violations > MOST_VIOLATIONS {
+                return Err(self.provider_error());
+            }
+        }
         if !goes_on {
             return Err(self.provider_error());
         }
@@ -647,40 +833,12 @@ impl<'a> Run<'a> {
 
     /// The caller's own fault, but perhaps not in the eyes of everybody.
     fn asks_elsewhere(&self, class: FailureClass) -> bool {
-        class == FailureClass::ContentFilter && self.roster.routing().failover_on_content_filter
-    }
-
-    /// What could happen next, and when: the soonest, then the least tried, then the best ranked.
-    fn soonest(&self, visits: &[Visit], now: Now) -> Option<Next> {
-        let asked = self.asked_only(visits);
-        let may_retry = self.retries < self.max_retries;
-        let base = self.roster.routing().backoff.delay(self.retries, self.engine.random());
-        visits
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
-            .filter_map(|(at, visit)| {
-                let next = match (&visit.again, &visit.refusal) {
-                    // Tried before: asked again after the backoff, or after the hint.
-                    (Some(Again { ready, .. }), _) if may_retry => {
-                        Next { at, when: ready.unwrap_or(now.mono + base), retry: true, for_capacity: ready.is_some() }
-                    }
-                    // Kept back before it was asked: as soon as it is free.
-                    (None, Some(refusal)) if !visit.visited && visit.attempts == 0 => {
-                        Next { at, when: refusal.worth_waiting()?, retry: false, for_capacity: true }
-                    }
-                    // Kept back after it was asked (its key rests): a repetition, too.
-                    (None, Some(refusal)) if may_retry && visit.attempts > 0 => {
-                        Next { at, when: refusal.worth_waiting()?, retry: true, for_capacity: true }
-                    }
-                    _ => return None,
-                };
-                let patience = self.roster.routing().queue_timeout.saturating_sub(self.queued);
-                let too_long = next.for_capacity && next.when.saturating_duration_since(now.mono) > patience;
-                let in_vain = next.retry && visit.provider.refuses_at(next.when);
-                (!too_long && !in_vain && next.when < self.deadline).then_some(next)
-            })
-            .min_by_key(|next| (next.when, visits[next.at].attempts, next.at))
+        match class {
+            FailureClass::ContentFilter => self.roster.routing().failover_on_content_filter,
+            // Only to who is known to read more; should there be nobody, the call ends with this failure.
+            FailureClass::ContextLength => self.window_above.is_some(),
+            _ => false,
+        }
     }
 
     /// Asks the pool's retry budget; a refusal goes on the trail.
@@ -699,32 +857,6 @@ impl<'a> Run<'a> {
             waited: Duration::ZERO,
         });
         false
-    }
-
-    /// The one place where a call waits.
-    async fn wait_until(&mut self, when: Instant, for_capacity: bool, visits: &[Visit]) -> Result<(), Error> {
-        let now = time::now();
-        let wait = when.saturating_duration_since(now.mono);
-        let waiting = &self.engine.waiting;
-        let _place = if for_capacity {
-            let max_queue = self.roster.routing().max_queue;
-            let place = Place(waiting);
-            if waiting.fetch_add(1, Ordering::Relaxed) >= max_queue {
-                drop(place);
-                return Err(self.exhausted(visits, now));
-            }
-            Some(place)
-        } else {
-            None
-        };
-        self.log.debug(|| format!("waiting {:.0} ms", millis(wait)));
-        time::sleep_until(when).await;
-        self.waited += wait;
-        if for_capacity {
-            self.queued += wait;
-        }
-        self.not_ours += wait;
-        Ok(())
     }
 
     /// Books a call that ended without an answer, and says in its error what was tried.
@@ -759,6 +891,7 @@ impl<'a> Run<'a> {
             mask: Arc::clone(&self.mask),
             errors: self.errors,
             excluded: std::mem::take(&mut self.excluded),
+            schema: self.schema.take(),
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
         }
     }
@@ -775,23 +908,12 @@ impl Drop for Run<'_> {
 
 type Admitted = (super::permit::Permit, Option<Transition>);
 
-/// One thing that could be done next.
-struct Next {
-    at: usize,
-    when: Instant,
-    /// It was asked before.
-    retry: bool,
-    /// The wait is for somebody's limit, not our own backoff.
-    for_capacity: bool,
-}
-
-/// A place in the line of waiting calls.
-struct Place<'a>(&'a std::sync::atomic::AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Is this model known to read more than one that found the prompt too long?
+fn fits(window_above: Option<u64>, visit: &Visit) -> bool {
+    window_above.is_none_or(|floor| {
+        let window = visit.provider.endpoint().facts(&visit.model).context_window;
+        window.is_some_and(|window| window > floor)
+    })
 }
 
 pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transition) {

@@ -1,25 +1,35 @@
 //! Stories of whole calls: scripted upstreams, a paused clock, nothing else replaced.
 
 mod attempts;
+mod breaker;
 mod cancel;
+mod capabilities;
 mod cuts;
 mod deadline;
+mod embeddings;
 mod error_after_200;
 mod execute;
 mod failover;
 mod flapping;
+mod hundred;
 mod keep_alive;
+mod keys;
+mod learning;
 mod limits;
 mod outage;
 mod promises;
 mod properties;
+mod queue;
 mod refusals;
+mod reload;
 mod repair;
 mod rows;
 mod shutdown;
 mod slow;
 mod storm;
 mod streams;
+mod structured;
 mod support;
 mod timers;
+mod tokens;
 mod totals;

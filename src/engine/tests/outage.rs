@@ -120,10 +120,10 @@ async fn a_reset_closes_an_open_breaker() {
 #[tokio::test(start_paused = true)]
 async fn a_priority_that_is_moved_counts_at_once() {
     let story = Story::new(&["a", "b"], |request| answer(host(request)));
-    assert!(story.pool.engine().set_priority("b", 0));
+    story.pool.set_priority("b", 0).expect("known");
     assert_eq!(story.ask().await.expect("b").provider.as_str(), "b");
     assert_eq!(story.pool.engine().health().best_provider.map(|name| name.to_string()), Some("b".into()));
-    assert!(!story.pool.engine().set_priority("nobody", 0));
+    story.pool.set_priority("nobody", 0).expect_err("unknown");
 }
 
 #[tokio::test(start_paused = true)]

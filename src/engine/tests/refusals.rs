@@ -56,3 +56,43 @@ async fn refused_content_inside_a_200_is_an_answer() {
     assert_eq!(response.reply.finish_reason.as_str(), "content_filter");
     assert_eq!(story.asked("b"), 0);
 }
+
+// === prompts ===
+
+fn windows(of_a: Value, of_b: Value, of_c: Value) -> Story {
+    let with = |name: &str, priority, window: Value| {
+        let mut config = provider(name, priority);
+        // Left out: not known.
+        if !window.is_null() {
+            config["context_window"] = window;
+        }
+        config
+    };
+    let providers = [with("a", 1, of_a), with("b", 2, of_b), with("c", 3, of_c)];
+    let config = json!({ "providers": providers });
+    Story::with_config(config, |request| match host(request) {
+        "c" => answer("from c"),
+        _ => refuses("context_length_exceeded"),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_that_is_too_long_goes_on_to_a_window_that_is_known_to_be_larger() {
+    // The one in between is passed over: its window is no larger, or not known.
+    for of_b in [json!(8000), json!(4000), Value::Null] {
+        let story = windows(json!(8000), of_b.clone(), json!(32_000));
+        let response = story.ask().await.expect("c reads it");
+        assert_eq!(trail(&response.attempts), ["a:failure", "c:success"], "{of_b}");
+        assert_eq!(story.pool.engine().health().providers["a"].errors, 0, "nobody is blamed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_that_is_too_long_for_the_largest_known_window_is_thrown_at_once() {
+    for (of_a, of_c) in [(json!(8000), json!(8000)), (Value::Null, json!(32_000)), (json!(8000), Value::Null)] {
+        let story = windows(of_a, json!(1000), of_c);
+        let error = story.ask().await.expect_err("too long");
+        assert_eq!(error.failure().map(|failure| failure.class), Some(FailureClass::ContextLength));
+        assert_eq!(trail(&error.context().attempts), ["a:failure"]);
+    }
+}

@@ -58,7 +58,7 @@ async fn a_call_that_a_shutdown_ends_says_what_it_was_doing() {
 async fn a_consumer_without_room_holds_up_neither_the_shutdown_nor_the_deadline() {
     let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
     let mut stream = open(&story).await.expect("opens");
-    let (error, ()) = tokio::join!(
+    let (error, _) = tokio::join!(
         async {
             let error = stream.until_room(std::future::pending()).await;
             drop(stream);
@@ -128,12 +128,12 @@ async fn a_stream_in_flight_is_drained_or_ended() {
         body(Box::pin(futures_util::StreamExt::chain(first, late)))
     });
     let stream = open(&story).await.expect("opens");
-    let ((text, end), ()) = tokio::join!(read(stream), story.pool.shutdown(Duration::from_secs(5)));
+    let ((text, end), _) = tokio::join!(read(stream), story.pool.shutdown(Duration::from_secs(5)));
     assert_eq!((text.as_str(), end.is_ok()), ("Oslo is cold", true));
 
     let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
     let stream = open(&story).await.expect("opens");
-    let ((text, end), ()) = tokio::join!(read(stream), story.pool.shutdown(Duration::from_secs(5)));
+    let ((text, end), _) = tokio::join!(read(stream), story.pool.shutdown(Duration::from_secs(5)));
     let error = end.err().expect("ended");
     assert!(matches!(error.kind(), ErrorKind::Closed), "{error:?}");
     assert_eq!((text.as_str(), trail(&error.context().attempts)), ("Oslo", vec!["a:cancelled".to_owned()]));

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
 use super::support::*;
 use crate::error::ErrorKind;
 
@@ -77,4 +80,27 @@ async fn what_is_longer_than_a_reply_may_be_is_handed_over_and_not_kept() {
     let response = end.expect("complete").into_response().expect("an answer");
     assert_eq!(response.reply.content, "");
     assert_eq!(response.warnings.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_a_consumer_takes_is_not_the_providers() {
+    let story = Story::new(&["a"], |_| {
+        let pieces = [chunk("one"), chunk("two"), chunk("three"), FINISH.into(), DONE.into()];
+        let slowly = stream::iter(pieces).then(|piece| async move {
+            after(Duration::from_millis(100)).await;
+            Ok(Bytes::from(piece))
+        });
+        body(slowly.boxed())
+    });
+    let mut stream = open(&story).await.expect("opens");
+    while let Some(event) = stream.next().await {
+        event.expect("whole");
+        after(Duration::from_secs(7)).await;
+    }
+    let stats = story.pool.engine().provider_stats();
+    assert_eq!(stats["a"].performance.p50, Some(500.0));
+    assert_eq!(stats["a"].performance.time_to_first_token, Some(100.0));
+    let response = stream.into_response().expect("an answer");
+    assert_eq!(response.attempts[0].latency, Duration::from_millis(500));
+    assert!(response.latency > Duration::from_secs(20), "the call itself took as long as it took");
 }

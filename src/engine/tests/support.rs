@@ -1,6 +1,7 @@
 //! A pool over scripted upstreams. Providers are told apart by host: provider `a` lives at `https://a.test/v1`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,13 @@ use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Environment, Settings, Source};
+use crate::config::{Document, Environment, Settings, Source};
 use crate::engine::Clients;
 use crate::error::{Error, TransportError, TransportErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::pool::{Pool, PoolStream};
 use crate::time;
+use crate::tokens::{Counter, PromptSize};
 use crate::transport::fake::{self, FakeTransport};
 use crate::transport::{HttpReply, HttpRequest, Transport};
 use crate::types::{CallOptions, ChatRequest, ChatResponse, Message, Role, StreamEvent};
@@ -35,15 +37,15 @@ impl Story {
     pub fn with_config(config: Value, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Self {
         let upstream = FakeTransport::new(script);
         let settings = Settings::new(Source::Inline(config.clone()));
-        let config = Config::load_value(&config, &Environment::from_map::<String, String>([]), &settings)
-            .expect("a valid configuration");
+        let environment = Environment::from_map::<String, String>([]);
         let transport = upstream.clone();
         let clients = Clients::new(move |_| Ok(Arc::new(transport.clone()) as Arc<dyn Transport>));
         let interest = Arc::<Interest>::default();
         for kind in EventKind::ALL {
             interest.set(kind, true);
         }
-        let pool = Pool::with_clients(config, &settings, Arc::clone(&interest), &clients).expect("a pool");
+        let pool = Pool::with_clients(Document::object(config), environment, settings, Arc::clone(&interest), clients);
+        let pool = pool.expect("a valid configuration");
         Self { pool, upstream }
     }
 
@@ -60,6 +62,11 @@ impl Story {
         self.upstream.requests().iter().filter(|request| host(request) == name).count()
     }
 
+    /// How many calls stand in line.
+    pub fn waiting(&self) -> usize {
+        self.pool.engine().waiting.load(Ordering::Relaxed)
+    }
+
     pub fn in_flight(&self) -> u32 {
         self.pool.engine().provider_stats().values().map(|stats| stats.usage.in_flight).sum()
     }
@@ -74,6 +81,11 @@ pub fn provider(name: &str, priority: u32) -> Value {
 
 pub fn question() -> ChatRequest {
     ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")])
+}
+
+/// What a request's prompt counts before anybody has said so.
+pub fn prompt_tokens(request: &ChatRequest) -> u64 {
+    Counter::of_model("m").estimate(&PromptSize::of(request))
 }
 
 /// Which provider a request is for.
@@ -181,6 +193,11 @@ pub async fn read(mut stream: PoolStream) -> (String, Result<PoolStream, Error>)
             None => return (text, Ok(stream)),
         }
     }
+}
+
+/// A stream that says one word and nothing more.
+pub fn stream_that_stays_open() -> Answer {
+    stalls(vec![chunk("word")])
 }
 
 /// The trail in short: `a:failure`, `b:success`.

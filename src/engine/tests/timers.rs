@@ -10,6 +10,7 @@ use super::support::*;
 use crate::error::{ErrorKind, Phase};
 use crate::time;
 use crate::transport::fake;
+use crate::types::CallOptions;
 
 fn with(key: &str, millis: u64, script: impl FnMut() -> Answer + Send + 'static) -> Story {
     let mut config = provider("a", 1);
@@ -94,4 +95,25 @@ async fn a_call_that_is_left_is_booked_at_what_it_may_have_cost() {
     assert_eq!(usage.completion_tokens, 1, "one word had come");
     assert!(usage.prompt_tokens > 0);
     assert_eq!(usage.total_cost.as_usd(), (usage.prompt_tokens + usage.completion_tokens) as f64 / 1000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_begins_when_it_is_handed_over() {
+    let story = Story::new(&["a"], |_| hangs());
+    let submitted = time::now().mono;
+    time::sleep_until(submitted + Duration::from_millis(300)).await;
+    let deadline = Some(Duration::from_millis(500));
+    let options = CallOptions { deadline, submitted: Some(submitted.into_std()), ..CallOptions::default() };
+    story.ask_with(&options).await.expect_err("out of time");
+    assert_eq!(submitted.elapsed(), Duration::from_millis(500));
+    assert_eq!(story.pool.engine().stats().p50, Some(500.0));
+
+    let story = Story::new(&["a"], |_| answer("yes"));
+    let submitted = time::now().mono;
+    time::sleep_until(submitted + Duration::from_millis(30)).await;
+    story
+        .ask_with(&CallOptions { submitted: Some(submitted.into_std()), ..CallOptions::default() })
+        .await
+        .expect("an answer");
+    assert_eq!(story.pool.engine().stats().overhead_p50_us, Some(30_000.0), "waiting for the pool is overhead");
 }

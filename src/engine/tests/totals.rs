@@ -48,7 +48,7 @@ fn roster(names: &[&str]) -> Roster {
     let settings = Settings::new(Source::Inline(config.clone()));
     let config = Config::load_value(&config, &Environment::from_map::<String, String>([]), &settings).expect("valid");
     let clients = Clients::new(|_| Ok(Arc::new(FakeTransport::new(|_| answer("never"))) as Arc<dyn Transport>));
-    Roster::build(config, &settings, &clients).expect("a roster")
+    Roster::build(config, &settings, &clients, None).expect("a roster")
 }
 
 fn count_one(roster: &Roster, name: &str) {

@@ -1,0 +1,127 @@
+// What a pool came to survives its process.
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { ConfigurationError, LLMPool } from '../index.mjs'
+import { folder, startNode } from './support/child.mjs'
+import { ask, openPool, poolOf, provider, record, rejection } from './support/pool.mjs'
+import { Upstream } from './support/upstream.mjs'
+import { bounded, until } from './support/wait.mjs'
+
+const priced = { input_token_price: 0.001, output_token_price: 0.002 }
+
+describe('LLMPool statsFile', () => {
+  it('totals and cost go on where the process before stopped', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    const first = await openPool(t, [provider('a', a, priced), provider('b', a, priced)], { statsFile })
+    await first.chat(ask(), { providers: ['a'] })
+    await first.chat(ask(), { providers: ['b'] })
+    const before = first.getStats()
+    assert.ok(before.totalCost > 0)
+    await first.shutdown()
+
+    const second = await openPool(t, [provider('a', a, priced)], { statsFile })
+    const { totalRequests, totalCost, totalTokens } = second.getStats()
+    assert.deepEqual([totalRequests, totalCost, totalTokens], [2, before.totalCost, before.totalTokens])
+    await second.chat(ask())
+    assert.equal(second.getProviderStats().a.usage.totalRequests, 2)
+    assert.equal(second.getStats().totalRequests, 3)
+    await second.shutdown()
+    assert.doesNotMatch(readFileSync(statsFile, 'utf8'), /key-of/)
+    assert.deepEqual(readdirSync(join(statsFile, '..')).sort(), ['stats.json', 'stats.json.lock'])
+  })
+
+  it('belongs to one pool at a time', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    const first = await openPool(t, [provider('a', a)], { statsFile })
+    const second = poolOf(t, [provider('a', a)], { statsFile })
+    const error = await rejection(second.initialize())
+    assert.ok(error instanceof ConfigurationError)
+    assert.match(error.message, /statsFile.*another pool writes this file/)
+    await first.shutdown()
+    await second.initialize()
+  })
+
+  it('is written by saveStats() and from time to time', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    const requests = () => {
+      try {
+        return JSON.parse(readFileSync(statsFile, 'utf8')).totals.pool.total_requests
+      } catch {
+        return null
+      }
+    }
+    const pool = await openPool(t, [provider('a', a)], { statsFile, saveStatsInterval: null })
+    await pool.chat(ask())
+    assert.equal(requests(), null)
+    await pool.saveStats()
+    assert.equal(requests(), 1)
+    await pool.shutdown()
+    const often = await openPool(t, [provider('a', a)], { statsFile, saveStatsInterval: 5 })
+    await often.chat(ask())
+    await until(() => requests() === 2)
+  })
+
+  it('that is damaged is set aside with a warning', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    writeFileSync(statsFile, '{ "version": 1, "totals": { "pool": ')
+    const warnings = []
+    const note = (warning) => warnings.push(warning.message)
+    process.on('warning', note)
+    t.after(() => process.off('warning', note))
+    const pool = await openPool(t, [provider('a', a)], { statsFile })
+    await until(() => warnings.some((warning) => /stats\.json\.damaged/.test(warning)))
+    assert.equal(pool.getStats().totalRequests, 0)
+    assert.match(readFileSync(`${statsFile}.damaged`, 'utf8'), /"totals"/)
+  })
+
+  it('is whole whenever the process is killed, and free for the next one', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    for (let round = 0; round < 5; round++) {
+      const child = startNode(
+        t,
+        `
+        const { LLMPool } = await import(ENTRY)
+        const config = { providers: [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', base_url: process.env.BASE }] }
+        const pool = await LLMPool.create({ config, statsFile: process.env.FILE })
+        console.log('ready')
+        for (;;) {
+          await pool.chat([{ role: 'user', content: 'x' }])
+          await pool.saveStats()
+        }
+      `,
+        { env: { BASE: a.base, FILE: statsFile } },
+      )
+      const asked = a.count
+      await until(() => a.count > asked + 10)
+      child.kill('SIGKILL')
+      await child.ended
+      const { version, totals } = JSON.parse(readFileSync(statsFile, 'utf8'))
+      assert.equal(version, 1)
+      assert.ok(totals.pool.total_requests >= 10 * (round + 1), `${totals.pool.total_requests} after round ${round}`)
+    }
+  })
+
+  it('that cannot be written is told, and the pool goes on', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const dir = folder(t)
+    assert.ok(
+      (await rejection(
+        poolOf(t, [provider('a', a)], { statsFile: join(dir, 'no', 'stats.json') }).initialize(),
+      )) instanceof ConfigurationError,
+    )
+    const pool = await openPool(t, [provider('a', a)])
+    assert.match((await rejection(pool.saveStats())).message, /statsFile: is not set/)
+    assert.throws(() => new LLMPool({ config: {}, saveStatsInterval: 5 }), /no statsFile/)
+    const errors = record(pool, 'error')
+    assert.equal((await pool.chat(ask())).content, 'pong')
+    assert.deepEqual(errors, [])
+  })
+})

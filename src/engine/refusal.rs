@@ -1,0 +1,113 @@
+//! Why a provider cannot be asked now, and whether that is worth waiting for.
+
+use crate::error::FailureClass;
+use crate::policy::{BreakerOpen, LimitKind};
+use crate::time::Instant;
+use crate::types::AttemptOutcome;
+
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    Breaker {
+        retry_at: Option<Instant>,
+    },
+    Limit {
+        kind: LimitKind,
+        not_before: Option<Instant>,
+    },
+    /// Every key that this call has not tried rests, since an answer of this class; without a time, one of them is being
+    /// probed by another call.
+    Keys {
+        class: FailureClass,
+        not_before: Option<Instant>,
+    },
+    /// This call has tried every key.
+    KeysTried,
+    Model {
+        not_before: Instant,
+    },
+    /// As many attempts as its `max_concurrent` are under way.
+    Busy {
+        limit: u32,
+    },
+    /// It has room, for those that have waited longer.
+    Behind,
+    /// It says that nothing is left of its limits. Not final: where nobody else can be asked, it is asked all the same.
+    Spent,
+    /// As many attempts as `routing.max_concurrent` are under way in the pool, or others wait for a slot in front.
+    PoolBusy {
+        limit: u32,
+    },
+}
+
+/// What a wait ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The moment at which it is free.
+    Until(Instant),
+    /// Somebody who leaves.
+    Turn,
+}
+
+impl Refusal {
+    pub(super) fn open(BreakerOpen { retry_at }: BreakerOpen) -> Self {
+        Self::Breaker { retry_at }
+    }
+
+    /// What could be waited for. An open breaker and a missing model are not, and neither is a key that was refused.
+    pub fn worth_waiting(&self) -> Option<Wait> {
+        match self {
+            Self::Limit { not_before, .. } => not_before.map(Wait::Until),
+            Self::Keys { class, not_before } if class.is_rate_signal() => not_before.map(Wait::Until),
+            Self::Busy { limit } => (*limit > 0).then_some(Wait::Turn),
+            Self::Behind | Self::PoolBusy { .. } => Some(Wait::Turn),
+            Self::Breaker { .. } | Self::Keys { .. } | Self::KeysTried | Self::Model { .. } | Self::Spent => None,
+        }
+    }
+
+    /// Does it hold for every call alike? A key that only this call may not use any more keeps nobody else waiting.
+    pub fn is_common(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. })
+    }
+
+    pub fn outcome(&self) -> AttemptOutcome {
+        match self {
+            Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
+            Self::Limit { .. } | Self::Spent => AttemptOutcome::RateLimited,
+            Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
+            Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. } => AttemptOutcome::Busy,
+        }
+    }
+
+    pub fn describe(&self, now: Instant) -> String {
+        let seconds = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
+        match self {
+            Self::Breaker { retry_at: Some(at) } => {
+                format!("its circuit breaker is open; the next probe is in {:.1} s", seconds(*at))
+            }
+            Self::Breaker { retry_at: None } => "its circuit breaker is half-open and a probe is under way".to_owned(),
+            Self::Limit { kind, not_before: Some(at) } => {
+                format!("{} is reached; free in {:.1} s", kind.as_str(), seconds(*at))
+            }
+            Self::Limit { kind: kind @ (LimitKind::Minute | LimitKind::Day), not_before: None } => {
+                format!("{} is 0", kind.as_str())
+            }
+            Self::Limit { kind, not_before: None } => {
+                format!("{} is less than this request alone", kind.as_str())
+            }
+            Self::Keys { class, not_before: Some(at) } => {
+                format!("its key rests for {:.1} s after a failure of class {class}", seconds(*at))
+            }
+            Self::Keys { class, not_before: None } => {
+                format!("its key is being probed after a failure of class {class}")
+            }
+            Self::KeysTried => "each of its keys was tried".to_owned(),
+            Self::Model { not_before } => {
+                format!("it said it does not have this model; asked again in {:.0} s", seconds(*not_before))
+            }
+            Self::Busy { limit } => format!("its max_concurrent of {limit} is reached"),
+            Self::Spent => "it says that nothing is left of its limits".to_owned(),
+            Self::Behind => "other calls have waited for it longer".to_owned(),
+            Self::PoolBusy { limit } => format!("the pool's routing.max_concurrent of {limit} is reached"),
+        }
+    }
+}
