@@ -353,6 +353,13 @@ export interface CallOptions {
   failover?: boolean
   /** Only these providers, by name. */
   providers?: string[]
+  /** How providers of equal priority share the work. @default `routing.behaviour` of the configuration */
+  behaviour?: Behaviour
+  /**
+   * Calls of the same session stay with the same provider of a tier while it is available, so that it finds its prompt
+   * cache warm. Never goes over priority.
+   */
+  session?: string
   /** Your own id for this call; shown in events, errors and the response. @default one made by the pool */
   requestId?: string
   /** Further HTTP headers for the provider. */
@@ -643,7 +650,9 @@ export interface PoolHealth {
 export interface ProviderHealth {
   name: string
   type: ProviderType
-  /** Enabled, its breaker lets calls through, no limit is reached, and a key is usable. */
+  /**
+   * Enabled, up as far as active checks say, its breaker lets calls through, no limit is reached, and a key is usable.
+   */
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
@@ -748,6 +757,14 @@ export interface PoolStats {
   failoverCount: number
   /** Attempts at a provider that the same call had asked before. */
   retryCount: number
+  /** Second copies of calls that went out (`qos.hedge`), those under way included. */
+  hedgeCount: number
+  /** Second copies that answered first. */
+  hedgesWon: number
+  /** Second copies that ended in another way. */
+  hedgesLost: number
+  /** USD that the copies which were left may have cost: estimated, the known part. It is in `totalCost`. */
+  hedgeCost: number
   /** ms, of the last `historyLimit` calls that succeeded or failed; 0 before the first. */
   avgRequestDurationMs: number
   /** ms, exact, of the same calls; null before the first. */
@@ -871,6 +888,15 @@ export interface PoolEvents {
       kind: 'requests_per_minute' | 'requests_per_day' | 'upstream'
       /** Unix ms; null when nobody said. */
       resetAt: number | null
+    },
+  ]
+  /** Active checks (`health.active`) found a provider broken, or up again. */
+  healthChanged: [
+    event: {
+      provider: string
+      healthy: boolean
+      /** What the last check failed with; null when it is up again. */
+      reason: string | null
     },
   ]
   providerPriorityChanged: [event: { provider: string; priority: number }]
@@ -1051,9 +1077,20 @@ export interface PoolConfig {
   $schema?: string
   providers: ProviderConfig[]
   routing?: RoutingConfig
+  health?: HealthConfig
   qos?: {
     /** The longest any call may take; null: no limit. @default 600000 */
     max_deadline_ms?: number | null
+    /** What takes long is asked of a second provider as well; the first good answer wins. @default false */
+    hedge?: boolean
+    /**
+     * ms the first is waited for; 0: both at once. `'p95'`: as long as 95 of 100 of its answers took, once 50 are known.
+     *
+     * @default 300
+     */
+    hedge_after_ms?: number | 'p95'
+    /** Second copies per call, 0–1, saved up to two; 0: none. @default 0.05 */
+    hedge_budget?: number
     /** @default 16777216 */
     max_prompt_bytes?: number | null
     /** After decompression. @default 33554432 */
@@ -1090,6 +1127,18 @@ export interface FailureRow {
   class: ErrorClass
 }
 
+/** Asking providers whether they are up, beside the calls, by the free list of their models. */
+export interface HealthConfig {
+  /** @default false */
+  active?: boolean
+  /** From one check to the next. At least 1. @default 30000 */
+  interval_ms?: number
+  /** What has not answered by then has failed. At least 1. @default 5000 */
+  timeout_ms?: number
+  /** Failed checks in a row that put a provider behind the others. At least 1. @default 2 */
+  failures?: number
+}
+
 export interface ProviderConfig {
   /** Unique in the pool. */
   name: string
@@ -1112,6 +1161,8 @@ export interface ProviderConfig {
   allow_http?: boolean
   /** Lower is asked first. @default 1 */
   priority?: number
+  /** Its part of the calls of its priority, where the behaviour is `weighted`; 0: only when a call names it. @default 1 */
+  weight?: number
   /** @default true */
   enabled?: boolean
   /** Sent with every request to this provider. */
@@ -1138,6 +1189,10 @@ export interface ProviderConfig {
   connect_timeout_ms?: number | null
   /** 0 keeps no connection. @default 90000 */
   connection_idle_timeout_ms?: number | null
+  /** Requests under way to its host at once, each on a connection of its own; more of them wait. @default no limit */
+  max_connections?: number | null
+  /** Opens a connection when the pool starts, so that the first call need not. @default false */
+  warm?: boolean
   /** In any rolling minute; 0: never used. @default no limit */
   requests_per_minute?: number | null
   /** In a calendar day (UTC); 0: never used. @default no limit */
@@ -1193,10 +1248,20 @@ export type Capability =
   | 'vision'
   | 'audio'
   | 'files'
+/**
+ * How providers of equal priority share the work; a lower priority always comes first, but for `distribute`.
+ *
+ * - `failover`: in the order of the configuration.
+ * - `distribute`: in turn over all, whatever their priority.
+ * - `combination`: in turn.
+ * - `weighted`: in proportion to `weight`, evenly spread.
+ * - `adaptive`: by latency, failures and calls under way; the better of two drawn at random.
+ */
+export type Behaviour = 'failover' | 'distribute' | 'combination' | 'weighted' | 'adaptive'
 
 export interface RoutingConfig {
-  /** @default 'failover' */
-  behaviour?: 'failover'
+  /** @default 'adaptive' */
+  behaviour?: Behaviour
   /** @default 3 */
   max_retries?: number
   /** @default 1000 */

@@ -22,6 +22,7 @@ const CORE_EVENTS = new Set([
   'circuitHalfOpen',
   'circuitClose',
   'rateLimited',
+  'healthChanged',
   'debug',
 ])
 

@@ -54,6 +54,13 @@ pub enum Event {
         /// Unix milliseconds; `null` when nobody said.
         reset_at: Option<u64>,
     },
+    /// Active checks found a provider broken, or up again.
+    HealthChanged {
+        provider: ProviderName,
+        healthy: bool,
+        /// What the last check failed with; `null` when it is up again.
+        reason: Option<String>,
+    },
     Debug {
         message: String,
     },
@@ -68,6 +75,7 @@ impl Event {
             Self::CircuitHalfOpen { .. } => EventKind::CircuitHalfOpen,
             Self::CircuitClose { .. } => EventKind::CircuitClose,
             Self::RateLimited { .. } => EventKind::RateLimited,
+            Self::HealthChanged { .. } => EventKind::HealthChanged,
             Self::Debug { .. } => EventKind::Debug,
         }
     }
@@ -84,16 +92,18 @@ pub enum EventKind {
     CircuitClose = 1 << 4,
     RateLimited = 1 << 5,
     Debug = 1 << 6,
+    HealthChanged = 1 << 7,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RequestSuccess,
         Self::RequestError,
         Self::CircuitOpen,
         Self::CircuitHalfOpen,
         Self::CircuitClose,
         Self::RateLimited,
+        Self::HealthChanged,
         Self::Debug,
     ];
 
@@ -106,6 +116,7 @@ impl EventKind {
             Self::CircuitHalfOpen => "circuitHalfOpen",
             Self::CircuitClose => "circuitClose",
             Self::RateLimited => "rateLimited",
+            Self::HealthChanged => "healthChanged",
             Self::Debug => "debug",
         }
     }

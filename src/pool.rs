@@ -3,6 +3,7 @@
 mod control;
 mod follow;
 mod stats_file;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use control::{Change, Edition};
 pub use follow::{Follower, Notice};
 pub use stats_file::Saver;
+pub use upkeep::Upkeep;
 
 use self::control::{Control, refused};
 use crate::config::{Document, Environment, Settings, Source, Watch};
@@ -190,6 +192,11 @@ impl Pool {
     /// There is no `statsFile`, or it cannot be written.
     pub async fn save_stats(&self) -> Result<(), Error> {
         self.control.save_stats().await
+    }
+
+    /// What is done beside the calls: to be run by whoever has a runtime.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep { engine: Arc::downgrade(&self.engine), stop: self.following.clone() }
     }
 
     fn still_open(&self) -> Result<(), Error> {

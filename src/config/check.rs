@@ -11,13 +11,15 @@ use super::nearest::nearest;
 use super::network;
 use super::overlay::Overlay;
 use super::provider::{self, Shared};
-use super::raw::{RawBreaker, RawConfig, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS};
+use super::raw::{
+    RawBreaker, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS,
+};
 use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
-use super::values::{Seconds, Text, shown};
-use super::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use super::values::{MillisOrP95, Seconds, Text, shown};
+use super::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::Problem;
-use crate::policy::{BackoffParams, Behaviour, BreakerParams, RetryBudgetParams};
+use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeAfter, HedgeParams, RetryBudgetParams};
 use crate::transport::MediaParams;
 
 /// Long enough for a reasoning model at its slowest, short enough that a forgotten call does not stay for ever.
@@ -33,6 +35,12 @@ const MAX_QUEUE: u64 = 10_000;
 const MAX_PROMPT_BYTES: u64 = 16 * 1024 * 1024;
 /// A hundred times the longest answer there is; more is a provider gone wrong.
 const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
+/// Often enough to find within half a minute what no call has found yet, and nothing that a provider's limits notice.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+/// A list of models takes a fraction of a second from any provider that is well.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// One failed check may be a lost packet.
+const HEALTH_FAILURES: u32 = 2;
 /// Three further tries, with backoff, outlive most short outages within ten seconds.
 const MAX_RETRIES: u32 = 3;
 
@@ -60,10 +68,11 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, failures } = raw;
+    let RawConfig { schema, providers, routing, qos, media, health, failures } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
-    let qos = check_qos(qos.or(RawQos::default()));
+    let qos = check_qos(qos.or(RawQos::default()), reader);
+    let health = check_health(health.or(RawHealth::default()), reader);
     let media = check_media(media.or(RawMedia::default()), reader);
     let client = network::from_environment(environment, reader);
     let media = MediaConfig { params: media, client: client.clone() };
@@ -102,6 +111,7 @@ fn check<'a>(
         routing,
         qos,
         media,
+        health,
         warnings: Vec::new(),
     }
 }
@@ -197,17 +207,14 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
     (routing, check_breaker(breaker.or(RawBreaker::default()), reader))
 }
 
-/// By the words they are written as.
-pub(super) const BEHAVIOURS: &[(&str, Behaviour)] = &[("failover", Behaviour::Failover)];
-
 fn check_behaviour(behaviour: Field<Text>, path: &str, reader: &mut Reader<'_>) -> Behaviour {
     let Some(text) = behaviour.some() else { return Behaviour::default() };
-    if let Some((_, known)) = BEHAVIOURS.iter().find(|(name, _)| *name == text.value) {
-        return *known;
+    if let Some(known) = Behaviour::ALL.into_iter().find(|known| known.as_str() == text.value) {
+        return known;
     }
-    let names: Vec<_> = BEHAVIOURS.iter().map(|(name, _)| *name).collect();
+    let names = Behaviour::ALL.map(Behaviour::as_str);
     let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
-    reader.problem(path, format!("expected {:?}{said}{}", names.join(" or "), nearest(&text.value, &names)));
+    reader.problem(path, format!("expected one of {}{said}{}", names.join(", "), nearest(&text.value, &names)));
     Behaviour::default()
 }
 
@@ -269,10 +276,21 @@ fn refuse(refused: Vec<(&str, String)>, at: &str, found: &[(&str, &str, String)]
     }
 }
 
-fn check_qos(raw: RawQos) -> QosConfig {
-    let RawQos { max_deadline_ms, max_prompt_bytes, max_response_bytes } = raw;
+fn check_qos(raw: RawQos, reader: &mut Reader<'_>) -> QosConfig {
+    let RawQos { max_deadline_ms, hedge, hedge_after_ms, hedge_budget, max_prompt_bytes, max_response_bytes } = raw;
+    let unset = HedgeParams::default();
+    let params = HedgeParams {
+        after: match hedge_after_ms.some() {
+            Some(MillisOrP95::Millis(after)) => HedgeAfter::Fixed(after),
+            Some(MillisOrP95::P95) => HedgeAfter::P95,
+            None => unset.after,
+        },
+        budget: hedge_budget.or(unset.budget),
+    };
+    refuse(params.check(), "qos", &[("budget", "hedge_budget", params.budget.to_string())], reader);
     QosConfig {
         max_deadline: max_deadline_ms.time_limit(MAX_DEADLINE),
+        hedge: hedge.or(false).then_some(params),
         max_prompt_bytes: size(max_prompt_bytes.or_limit(MAX_PROMPT_BYTES, u64::MAX)),
         max_response_bytes: size(max_response_bytes.or_limit(MAX_RESPONSE_BYTES, u64::MAX)),
     }
@@ -300,6 +318,25 @@ fn check_media(raw: RawMedia, reader: &mut Reader<'_>) -> MediaParams {
         timeout: timeout_ms.time_limit(default.timeout),
         allow_hosts: hosts,
     }
+}
+
+fn check_health(raw: RawHealth, reader: &mut Reader<'_>) -> HealthConfig {
+    let RawHealth { active, interval_ms, timeout_ms, failures } = raw;
+    let health = HealthConfig {
+        active: active.or(false),
+        interval: interval_ms.time(HEALTH_INTERVAL),
+        timeout: timeout_ms.time(HEALTH_TIMEOUT),
+        failures: failures.or(HEALTH_FAILURES),
+    };
+    let zeros = [
+        ("interval_ms", health.interval.is_zero()),
+        ("timeout_ms", health.timeout.is_zero()),
+        ("failures", health.failures == 0),
+    ];
+    for (key, _) in zeros.into_iter().filter(|(_, is_zero)| *is_zero) {
+        reader.problem(join("health", key), "must be at least 1, found 0; active: false checks nothing");
+    }
+    health
 }
 
 fn size(number: u64) -> usize {

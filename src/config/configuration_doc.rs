@@ -224,6 +224,7 @@ fn what(shape: Shape) -> String {
         Shape::Bool => "true or false".to_owned(),
         Shape::Number => "number".to_owned(),
         Shape::Whole { .. } => "whole number".to_owned(),
+        Shape::WholeOr { word } => format!("whole number or `{word}`"),
         Shape::Text => "text".to_owned(),
         Shape::Hidden => "text, kept secret".to_owned(),
         Shape::List(item) => format!("list: {}", what(item())),

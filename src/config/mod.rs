@@ -54,7 +54,7 @@ pub use watch::Watch;
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
 use crate::cost::Prices;
 use crate::error::{Error, ErrorKind};
-use crate::policy::{BackoffParams, Behaviour, BreakerParams, RateParams, RetryBudgetParams, TimerParams};
+use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeParams, RateParams, RetryBudgetParams, TimerParams};
 use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
 use crate::types::ProviderName;
@@ -81,6 +81,7 @@ pub struct Config {
     pub routing: RoutingConfig,
     pub qos: QosConfig,
     pub media: MediaConfig,
+    pub health: HealthConfig,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].
@@ -104,7 +105,11 @@ pub struct ProviderConfig {
     pub keys: Vec<Secret>,
     /// Lower is asked first.
     pub priority: u32,
+    /// Its part of the calls of its tier, where the behaviour counts it; 0: only when a call names it.
+    pub weight: u32,
     pub enabled: bool,
+    /// A connection is opened when the pool starts.
+    pub warm: bool,
     /// `None`: the service's own.
     pub base_url: Option<String>,
     pub allow_http: bool,
@@ -172,6 +177,8 @@ pub struct RoutingConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct QosConfig {
     pub max_deadline: Duration,
+    /// `None`: no call is sent twice.
+    pub hedge: Option<HedgeParams>,
     pub max_prompt_bytes: usize,
     /// Of a whole reply; of a longer stream everything is handed over and nothing is kept.
     pub max_response_bytes: usize,
@@ -183,6 +190,17 @@ pub struct MediaConfig {
     pub params: MediaParams,
     /// With the environment in it; its proxy is not used.
     pub client: ClientParams,
+}
+
+/// Whether providers are asked if they are up, beside the calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthConfig {
+    pub active: bool,
+    /// From one check to the next.
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failed checks in a row that put a provider behind the others.
+    pub failures: u32,
 }
 
 // === impl Config ===
@@ -243,7 +261,9 @@ impl ProviderConfig {
             model: self.model.clone(),
             models: self.models.clone(),
             priority: self.priority,
+            weight: self.weight,
             enabled: self.enabled,
+            warm: self.warm,
             headers: self.headers.clone(),
             strict_params: self.strict_params,
             max_tokens: self.max_tokens,
@@ -252,6 +272,7 @@ impl ProviderConfig {
             timers: self.timers.clone(),
             prices: self.prices.clone(),
             failure_rows: self.failure_rows.clone(),
+            client: ClientParams { max_connections: self.client.max_connections, ..other.client.clone() },
             ..other.clone()
         };
         *self == other
@@ -290,7 +311,9 @@ impl fmt::Debug for ProviderConfig {
             stated,
             keys,
             priority,
+            weight,
             enabled,
+            warm,
             base_url,
             allow_http,
             headers,
@@ -321,7 +344,9 @@ impl fmt::Debug for ProviderConfig {
             .field("stated", stated)
             .field("keys", keys)
             .field("priority", priority)
+            .field("weight", weight)
             .field("enabled", enabled)
+            .field("warm", warm)
             .field("base_url", &base_url.as_deref().map(network::without_secrets))
             .field("allow_http", allow_http)
             .field("headers", &headers)

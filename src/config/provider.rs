@@ -54,6 +54,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         base_url,
         allow_http,
         priority,
+        weight,
         enabled,
         headers,
         organization,
@@ -71,6 +72,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         first_content_timeout_ms,
         content_idle_timeout_ms,
         connection_idle_timeout_ms,
+        max_connections,
+        warm,
         requests_per_minute,
         requests_per_day,
         tokens_per_minute,
@@ -123,6 +126,10 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     .check(at, reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
     let day_zone = check_day_timezone(day_timezone, &join(at, "day_timezone"), reader);
+    let max_connections = max_connections.some();
+    if max_connections == Some(0) {
+        reader.problem(join(at, "max_connections"), "must be at least 1, found 0; enabled: false takes a provider out");
+    }
     let threshold = circuit_breaker_threshold.or_limit(shared.breaker.threshold, 0);
 
     let timers = TimerParams::default();
@@ -136,7 +143,9 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         stated,
         keys,
         priority: priority.or(1),
+        weight: weight.or(1),
         enabled: enabled.or(true),
+        warm: warm.or(false),
         base_url,
         allow_http,
         headers,
@@ -174,6 +183,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         counter: CounterParams { counting: shared.counting, tokenizer: tokenizer.some().map(tokenizer_choice) },
         client: ClientParams {
             connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
+            max_connections,
             idle_timeout: connection_idle_timeout_ms.time_limit(shared.client.idle_timeout),
             proxy,
             extra_roots,

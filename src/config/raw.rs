@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::section::{Field, Read, Reader, section};
 use super::shape::Shape;
-use super::values::{Dict, Hidden, Millis, Object, Seconds, Text};
+use super::values::{Dict, Hidden, Millis, MillisOrP95, Object, Seconds, Text};
 
 /// The sections by name, so that a key that stands in the wrong one can be sent to its own.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -24,6 +24,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("routing.breaker", RawBreaker::KEYS),
     ("qos", RawQos::KEYS),
     ("media", RawMedia::KEYS),
+    ("health", RawHealth::KEYS),
 ];
 
 section! {
@@ -39,6 +40,8 @@ section! {
         qos: RawQos,
         /// What the pool may fetch for providers that fetch nothing themselves.
         media: RawMedia,
+        /// Whether providers are asked if they are up, beside the calls.
+        health: RawHealth,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
     }
@@ -71,6 +74,8 @@ section! {
         allow_http: bool,
         /// Lower is asked first. Default 1.
         priority: u32,
+        /// Its part of the calls of its priority, where the behaviour is `weighted`. Default 1; 0 = only when a call names it.
+        weight: u32,
         /// `false`: never asked. Default true.
         enabled: bool,
         /// Sent with every request to this provider. Values are treated as secrets.
@@ -107,6 +112,10 @@ section! {
         content_idle_timeout_ms: Millis,
         /// An unused connection is closed after this. Default 90000; 0 keeps no connection, `null` = no limit.
         connection_idle_timeout_ms: Millis,
+        /// Requests under way to its host at once; each has a connection. Default: no limit; at least 1.
+        max_connections: u32,
+        /// Opens a connection when the pool starts. Default false.
+        warm: bool,
         /// Reserved before sending; exact in any rolling minute. Default: no limit; 0 = never used.
         requests_per_minute: u32,
         /// Reserved before sending; the day is UTC's. Default: no limit; 0 = never used.
@@ -184,7 +193,8 @@ impl Read for Served {
 
 section! {
     struct RawRouting {
-        /// Who is asked first. Default `failover`: by priority, then in the order written.
+        /// How providers of equal priority share the calls: `adaptive`, `weighted`, `combination` (in turn), `distribute` (in
+        /// turn, whatever their priority) or `failover` (in the order written). Default `adaptive`.
         behaviour: Text,
         /// Further attempts after every eligible provider was asked once. Default 3; 0 still fails over.
         max_retries: u32,
@@ -245,6 +255,12 @@ section! {
     struct RawQos {
         /// Longest any call may take. Default 600000; `null` = no limit.
         max_deadline_ms: Millis,
+        /// A call that takes long is asked of a second provider as well. Default false.
+        hedge: bool,
+        /// How long the first is waited for, or `"p95"` of its answers. Default 300; 0 = both at once.
+        hedge_after_ms: MillisOrP95,
+        /// Second copies per call. Default 0.05; 0 = none.
+        hedge_budget: f64,
         /// A longer request is refused before sending. Default 16777216; `null` = no limit.
         max_prompt_bytes: u64,
         /// A longer reply is a failure of the provider; a longer stream is handed over and not kept. Default 33554432;
@@ -289,6 +305,19 @@ section! {
         timeout_ms: Millis,
         /// Hosts that are fetched from although they have addresses outside the public internet. Default: none.
         allow_hosts: Vec<Field<Text>>,
+    }
+}
+
+section! {
+    struct RawHealth {
+        /// Providers are asked whether they are up. Default false.
+        active: bool,
+        /// From one check to the next. Default 30000; at least 1.
+        interval_ms: Millis,
+        /// What has not answered by then has failed. Default 5000; at least 1.
+        timeout_ms: Millis,
+        /// Failed checks in a row that put a provider behind the others. Default 2; at least 1.
+        failures: u32,
     }
 }
 

@@ -5,13 +5,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::check::{BEHAVIOURS, CONTENT_FILTER};
+use super::check::CONTENT_FILTER;
 use super::provider::{NEEDED, UNSUPPORTED_PARAMS};
 use super::raw::RawConfig;
 use super::section::{Read as _, join};
 use super::shape::{Key, Shape};
 use crate::adapter::{Capability, services};
 use crate::error::FailureClass;
+use crate::policy::Behaviour;
 
 /// Where the package keeps it; names no host, because none answers for it.
 const ID: &str = "llmpool/schema.json";
@@ -41,7 +42,7 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
             Some(Capability::ALL.map(Capability::name).to_vec())
         }
         "failures[].class" => Some(FailureClass::ALL.map(FailureClass::as_str).to_vec()),
-        "routing.behaviour" => Some(BEHAVIOURS.iter().map(|(name, _)| *name).collect()),
+        "routing.behaviour" => Some(Behaviour::ALL.map(Behaviour::as_str).to_vec()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
         _ => None,
     }
@@ -79,6 +80,10 @@ fn shape(shape: Shape, path: &str, needed: bool) -> Value {
         Shape::Number => json!({ "type": typed("number"), "minimum": 0 }),
         Shape::Whole { most: u64::MAX } => json!({ "type": typed("integer"), "minimum": 0 }),
         Shape::Whole { most } => json!({ "type": typed("integer"), "minimum": 0, "maximum": most }),
+        Shape::WholeOr { word } => json!({ "anyOf": [
+            { "type": typed("integer"), "minimum": 0 },
+            { "type": "string", "if": { "not": { "pattern": "\\$\\{" } }, "then": { "enum": [word] } },
+        ] }),
         Shape::Text => match words(path) {
             // A word may come from a variable, too.
             Some(words) => json!({ "type": typed("string"), "if": { "type": "string", "not": { "pattern": "\\$\\{" } },

@@ -30,6 +30,10 @@ pub(super) enum Shape {
     Whole {
         most: u64,
     },
+    /// 0 or more, or this word.
+    WholeOr {
+        word: &'static str,
+    },
     Text,
     /// A text that is never shown.
     Hidden,
@@ -50,6 +54,8 @@ impl Shape {
         match (self, value) {
             (_, Value::Null) => Value::Null,
             (Self::Bool, Value::Bool(_)) | (Self::Number | Self::Whole { .. }, Value::Number(_)) => value.clone(),
+            (Self::WholeOr { .. }, Value::Number(_)) => value.clone(),
+            (Self::WholeOr { word }, Value::String(text)) if text == word => value.clone(),
             (Self::Text, Value::String(text)) if text.contains("://") => Value::String(network::without_secrets(text)),
             (Self::Text, Value::String(_)) => value.clone(),
             (Self::List(item), Value::Array(items)) => items.iter().map(|value| item().masked(value)).collect(),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawBreaker, RawConfig, RawFailure, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget, RawRouting,
+    RawBreaker, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget, RawRouting,
 };
 use super::values::UNLIMITED;
 use super::*;
 use crate::adapter::Endpoint;
 use crate::cost::{Rate, UsdPerToken};
 use crate::error::{ErrorKind, FailureClass};
-use crate::policy::DayZone;
+use crate::policy::{DayZone, HedgeAfter};
 
 fn settings() -> Settings {
     Settings::new(Source::Inline(Value::Null))
@@ -149,16 +149,22 @@ fn the_commented_provider_loads_as_it_stands() {
 fn what_is_left_out_has_its_default() {
     let config = checked(&with(json!({})));
     let provider = &config.providers[0];
-    assert_eq!((provider.priority, provider.enabled, provider.allow_http), (1, true, false));
+    assert_eq!((provider.priority, provider.weight, provider.enabled, provider.allow_http), (1, 1, true, false));
     assert_eq!((provider.timeout, provider.max_tokens, provider.temperature), (None, None, None));
     assert_eq!(provider.rate, RateParams::default());
     assert_eq!(provider.breaker, BreakerParams::default());
     assert_eq!(provider.client, ClientParams::default());
+    assert_eq!(config.routing.behaviour, Behaviour::Adaptive);
     let RoutingConfig { max_retries, backoff, enable_failover, queue_timeout, max_queue, retry_budget, seed, .. } =
         config.routing;
     assert_eq!((max_retries, enable_failover, queue_timeout, max_queue, seed), (3, true, ms(10_000), 10_000, None));
     assert_eq!((backoff, retry_budget), (BackoffParams::default(), RetryBudgetParams::default()));
-    let qos = QosConfig { max_deadline: ms(600_000), max_prompt_bytes: 16_777_216, max_response_bytes: 33_554_432 };
+    let qos = QosConfig {
+        max_deadline: ms(600_000),
+        hedge: None,
+        max_prompt_bytes: 16_777_216,
+        max_response_bytes: 33_554_432,
+    };
     assert_eq!(config.qos, qos);
     assert_eq!((config.timeout, config.deadline), (ms(30_000), ms(600_000)));
 }
@@ -376,14 +382,15 @@ fn numbers_out_of_range_are_refused_under_their_own_key() {
     let mut value = with(json!({ "temperature": -1, "input_token_price": 5000, "output_token_price": 1 }));
     merge(
         &mut value,
-        json!({ "routing": { "behaviour": "adaptive", "backoff_multiplier": 0.5,
+        json!({ "routing": { "behaviour": "adaptiv", "backoff_multiplier": 0.5,
         "retry_budget": { "ratio": 1000 }, "breaker": { "failure_ratio": 2, "window_s": 0, "min_calls": 0 } } }),
     );
     let problems = problems(&value);
     for expected in [
         "providers[0].temperature: expected a number, 0 or more, found the number -1",
         "providers[0].input_token_price: must be USD per 1,000 tokens, from 0 to 1000",
-        "routing.behaviour: expected \"failover\", found \"adaptive\"",
+        "routing.behaviour: expected one of failover, distribute, combination, weighted, adaptive, found \"adaptiv\"; \
+         did you mean \"adaptive\"?",
         "routing.backoff_multiplier: must be a number from 1 to 100, found 0.5",
         "routing.retry_budget.ratio: must be a number from 0 to 100, found 1000",
         "routing.breaker.failure_ratio: must be above 0 and at most 1, found 2",
@@ -393,6 +400,40 @@ fn numbers_out_of_range_are_refused_under_their_own_key() {
         assert!(problems.iter().any(|problem| problem == expected), "{expected}\n{problems:#?}");
     }
     assert_eq!(problems.len(), 8);
+}
+
+#[test]
+fn a_hedge_goes_out_after_a_time_or_a_percentile() {
+    let hedge = |qos: Value| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "qos": qos }));
+        value
+    };
+    let after = |sample: Value| {
+        let config = checked(&hedge(json!({ "hedge": true, "hedge_after_ms": sample })));
+        config.qos.hedge.expect("on").after
+    };
+    assert_eq!(after(json!(null)), HedgeAfter::Fixed(ms(300)));
+    assert_eq!(after(json!(0)), HedgeAfter::Fixed(ms(0)));
+    assert_eq!(after(json!("p95")), HedgeAfter::P95);
+    assert_eq!(
+        problems(&hedge(json!({ "hedge_after_ms": "p99", "hedge_budget": 2 }))),
+        [
+            "qos.hedge_after_ms: expected a whole number of milliseconds or \"p95\", found the string \"p99\"",
+            "qos.hedge_budget: must be a number from 0 to 1, found 2",
+        ]
+    );
+}
+
+#[test]
+fn a_check_takes_time_and_so_does_its_pause() {
+    let mut value = with(json!({}));
+    let health = json!({ "active": true, "interval_ms": 0, "timeout_ms": 0, "failures": 0 });
+    merge(&mut value, json!({ "health": health }));
+    let said = "must be at least 1, found 0; active: false checks nothing";
+    assert_eq!(problems(&value), ["interval_ms", "timeout_ms", "failures"].map(|key| format!("health.{key}: {said}")));
+    let HealthConfig { active, interval, timeout, failures } = checked(&with(json!({}))).health;
+    assert_eq!((active, interval, timeout, failures), (false, ms(30_000), ms(5000), 2));
 }
 
 // === what is kept quiet ===
@@ -764,7 +805,7 @@ fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value)
 fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
-        "routing": { "retry_budget": {}, "breaker": {} }, "qos": {}, "media": {}
+        "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -779,13 +820,14 @@ fn every_key_makes_a_difference() {
         "/providers/0",
         json!({
             "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "context_window": 5,
-            "capabilities": ["tools"], "api_key": "k",
-            "api_keys": ["k", "l"], "base_url": "https://c.d", "allow_http": true, "priority": 2, "enabled": false,
+            "capabilities": ["tools"], "api_key": "k", "api_keys": ["k", "l"], "base_url": "https://c.d",
+            "allow_http": true, "priority": 2, "weight": 2, "enabled": false,
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
             "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
             "timeout": 5,
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,
-            "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5, "requests_per_minute": 5, "requests_per_day": 5,
+            "content_idle_timeout_ms": 5, "connection_idle_timeout_ms": 5,
+            "max_connections": 5, "warm": true, "requests_per_minute": 5, "requests_per_day": 5,
             "tokens_per_minute": 5, "tokens_per_day": 5, "day_timezone": "Asia/Tokyo", "max_concurrent": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
             "output_token_price": 0.1, "input_price_per_million": 5, "output_price_per_million": 5,
@@ -796,14 +838,12 @@ fn every_key_makes_a_difference() {
     merge(served.pointer_mut("/providers/0").expect("one"), json!({ "models": { "x": { "model": "y" } } }));
     let samples = json!({ "model": "z", "context_window": 5, "capabilities": ["tools"] });
     assert_all_count(RawModel::KEYS, &served, "/providers/0/models/x", samples);
-    // `behaviour` has one value: whoever adds the second one adds its sample here.
-    let routing: Vec<_> = RawRouting::KEYS.iter().copied().filter(|key| *key != "behaviour").collect();
     assert_all_count(
-        &routing,
+        RawRouting::KEYS,
         &base,
         "/routing",
         json!({
-            "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
+            "behaviour": "weighted", "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
             "enable_failover": false,
             "enable_circuit_breaker": false, "max_concurrent": 5, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
             "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover"
@@ -828,7 +868,7 @@ fn every_key_makes_a_difference() {
         &base,
         "/qos",
         json!({
-            "max_deadline_ms": 5, "max_prompt_bytes": 5, "max_response_bytes": 5
+            "max_deadline_ms": 5, "hedge": false, "hedge_after_ms": "p95", "hedge_budget": 0.5, "max_prompt_bytes": 5, "max_response_bytes": 5
         }),
     );
     let mut base = base;
@@ -852,8 +892,14 @@ fn every_key_makes_a_difference() {
         "/media",
         json!({ "fetch": true, "max_bytes": 5, "timeout_ms": 5, "allow_hosts": ["images.internal"] }),
     );
+    assert_all_count(
+        RawHealth::KEYS,
+        &base,
+        "/health",
+        json!({ "active": true, "interval_ms": 5, "timeout_ms": 5, "failures": 5 }),
+    );
     // `$schema` is for editors: the pool does not read it.
-    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "failures"]);
+    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "health", "failures"]);
 }
 
 #[test]

@@ -31,6 +31,14 @@ pub(super) struct Hidden(pub Secret);
 /// A whole number of milliseconds; beyond a year it is a year.
 pub(super) struct Millis(pub Duration);
 
+const P95: &str = "p95";
+
+/// A whole number of milliseconds, or the word "p95".
+pub(super) enum MillisOrP95 {
+    Millis(Duration),
+    P95,
+}
+
 /// A whole number of seconds; beyond a year it is a year.
 pub(super) struct Seconds(pub Duration);
 
@@ -117,6 +125,24 @@ impl Read for Millis {
 
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         whole(value).map(|ms| Self(capped(Duration::from_millis(ms)))).or_else(|| reader.wrong(value, path))
+    }
+}
+
+impl Read for MillisOrP95 {
+    const EXPECTED: &'static str = "a whole number of milliseconds or \"p95\"";
+    const HIDDEN: bool = false;
+
+    fn shape() -> Shape {
+        Shape::WholeOr { word: P95 }
+    }
+
+    fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        match value {
+            Value::String(word) if word == P95 => Some(Self::P95),
+            Value::Number(_) => whole(value).map(|ms| Self::Millis(capped(Duration::from_millis(ms)))),
+            _ => None,
+        }
+        .or_else(|| reader.wrong(value, path))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use serde_json::Value;
 
 use super::lock;
@@ -19,7 +19,7 @@ use super::roster::{CallLimits, Roster};
 use super::stream::OpenStream;
 use super::turn::{Fault, Task, Turn};
 use super::work::Work;
-use crate::adapter::{Encoded, RateHeaders, StreamDecoder, transport_failure};
+use crate::adapter::{Encoded, Endpoint, RateHeaders, StreamDecoder, transport_failure};
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::schema::{Fit, Schema};
@@ -59,6 +59,8 @@ pub(super) struct Order<'a> {
     pub roster: &'a Arc<Roster>,
     /// The end of the whole call.
     pub deadline: Instant,
+    /// Set when the first byte of an attempt over the pool's own wire goes out.
+    pub started: Started,
 }
 
 pub(super) enum Answer {
@@ -120,7 +122,14 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let started = http.started.clone();
     let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size: PromptSize::of(request) });
+    permit.dispatch(Dispatch {
+        sent: sent.mono,
+        unix_ms: sent.unix_ms,
+        pace: order.work.pace(),
+        measured: false,
+        started: started.clone(),
+        size: PromptSize::of(request),
+    });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono, asked).await?;
@@ -187,7 +196,14 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
     let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
     let size = PromptSize { framing: prompt_tokens, ..PromptSize::default() };
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started: started.clone(), size });
+    permit.dispatch(Dispatch {
+        sent: sent.mono,
+        unix_ms: sent.unix_ms,
+        pace: order.work.pace(),
+        measured: true,
+        started: started.clone(),
+        size,
+    });
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono, asked).await?;
         let body = body(reply, order.limits.qos.max_response_bytes).await?;
@@ -240,7 +256,14 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
     // Nobody but the function knows when its request goes out: it counts from the beginning.
     let started = Started::default();
     started.set();
-    permit.dispatch(Dispatch { unix_ms: sent.unix_ms, started, size: PromptSize::default() });
+    permit.dispatch(Dispatch {
+        sent: sent.mono,
+        unix_ms: sent.unix_ms,
+        pace: order.work.pace(),
+        measured: true,
+        started,
+        size: PromptSize::default(),
+    });
     let usage = Arc::new(Mutex::new(None));
     let turn = Turn {
         provider: Arc::clone(&provider),
@@ -349,7 +372,7 @@ fn sendable(
         message: format!("{:?} cannot stand in an address", order.model),
     })?;
     let headers = provider.headers(key, order.headers);
-    Ok((HttpRequest { uri, headers, body, started: Started::default() }, warnings))
+    Ok((HttpRequest { method: Method::POST, uri, headers, body, started: order.started.clone() }, warnings))
 }
 
 /// The reply's head; what is no 2xx is the failure it means. What it says is left of the limits is learned for the key and
@@ -374,7 +397,7 @@ async fn reply(
             provider.learn(key, number, &said, time::now().mono);
         }
     }
-    if reply.status.is_success() { Ok(reply) } else { Err(classify(provider, reply).await) }
+    if reply.status.is_success() { Ok(reply) } else { Err(classify(provider.endpoint(), reply).await) }
 }
 
 /// `received`: tokens of an answer that came and is not taken.
@@ -418,10 +441,11 @@ pub(super) struct Opened {
     pub ended: bool,
 }
 
-async fn classify(provider: &Provider, reply: HttpReply) -> Failure {
+/// What a reply that is no 2xx says.
+pub(super) async fn classify(endpoint: &Endpoint, reply: HttpReply) -> Failure {
     // A body that stalls or breaks off changes nothing about what the status says.
     let body = read_prefix(reply.body, ERROR_BODY_BYTES, time::now().mono + ERROR_BODY_WAIT).await;
-    provider.endpoint().classify(reply.status, &reply.headers, &body, time::unix_ms())
+    endpoint.classify(reply.status, &reply.headers, &body, time::unix_ms())
 }
 
 /// With the time at which the last byte came: making sense of it is our own time, not the provider's.

@@ -9,6 +9,7 @@
 //! | `line` | who waits for the same thing, in order; `gate`: the slots of the pool |
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
+//! | `check` | asking providers whether they are up, beside the calls |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
 //! | `work` | what a call asks: a chat, a stream, a function of the caller's own |
 //! | `turn` | one turn of the caller's own function, and what its error says |
@@ -25,6 +26,7 @@
 
 mod analytics;
 mod attempt;
+mod check;
 mod count;
 mod gate;
 mod line;
@@ -64,6 +66,7 @@ pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use count::Countable;
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
+use run::{Chance, Hedges};
 pub use run::{Completed, Executed};
 pub use scrape::metrics_of_nothing;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
@@ -76,7 +79,8 @@ pub struct Engine {
     roster: ArcSwap<Roster>,
     interest: Arc<Interest>,
     budget: Mutex<RetryBudget>,
-    random: Mutex<fastrand::Rng>,
+    hedges: Mutex<Hedges>,
+    chance: Mutex<Chance>,
     tally: Mutex<PoolTally>,
     books: Mutex<totals::Books>,
     /// Providers of earlier rosters whose last attempt may still be under way.
@@ -91,12 +95,12 @@ pub struct Engine {
 impl Engine {
     pub fn new(roster: Roster, interest: Arc<Interest>, history_limit: usize) -> Self {
         let routing = roster.routing();
-        let random = routing.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let mut books = totals::Books::default();
         books.open(&roster);
         Self {
             budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
-            random: Mutex::new(random),
+            hedges: Mutex::new(Hedges::new(roster.limits().qos.hedge.as_ref())),
+            chance: Mutex::new(Chance::new(routing.seed)),
             tally: Mutex::new(PoolTally::new(history_limit)),
             books: Mutex::new(books),
             retired: Mutex::default(),
@@ -132,7 +136,7 @@ impl Engine {
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
         let slots = Slots { most: roster.routing().max_concurrent, taken: self.gate.taken() };
-        PoolStats::of(&totals, &lock(&self.tally), in_flight, trips, slots)
+        PoolStats::of(&totals, &lock(&self.tally), &lock(&self.hedges), in_flight, trips, slots)
     }
 
     pub fn health(&self) -> PoolHealth {
@@ -147,7 +151,7 @@ impl Engine {
     }
 
     fn random(&self) -> f64 {
-        lock(&self.random).f64()
+        lock(&self.chance).random.f64()
     }
 }
 

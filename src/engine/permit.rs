@@ -13,7 +13,7 @@ use super::models::Model;
 use super::provider::Provider;
 use crate::error::{Failure, FailureClass};
 use crate::metrics::ModelId;
-use crate::policy::{Pass, Reservation, Transition};
+use crate::policy::{Pace, Pass, Reservation, Transition};
 use crate::time::{self, Instant, Now};
 use crate::tokens::{Counter, PromptSize};
 use crate::transport::Started;
@@ -44,7 +44,11 @@ pub(super) struct Hold {
 
 /// A request that was handed to the transport.
 pub(super) struct Dispatch {
+    pub sent: Instant,
     pub unix_ms: u64,
+    /// Which latency it will tell, and whether it has told it; one that is no chat tells none.
+    pub pace: Pace,
+    pub measured: bool,
     /// Whether a byte of it has gone out.
     pub started: Started,
     /// What the prompt is counted by if the answer never says.
@@ -131,8 +135,8 @@ impl Permit {
     }
 
     /// Content has come: a half-open breaker need not wait for the end. The answer says whether it moved.
-    pub(super) fn prove(&self, now: Instant) -> Option<Transition> {
-        self.provider.prove(self.hold.as_ref()?, now)
+    pub(super) fn prove(&mut self, now: Instant) -> Option<Transition> {
+        self.provider.prove(self.hold.as_mut()?, now)
     }
 
     /// Books the outcome. The answer says whether the breaker moved.

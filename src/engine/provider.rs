@@ -3,6 +3,7 @@
 //! Everything that can change is changed in two places: [`Provider::admit`] reserves a key, a request and tokens under
 //! each limit and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ use crate::config::ProviderConfig;
 use crate::error::{FailureClass, Phase, Problem, Scope};
 use crate::metrics::{Mark, ProviderTally};
 use crate::policy::{
-    BackoffParams, Breaker, CircuitState, Fit, KeyRing, KeysResting, Learned, Limited, RateLimiter, Said, Tokens,
-    Transition, Verdict,
+    BackoffParams, Breaker, CircuitState, Fit, HedgeAfter, KeyRing, KeysResting, Learned, Limited, Load, Pace,
+    RateLimiter, Remaining, Said, Tokens, Transition, Verdict,
 };
 use crate::time::{Instant, Now};
 use crate::tokens::Counter;
 use crate::transport::Transport;
-use crate::types::{ProviderName, Usage};
+use crate::types::{NanoUsd, ProviderName, Usage};
 
 /// How long a model that a provider says it does not have is not asked there again. Deployments appear within
 /// minutes; asking at every call would cost a round trip each time.
@@ -38,6 +39,8 @@ pub struct Provider {
     headers: Vec<Arc<HeaderMap>>,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
+    /// Active checks found it broken: whoever is not is asked first. Shared like its state, and read without its lock.
+    unhealthy: Arc<AtomicBool>,
     /// How long a rate answer without a hint rests its key, so that the calls behind it go elsewhere at once. Not longer
     /// than the shortest wait before a retry, or the retry would find the key still resting.
     unhinted_rest: Duration,
@@ -61,6 +64,9 @@ struct State {
     admitted: u64,
     /// What the replies to each key say is left.
     learned: Vec<Learned>,
+    /// Active checks that failed in a row.
+    failed_checks: u32,
+    load: Load,
     /// Belongs to the provider's name: one that a reload builds anew goes on where this one is.
     tally: Arc<Mutex<ProviderTally>>,
 }
@@ -102,10 +108,10 @@ impl Provider {
             headers.push(Arc::new(endpoint.headers().clone()));
         }
         let models = Models::of(&config).map_err(|message| problem("tokenizer", message))?;
-        let (state, line) = match before.filter(|before| before.config.same_upstream(&config)) {
+        let (state, line, unhealthy) = match before.filter(|before| before.config.same_upstream(&config)) {
             Some(before) => {
                 served(&config).for_each(|model| lock(&before.tally()).serve(model));
-                (Arc::clone(&before.state), Arc::clone(&before.line))
+                (Arc::clone(&before.state), Arc::clone(&before.line), Arc::clone(&before.unhealthy))
             }
             None => {
                 let mut tally = ProviderTally::new(history_limit);
@@ -119,9 +125,11 @@ impl Provider {
                     in_flight: 0,
                     admitted: 0,
                     learned: vec![Learned::default(); headers.len()],
+                    failed_checks: 0,
+                    load: Load::default(),
                     tally: Arc::new(Mutex::new(tally)),
                 };
-                (Arc::new(Mutex::new(state)), Arc::default())
+                (Arc::new(Mutex::new(state)), Arc::default(), Arc::default())
             }
         };
         Ok(Self {
@@ -132,6 +140,7 @@ impl Provider {
             models,
             state,
             line,
+            unhealthy,
             config,
         })
     }
@@ -156,6 +165,28 @@ impl Provider {
     /// Do the two count in one place?
     pub(super) fn lives_on(&self, before: &Self) -> bool {
         Arc::ptr_eq(&self.state, &before.state)
+    }
+
+    /// As active checks say; without them every provider is.
+    pub fn is_healthy(&self) -> bool {
+        !self.unhealthy.load(Ordering::Relaxed)
+    }
+
+    /// Books an active check. Tells whether it moved the breaker and whether it changed the provider's health: a good one
+    /// ends an open period early, so many failed ones in a row put it behind the others.
+    pub(super) fn checked(&self, is_up: bool, failures: u32) -> (Option<Transition>, bool) {
+        let mut state = lock(&self.state);
+        state.failed_checks = if is_up { 0 } else { state.failed_checks.saturating_add(1) };
+        let moved = if is_up { state.breaker.probe_now() } else { None };
+        let unhealthy = !is_up && (state.failed_checks >= failures || !self.is_healthy());
+        let changed = self.unhealthy.swap(unhealthy, Ordering::Relaxed) != unhealthy;
+        (moved, changed)
+    }
+
+    /// What the last checks said holds no more.
+    pub(super) fn forget_checks(&self) {
+        lock(&self.state).failed_checks = 0;
+        self.unhealthy.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -204,6 +235,11 @@ impl Provider {
         &self.models.get(model).counter
     }
 
+    /// What an answer of that model costs; `None`: unknown.
+    pub(super) fn cost(&self, model: &str, usage: &Usage, unix_ms: u64) -> Option<NanoUsd> {
+        self.models.get(model).cost(usage, unix_ms)
+    }
+
     /// Most tokens that prompt and answer may have together, as the catalogue has it; `None`: nobody knows.
     pub fn context_window(&self, model: &str) -> Option<u64> {
         self.models.get(model).context_window
@@ -245,7 +281,7 @@ impl Provider {
         };
         let sent = dispatch.filter(|dispatch| dispatch.started.is_set());
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, tally, .. } = &mut *state;
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, load, tally, .. } = &mut *state;
         let mut tally = lock(tally);
         *in_flight = in_flight.saturating_sub(1);
         if let Some(sent_unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
@@ -264,6 +300,7 @@ impl Provider {
                 tally.spent(mark, &usage, known.cost(&usage, *unix_ms));
             }
         };
+        learn(load, sent.as_ref(), outcome, now.mono);
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
                 keys.succeed(key);
@@ -332,8 +369,44 @@ impl Provider {
         }
     }
 
-    pub(super) fn prove(&self, hold: &Hold, now: Instant) -> Option<Transition> {
-        lock(&self.state).breaker.prove(&hold.pass, now)
+    pub(super) fn prove(&self, hold: &mut Hold, now: Instant) -> Option<Transition> {
+        let mut state = lock(&self.state);
+        if let Some(dispatch) = &mut hold.dispatch {
+            state.load.answered(dispatch.pace, now.duration_since(dispatch.sent), now);
+            dispatch.measured = true;
+        }
+        state.breaker.prove(&hold.pass, now)
+    }
+
+    /// How long an answer of it is waited for before another provider is asked as well.
+    pub(super) fn hedge_after(&self, after: HedgeAfter, pace: Pace) -> Option<Duration> {
+        let state = lock(&self.state);
+        let tally = lock(&state.tally);
+        let samples = match pace {
+            Pace::Whole => &tally.latency,
+            Pace::FirstContent => &tally.first_token,
+        };
+        let seconds = || samples.percentile(0.95).map(|millis| millis / 1e3);
+        after.delay(samples.len(), || seconds().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+    }
+
+    /// Would it take a call now, as far as is cheap to know, and how good has it been? A yes that turns out wrong costs a
+    /// refusal; nothing is reserved and nothing moves.
+    pub(super) fn standing(&self, now: Now, model: &str, pace: Pace) -> (bool, f64) {
+        let mut state = lock(&self.state);
+        let State { breaker, rate, keys, missing_models, in_flight, load, .. } = &mut *state;
+        let remaining = rate.remaining(now);
+        let Remaining { minute, day, .. } = remaining;
+        let missing = |(name, until): &(String, Instant)| *until > now.mono && name == model;
+        let available = breaker.state(now.mono) != CircuitState::Open
+            && !breaker.is_probing()
+            && minute != Some(0)
+            && day != Some(0)
+            && remaining.tokens() != Some(0)
+            && self.config.max_concurrent.is_none_or(|most| *in_flight < most)
+            && keys.soonest(now.mono).is_none()
+            && !missing_models.iter().any(missing);
+        (available, load.score(pace, *in_flight, now.mono))
     }
 
     /// Would it still refuse at `when`, as far as can be told now, for a reason that is not waited for?
@@ -417,6 +490,24 @@ impl State {
 /// The models that the configuration names, as the provider names them.
 fn served(config: &ProviderConfig) -> impl Iterator<Item = &str> {
     std::iter::once(&config.model).chain(config.models.values().map(|served| &served.model)).map(String::as_str)
+}
+
+/// What an attempt says about how good its provider is.
+fn learn(load: &mut Load, sent: Option<&Dispatch>, outcome: &Outcome<'_>, now: Instant) {
+    match outcome {
+        Outcome::Success { .. } => load.succeeded(now),
+        Outcome::Failure { failure, .. } if failure.class.counts_against_provider() => load.failed(now),
+        Outcome::Failure { .. } | Outcome::Cancelled { .. } => {}
+    }
+    let Some(Dispatch { pace, sent, measured: false, .. }) = sent else { return };
+    let latency = now.duration_since(*sent);
+    match outcome {
+        Outcome::Success { .. } => load.answered(*pace, latency, now),
+        Outcome::Failure { failure, .. } if failure.phase.is_some() => load.waited(*pace, latency, now),
+        // Left before it answered, perhaps because it was slow. How soon a failure came says nothing of an answer.
+        Outcome::Cancelled { .. } => load.waited(*pace, latency, now),
+        Outcome::Failure { .. } => {}
+    }
 }
 
 /// A provider's live state, for looking at.

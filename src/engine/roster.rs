@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
-use crate::config::{Config, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::config::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
 use crate::transport::{self, ClientParams, MediaClient, Transport};
 
@@ -16,6 +16,7 @@ pub struct Roster {
     providers: Vec<Arc<Provider>>,
     routing: RoutingConfig,
     limits: CallLimits,
+    health: HealthConfig,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
@@ -78,7 +79,7 @@ impl Roster {
     /// Builds the roster of `config`; all problems at once. Providers of the roster so far go over with their live state
     /// where their parameters allow it.
     pub fn build(config: Config, settings: &Settings, clients: &Clients, before: Option<&Self>) -> Result<Self, Error> {
-        let Config { providers: configs, routing, qos, media, timeout, deadline, warnings: _ } = config;
+        let Config { providers: configs, routing, qos, health, media, timeout, deadline, warnings: _ } = config;
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
@@ -115,7 +116,7 @@ impl Roster {
             None
         });
         if problems.is_empty() {
-            Ok(Self { providers, routing, limits, mask, media: made, media_config: media })
+            Ok(Self { providers, routing, limits, health, mask, media: made, media_config: media })
         } else {
             Err(Error::configuration(problems))
         }
@@ -135,6 +136,10 @@ impl Roster {
 
     pub(super) fn media(&self) -> Option<&MediaClient> {
         self.media.as_ref()
+    }
+
+    pub fn health(&self) -> &HealthConfig {
+        &self.health
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

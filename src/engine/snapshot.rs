@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Engine;
 use super::provider::{Live, Provider};
-use super::run::unix_ms_of;
+use super::run::{Hedges, unix_ms_of};
 use crate::metrics::{PoolTally, ProviderTotals, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
 use crate::time::{self, Now};
@@ -44,7 +44,8 @@ pub struct ProviderHealth {
     pub name: ProviderName,
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Enabled, its breaker would let a call through, no limit is reached and a key is usable.
+    /// Enabled, up as far as active checks say, its breaker would let a call through, no limit is reached and a key is
+    /// usable.
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
@@ -148,6 +149,14 @@ pub struct PoolStats {
     pub circuit_breaker_trips: u64,
     pub failover_count: u64,
     pub retry_count: u64,
+    /// Second copies that went out, those under way included.
+    pub hedge_count: u64,
+    /// Second copies that answered first.
+    pub hedges_won: u64,
+    /// Second copies that ended in another way.
+    pub hedges_lost: u64,
+    /// What the copies that were left may have cost: estimated, the known part. It is in `total_cost`.
+    pub hedge_cost: NanoUsd,
     pub avg_request_duration_ms: f64,
     pub p50: Option<f64>,
     pub p95: Option<f64>,
@@ -214,6 +223,7 @@ impl ProviderHealth {
         let tokens = remaining.tokens();
         let rests_until = keys.soonest(now.mono);
         let available = config.enabled
+            && provider.is_healthy()
             && state != CircuitState::Open
             && !breaker.is_probing()
             && minute != Some(0)
@@ -316,12 +326,13 @@ impl KeyStats {
 impl PoolStats {
     /// Of a pool that has not done anything yet.
     pub fn empty() -> Self {
-        Self::of(&Totals::default(), &PoolTally::new(0), 0, 0, Slots::default())
+        Self::of(&Totals::default(), &PoolTally::new(0), &Hedges::new(None), 0, 0, Slots::default())
     }
 
     pub(super) fn of(
         totals: &Totals,
         tally: &PoolTally,
+        hedges: &Hedges,
         active_connections: u64,
         circuit_breaker_trips: u64,
         Slots { most, taken }: Slots,
@@ -342,6 +353,10 @@ impl PoolStats {
             circuit_breaker_trips,
             failover_count: calls.failovers,
             retry_count: calls.retries,
+            hedge_count: hedges.sent,
+            hedges_won: hedges.won,
+            hedges_lost: hedges.lost,
+            hedge_cost: hedges.cost,
             avg_request_duration_ms: tally.duration.mean().unwrap_or_default(),
             p50: tally.duration.percentile(0.50),
             p95: tally.duration.percentile(0.95),

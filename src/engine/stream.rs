@@ -47,7 +47,7 @@ impl OpenStream {
     }
 
     /// Tells the provider's breaker that content has come.
-    pub(super) fn prove(&self) -> Option<Transition> {
+    pub(super) fn prove(&mut self) -> Option<Transition> {
         self.permit.prove(self.first_content)
     }
 }

@@ -29,7 +29,15 @@ impl Engine {
             *lock(&self.budget) = RetryBudget::new(new.retry_budget.clone());
         }
         if old.seed != new.seed {
-            *lock(&self.random) = new.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+            lock(&self.chance).sow(new.seed);
+        }
+        let (old, new) = (&before.limits().qos.hedge, &roster.limits().qos.hedge);
+        if old != new {
+            lock(&self.hedges).renew(new.as_ref());
+        }
+        if !roster.health().active {
+            // Nobody checks any more, so what the last check said would hold for ever.
+            roster.providers().iter().for_each(|provider| provider.forget_checks());
         }
         self.compare(&before, &roster)
     }

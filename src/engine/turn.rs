@@ -18,6 +18,7 @@ use super::roster::Roster;
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Failure, FailureClass};
 use crate::time::{self, Instant};
+use crate::transport::Started;
 use crate::types::{CallOptions, ChatRequest, Message, Reply, Role, Usage};
 
 /// What an error of the caller's own function says about the provider it came from.
@@ -184,6 +185,7 @@ impl Turn {
             fetched: &Mutex::default(),
             roster: &self.roster,
             deadline: self.ends,
+            started: Started::default(),
         };
         let reply =
             say(&self.provider, self.key, &order, request).await.map_err(|failure| order.mask.failure(failure))?;

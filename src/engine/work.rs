@@ -1,6 +1,7 @@
 //! What a call asks of whoever answers it. The loop of a call is the same for all of them.
 
 use super::turn::Task;
+use crate::policy::Pace;
 use crate::types::{ChatRequest, EmbedRequest};
 
 #[derive(Clone, Copy)]
@@ -31,6 +32,11 @@ impl<'a> Work<'a> {
             Self::Chat(request) | Self::Stream(request) => Some(request),
             Self::Embed(_) | Self::Own { .. } => None,
         }
+    }
+
+    /// Which of a provider's latencies matters to it.
+    pub fn pace(self) -> Pace {
+        if self.streams() { Pace::FirstContent } else { Pace::Whole }
     }
 
     pub fn streams(self) -> bool {

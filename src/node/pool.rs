@@ -306,6 +306,7 @@ impl Inner {
         let pool = Pool::open(self.settings.clone(), environment(env_json)?, interest).await?;
         let mut warnings = pool.warnings();
         warnings.extend(self.follow(&pool));
+        self.keep_up(&pool);
         Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 

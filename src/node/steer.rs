@@ -149,4 +149,10 @@ impl Inner {
         }
         note
     }
+
+    /// Warms connections and checks providers as long as the pool lives. Only to be called on the I/O thread.
+    pub(super) fn keep_up(&self, pool: &Pool) {
+        let (channel, id) = (Arc::clone(&self.channel), self.id);
+        io::spawn(pool.upkeep().run(move |events| record::events(&channel, id, events)));
+    }
 }

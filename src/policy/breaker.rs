@@ -301,6 +301,15 @@ impl Breaker {
         }
     }
 
+    /// The provider is said to be up again: the next call is the probe, without waiting for the end of the open period.
+    /// What the probe finds still decides.
+    pub fn probe_now(&mut self) -> Option<Transition> {
+        matches!(self.state, State::Open { .. }).then(|| {
+            self.enter(State::HalfOpen { probing: false });
+            Transition::HalfOpened
+        })
+    }
+
     /// Closes it and forgets what was counted, also of calls under way. True if it was not closed.
     pub fn reset(&mut self) -> bool {
         let was_closed = matches!(self.state, State::Closed { .. });

@@ -10,8 +10,10 @@
 
 mod backoff;
 mod breaker;
+mod hedge;
 mod keys;
 mod learn;
+mod load;
 mod rate;
 mod retry;
 mod select;
@@ -21,11 +23,13 @@ use std::time::Duration;
 
 pub use backoff::BackoffParams;
 pub use breaker::{Breaker, BreakerOpen, BreakerParams, CircuitState, Pass, Transition, Verdict};
+pub use hedge::{ENOUGH_SAMPLES, HedgeAfter, HedgeBudget, HedgeParams};
 pub use keys::{KeyRing, KeyState, KeysResting};
 pub use learn::{Learned, Said};
+pub use load::{Load, Pace};
 pub use rate::{DayZone, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
 pub use retry::{RetryBudget, RetryBudgetParams};
-pub use select::{Behaviour, Candidate, rank};
+pub use select::{Behaviour, Member, Turns, order};
 pub use timers::TimerParams;
 
 use crate::error::MAX_HINT;

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::Stream;
-use http::{Method, Uri, header};
+use http::{Uri, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -60,9 +60,9 @@ impl Transport for DirectClient {
 
 /// One request and the head of its reply.
 async fn exchange(mut connection: Connection, request: HttpRequest) -> Result<HttpReply, hyper::Error> {
-    let HttpRequest { uri, headers, body, started } = request;
+    let HttpRequest { method, uri, headers, body, started } = request;
     let mut request = http::Request::new(WatchedBody::new(body, started));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method;
     *request.uri_mut() = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
     *request.headers_mut() = Arc::unwrap_or_clone(headers);
     request.headers_mut().insert(header::HOST, connection.host.clone());

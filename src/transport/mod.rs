@@ -5,6 +5,7 @@
 //! `direct.rs`), keeps no cookies, asks for no compression, and knows nothing of providers, keys or failures.
 
 mod body;
+mod bounded;
 mod connections;
 mod direct;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{Stream, StreamExt};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
 
@@ -34,9 +35,10 @@ pub use media::{Media, MediaClient, MediaParams};
 use crate::error::{TransportError, TransportErrorKind};
 use crate::time::{self, Instant};
 
-/// One POST to a provider. LLM calls are all of that kind.
+/// One request to a provider: a POST for a call, a GET for what costs nothing.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
+    pub method: Method,
     pub uri: Uri,
     /// Shared, because most requests to a provider have the same.
     pub headers: Arc<HeaderMap>,
@@ -77,10 +79,14 @@ pub trait Transport: Send + Sync {
 /// The client for these parameters: direct, or through the proxies they name.
 pub fn client(params: &ClientParams) -> Result<Arc<dyn Transport>, TransportError> {
     let ProxyParams { https, http, all, no_proxy: _ } = &params.proxy;
-    Ok(if [https, http, all].into_iter().all(Option::is_none) {
+    let client: Arc<dyn Transport> = if [https, http, all].into_iter().all(Option::is_none) {
         Arc::new(direct::DirectClient::new(params)?)
     } else {
         Arc::new(proxied::ProxiedClient::new(params)?)
+    };
+    Ok(match params.max_connections {
+        Some(most) => Arc::new(bounded::Bounded::new(client, most)),
+        None => client,
     })
 }
 
@@ -140,6 +146,8 @@ pub struct ClientParams {
     pub connect_timeout: Duration,
     /// An unused connection is closed after this; 0 keeps none.
     pub idle_timeout: Duration,
+    /// Requests under way to one host at once, each on a connection of its own; at least 1. `None`: no limit.
+    pub max_connections: Option<u32>,
     pub proxy: ProxyParams,
     /// PEM files whose certificates are trusted beside the platform's.
     pub extra_roots: Vec<PathBuf>,
@@ -154,6 +162,8 @@ impl Default for ClientParams {
             connect_timeout: Duration::from_secs(5),
             // Below the keep-alive of the common front ends, so that most idle connections are closed by us.
             idle_timeout: Duration::from_secs(90),
+            // HTTP/1 needs a connection for each call under way; what bounds those bounds these.
+            max_connections: None,
             proxy: ProxyParams::default(),
             extra_roots: Vec::new(),
             only_roots: None,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
-use http::Method;
 use hyper_util::client::legacy;
 use reqwest::{NoProxy, Proxy, redirect};
 use url::Url;
@@ -33,12 +32,12 @@ impl ProxiedClient {
     }
 
     async fn send_once(&self, http: &reqwest::Client, request: HttpRequest) -> Result<HttpReply, SendError> {
-        let HttpRequest { uri, headers, body, started } = request;
+        let HttpRequest { method, uri, headers, body, started } = request;
         let url = Url::parse(&uri.to_string()).map_err(|error| SendError {
             error: TransportError::new(TransportErrorKind::Request, format!("the request cannot be sent: {error}")),
             stale: false,
         })?;
-        let mut request = reqwest::Request::new(Method::POST, url);
+        let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = Arc::unwrap_or_clone(headers);
         *request.body_mut() = Some(reqwest::Body::wrap(WatchedBody::new(body, started)));
         let reply = http.execute(request).await.map_err(|error| SendError {

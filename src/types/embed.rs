@@ -152,6 +152,8 @@ const KNOWN: &[&str] = &[
     "maxRetries",
     "failover",
     "providers",
+    "behaviour",
+    "session",
     "requestId",
     "headers",
     "signal",

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::RequestId;
 
 /// `None` and empty mean the pool's setting. Every number accepts zero as a value.
@@ -15,8 +17,13 @@ pub struct CallOptions {
     pub max_retries: Option<u32>,
     /// `Some(false)`: only the first eligible provider is asked.
     pub failover: Option<bool>,
+    /// How providers of equal priority share the work.
+    pub behaviour: Option<Behaviour>,
     /// Only these providers, by name.
     pub providers: Vec<String>,
+    /// Calls of the same session stay with the same provider of a tier while it is available, so that it finds its
+    /// prompt cache warm.
+    pub session: Option<String>,
     /// The caller's own id for this call, shown in events, errors and the answer.
     pub request_id: Option<RequestId>,
     /// Further HTTP headers for the provider; the adapter's own win.
@@ -24,4 +31,44 @@ pub struct CallOptions {
     /// When the caller handed the call over; `None`: when the pool begins with it. Its latency and its deadline count
     /// from here, so a wait for the thread that answers is not lost.
     pub submitted: Option<Instant>,
+}
+
+/// How providers share the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Behaviour {
+    /// In the order of the config; the second of a tier works only while the first cannot.
+    Failover,
+    /// Round robin over all, whatever their priority.
+    Distribute,
+    /// Round robin inside a tier.
+    Combination,
+    /// In proportion to the weights inside a tier, evenly spread.
+    Weighted,
+    /// The better of two drawn at random inside a tier, by latency, failures and calls under way.
+    #[default]
+    Adaptive,
+}
+
+impl Behaviour {
+    pub const ALL: [Self; 5] = [Self::Failover, Self::Distribute, Self::Combination, Self::Weighted, Self::Adaptive];
+
+    /// The word in a config.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Distribute => "distribute",
+            Self::Combination => "combination",
+            Self::Weighted => "weighted",
+            Self::Adaptive => "adaptive",
+        }
+    }
+
+    /// The tier of a provider of this priority; lower is asked first.
+    pub const fn tier(self, priority: u32) -> u32 {
+        match self {
+            Self::Distribute => 0,
+            Self::Failover | Self::Combination | Self::Weighted | Self::Adaptive => priority,
+        }
+    }
 }

@@ -307,6 +307,8 @@ pub(super) fn read_option<'de, A: MapAccess<'de>>(
         "maxRetries" => options.max_retries = map.next_value()?,
         "failover" => options.failover = map.next_value()?,
         "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
+        "behaviour" => options.behaviour = map.next_value()?,
+        "session" => options.session = map.next_value()?,
         "requestId" => {
             options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
         }
@@ -345,6 +347,8 @@ const KNOWN: &[&str] = &[
     "maxRetries",
     "failover",
     "providers",
+    "behaviour",
+    "session",
     "requestId",
     "headers",
     "signal",
@@ -468,6 +472,8 @@ mod tests {
             (r#"{"messages":[{"role":"user","content":"a"}],"timeout":-1}"#, "timeout"),
             (r#"{"messages":[{"role":"user","content":"a"}],"n":2}"#, "n"),
             (r#"{"messages":[{"role":"user","content":"a"}],"providers":[]}"#, "providers"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"behaviour":"best"}"#, "behaviour"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"session":7}"#, "session"),
             (r#"{"messages":[{"role":"user","content":"a"}],"tool_choice":"perhaps"}"#, "tool_choice"),
             (r#"{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"xml"}}"#, "response_format"),
             (r#"[1]"#, ""),

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::super::attempt::{Answer, Whole};
+use super::ask::Call;
 use super::{Run, Visit, Work};
 use crate::error::{Error, ErrorKind};
 use crate::types::{CallOptions, EmbedReply, EmbedRequest, EmbedResponse, NanoUsd, Usage};
@@ -30,8 +31,9 @@ impl Run<'_> {
     ) -> Result<EmbedResponse, Error> {
         let work = Work::Embed(request);
         let mut visits = self.begin(work, options)?;
+        let call = Call::new(work, options);
         loop {
-            let (answer, at) = self.drive(&mut visits, work, options).await?;
+            let (answer, at) = self.drive(&mut visits, &call).await?;
             let Answer::Vectors(batch) = answer else {
                 return Err(Error::new(ErrorKind::Internal, "vectors were asked for and something else came"));
             };

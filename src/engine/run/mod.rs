@@ -10,9 +10,12 @@
 //! 4. **The end.** The caller's own fault is thrown at once. When nothing is left, or nothing will be possible in time,
 //!    the call fails at once with the reason and the exact wait; it never sleeps to find out.
 
+mod ask;
 mod embed;
 mod errors;
 mod headers;
+mod hedge;
+mod order;
 mod wait;
 
 use std::pin::{Pin, pin};
@@ -22,15 +25,18 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+use self::ask::{Asked, Call};
 use self::embed::Gathered;
 use self::errors::no_provider;
 use self::headers::call_headers;
+pub(super) use self::hedge::Hedges;
+pub(super) use self::order::{Chance, Wish};
+use self::order::{into_tiers, order_first_tier};
 use self::wait::Standing;
-use super::attempt::{Answer, Missed, Order, Own, Whole, attempt};
+use super::attempt::{Answer, Own, Whole};
 use super::gate::Slot;
 use super::line::Ticket;
 use super::mask::Mask;
-use super::media::Fetched;
 use super::needs::Needs;
 use super::provider::{Asking, Provider};
 use super::refusal::Refusal;
@@ -42,7 +48,7 @@ use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, FailureClass, Phase, Reason, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
-use crate::policy::{Candidate, Tokens, Transition, rank};
+use crate::policy::{HedgeParams, Pace, Tokens, Transition};
 use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
 use crate::tokens::PromptSize;
@@ -180,6 +186,9 @@ pub(super) struct Handover {
 struct Visit {
     provider: Arc<Provider>,
     model: String,
+    /// Lower tiers come first; a visit's place in its tier is known once the call has come to it.
+    tier: (bool, u32),
+    rank: usize,
     /// Fields of the request that it refused and gets no more.
     without: Vec<String>,
     /// Keys this call has used there.
@@ -199,6 +208,26 @@ struct Visit {
     gathered: Gathered,
 }
 
+impl Visit {
+    fn new(provider: Arc<Provider>, model: String) -> Self {
+        Self {
+            provider,
+            model,
+            tier: (false, 0),
+            rank: 0,
+            without: Vec::new(),
+            tried: Vec::new(),
+            attempts: 0,
+            visited: false,
+            spared: false,
+            again: None,
+            refusal: None,
+            failed: None,
+            gathered: Gathered::default(),
+        }
+    }
+}
+
 /// A failure after which the same provider may be asked again.
 struct Again {
     rate_signal: bool,
@@ -216,16 +245,20 @@ struct Run<'a> {
     deadline: Instant,
     max_retries: u32,
     failover: bool,
+    wish: Wish<'a>,
+    /// So many visits are in their final order.
+    ordered: usize,
     retries: u32,
     trail: Vec<AttemptRecord>,
-    /// The last line of the trail is an attempt under way since then.
-    asking: Option<Instant>,
     /// The prompt was too long for a window of so many tokens.
     window_above: Option<u64>,
+    /// Lines of the trail whose attempts are under way: one, or two when a call is hedged.
+    asking: [Option<Asked>; 2],
+    /// How it may be sent a second time; `None` also once it was.
+    hedge: Option<&'a HedgeParams>,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
-    fetched: Fetched,
     errors: u32,
     excluded: Vec<ProviderName>,
     last: Option<(ProviderName, String, Failure)>,
@@ -268,7 +301,7 @@ impl<'a> Run<'a> {
         engine: &'a Engine,
         roster: &'a Arc<Roster>,
         route: Route,
-        options: &CallOptions,
+        options: &'a CallOptions,
         warnings: Vec<String>,
         log: &'a mut EventLog,
     ) -> Self {
@@ -278,6 +311,11 @@ impl<'a> Run<'a> {
         let limits = roster.limits();
         let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);
         lock(&engine.tally).started();
+        let failover = options.failover.unwrap_or(routing.enable_failover);
+        let hedge = limits.qos.hedge.as_ref().filter(|_| failover);
+        if hedge.is_some() {
+            lock(&engine.hedges).budget.call();
+        }
         Self {
             engine,
             roster,
@@ -287,15 +325,21 @@ impl<'a> Run<'a> {
             deadline: started.mono + deadline,
             started,
             max_retries: options.max_retries.unwrap_or(routing.max_retries),
-            failover: options.failover.unwrap_or(routing.enable_failover),
+            failover,
+            wish: Wish {
+                behaviour: options.behaviour.unwrap_or(routing.behaviour),
+                session: options.session.as_deref(),
+                pace: if matches!(route, Route::Stream) { Pace::FirstContent } else { Pace::Whole },
+            },
+            ordered: 0,
             retries: 0,
             trail: Vec::new(),
-            asking: None,
             window_above: None,
+            asking: [None; 2],
+            hedge,
             warnings,
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
-            fetched: Fetched::default(),
             errors: 0,
             excluded: Vec::new(),
             last: None,
@@ -329,7 +373,8 @@ impl<'a> Run<'a> {
             reply.id = self.request_id.to_string();
         }
         if reply.model.is_empty() {
-            reply.model = self.trail.last().map(|line| line.model.clone()).unwrap_or_default();
+            let answered = self.trail.iter().rfind(|line| line.outcome == AttemptOutcome::Success);
+            reply.model = answered.map(|line| line.model.clone()).unwrap_or_default();
         }
         if reply.created == 0 {
             reply.created = self.started.unix_ms / 1000;
@@ -381,7 +426,7 @@ impl<'a> Run<'a> {
     /// The first answer that comes, and who gave it.
     async fn first(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(Answer, ProviderName), Error> {
         let mut visits = self.begin(work, options)?;
-        let (answer, at) = self.drive(&mut visits, work, options).await?;
+        let (answer, at) = self.drive(&mut visits, &Call::new(work, options)).await?;
         Ok((answer, visits[at].provider.name().clone()))
     }
 
@@ -407,22 +452,22 @@ impl<'a> Run<'a> {
     }
 
     /// The loop. The answer is that of one attempt, with the place of the visit that made it.
-    async fn drive(
-        &mut self,
-        visits: &mut [Visit],
-        work: Work<'_>,
-        options: &CallOptions,
-    ) -> Result<(Answer, usize), Error> {
+    async fn drive(&mut self, visits: &mut [Visit], call: &Call<'_>) -> Result<(Answer, usize), Error> {
         loop {
             let now = time::now();
             if now.mono >= self.deadline {
                 return Err(self.out_of_time());
             }
             if let Some((at, admitted)) = self.next_visit(visits, now) {
-                if let Some(answer) = self.ask(&mut visits[at], admitted, now.mono, work, options).await? {
-                    return Ok((answer, at));
+                let answer = match self.hedge_after(&visits[at], call.work) {
+                    None => self.ask(&mut visits[at], admitted, now.mono, call).await?.map(|answer| (answer, at)),
+                    // Boxed, so that calls without a hedge do not carry the room for two attempts.
+                    Some(after) => Box::pin(self.ask_hedged(visits, at, admitted, now.mono, after, call)).await?,
+                };
+                match answer {
+                    Some(answer) => return Ok(answer),
+                    None => continue,
                 }
-                continue;
             }
             let next = self.options(visits, now);
             let Some(first) = next.first() else {
@@ -453,7 +498,7 @@ impl<'a> Run<'a> {
                         self.retries += 1;
                         lock(&self.engine.tally).retried(now.unix_ms);
                         let visit = &mut visits[first.at];
-                        if let Some(answer) = self.ask(visit, admitted, now.mono, work, options).await? {
+                        if let Some(answer) = self.ask(visit, admitted, now.mono, call).await? {
                             return Ok((answer, first.at));
                         }
                     }
@@ -475,99 +520,111 @@ impl<'a> Run<'a> {
             .into());
         }
         let mut reasons = Vec::new();
-        let mut candidates = Vec::with_capacity(providers.len());
+        let mut visits = Vec::with_capacity(providers.len());
         let mut last_resort = Vec::new();
         let asked = work.model();
         let mut needs = Needs::of(work);
-        for (index, provider) in providers.iter().enumerate() {
+        for provider in providers {
             let name = provider.name();
-            let reason = if !options.providers.is_empty() && !options.providers.iter().any(|n| n == name.as_str()) {
+            let by_name = options.providers.iter().any(|n| n == name.as_str());
+            let reason = if !options.providers.is_empty() && !by_name {
                 "not among this call's providers".to_owned()
             } else if !provider.config().enabled {
                 "disabled".to_owned()
+            } else if provider.config().weight == 0 && !by_name {
+                "its weight is 0: only asked by its name".to_owned()
             } else if let Some(model) = provider.resolve_model(asked) {
-                let candidate = Candidate { index, priority: provider.priority() };
+                let visit = Visit::new(Arc::clone(provider), model.to_owned());
                 let Some(unmet) = needs.unmet(model, provider.endpoint().facts(model)) else {
-                    candidates.push(candidate);
+                    visits.push(visit);
                     continue;
                 };
-                last_resort.extend(unmet.last_resort.then_some(candidate));
+                last_resort.extend(unmet.last_resort.then_some(visit));
                 unmet.reason
             } else {
                 format!("does not serve the model {:?}", asked.unwrap_or_default())
             };
             reasons.push(Reason { provider: name.clone(), reason });
         }
-        if candidates.is_empty() {
-            candidates = last_resort;
+        if visits.is_empty() {
+            visits = last_resort;
         }
-        if candidates.is_empty() {
+        if visits.is_empty() {
             return Err(no_provider(reasons));
         }
-        let behaviour = self.roster.routing().behaviour;
+        let behaviour = self.wish.behaviour;
         lock(&self.engine.tally).planned(behaviour.as_str());
-        rank(behaviour, &mut candidates);
-        let visits = candidates.into_iter().filter_map(|candidate| {
-            let provider = Arc::clone(&providers[candidate.index]);
-            let model = provider.resolve_model(asked)?.to_owned();
-            Some(Visit {
-                provider,
-                model,
-                without: Vec::new(),
-                tried: Vec::new(),
-                attempts: 0,
-                visited: false,
-                spared: false,
-                again: None,
-                refusal: None,
-                failed: None,
-                gathered: Gathered::default(),
-            })
-        });
-        Ok(visits.collect())
+        into_tiers(&mut visits, behaviour);
+        Ok(visits)
     }
 
     /// The next first visit that can go out now. Providers that say they have nothing left come after all the others.
     fn next_visit(&mut self, visits: &mut [Visit], now: Now) -> Option<(usize, Admitted)> {
-        let asked = self.asked_only(visits);
-        let above = self.window_above;
-        let is_left = |(at, visit): &(usize, &mut Visit)| {
-            !visit.visited && asked.is_none_or(|asked| asked == *at) && fits(above, visit)
-        };
         let mut slot = None;
         self.pool_is_full_for = None;
-        for sparing in [true, false] {
-            for (at, visit) in visits.iter_mut().enumerate().filter(is_left) {
-                if !sparing && !std::mem::take(&mut visit.spared) {
-                    continue;
+        let found = self.visit_in_order(visits, now, &mut slot, true);
+        if found.is_some() || self.pool_is_full_for.is_some() {
+            return found;
+        }
+        self.visit_in_order(visits, now, &mut slot, false)
+    }
+
+    /// The first of the visits in order that can go out now, with the `slot` or with one that is taken for it: of all
+    /// those that do not have to be spared, or else of those that were.
+    fn visit_in_order(
+        &mut self,
+        visits: &mut [Visit],
+        now: Now,
+        slot: &mut Option<Slot>,
+        sparing: bool,
+    ) -> Option<(usize, Admitted)> {
+        let asked = self.asked_only(visits);
+        let above = self.window_above;
+        let is_left = |visit: &Visit| !visit.visited && (sparing || visit.spared) && fits(above, visit);
+        // Before the tiers are put in order, so that what has changed in a wait for it counts.
+        if slot.is_none() {
+            let first = (0..visits.len()).find(|at| asked.is_none_or(|asked| asked == *at) && is_left(&visits[*at]))?;
+            *slot = Some(self.slot_for(visits, first, now)?);
+        }
+        for at in 0..visits.len() {
+            if asked.is_some_and(|asked| asked != at) {
+                continue;
+            }
+            if at == self.ordered {
+                self.ordered += order_first_tier(&mut visits[at..], self.wish, now, &self.engine.chance);
+            }
+            let visit = &mut visits[at];
+            if !is_left(visit) {
+                continue;
+            }
+            visit.spared = false;
+            match visit.provider.admit(now, &Asking { sparing, ..self.wants(visit, &visit.tried) }) {
+                Ok((mut permit, moved)) => {
+                    permit.occupy(slot.take());
+                    visit.refusal = None;
+                    lock(&self.engine.budget).first_visit(now.mono);
+                    return Some((at, (permit, moved)));
                 }
-                if slot.is_none() {
-                    slot = match self.slot() {
-                        Ok(slot) => Some(slot),
-                        Err(refusal) => {
-                            self.note_refusal(visit, refusal, now);
-                            self.pool_is_full_for = Some(at);
-                            // Without a slot the others cannot be asked, and what they said before is out of date.
-                            let others = visits.iter_mut().enumerate().filter(is_left).skip(1);
-                            others.for_each(|(_, visit)| visit.refusal = None);
-                            return None;
-                        }
-                    };
-                }
-                match visit.provider.admit(now, &Asking { sparing, ..self.wants(visit, &visit.tried) }) {
-                    Ok((mut permit, moved)) => {
-                        permit.occupy(slot);
-                        visit.refusal = None;
-                        lock(&self.engine.budget).first_visit(now.mono);
-                        return Some((at, (permit, moved)));
-                    }
-                    Err(Refusal::KeysTried) => visit.visited = true,
-                    Err(Refusal::Spent) => visit.spared = true,
-                    Err(refusal) => self.note_refusal(visit, refusal, now),
-                }
+                Err(Refusal::KeysTried) => visit.visited = true,
+                Err(Refusal::Spent) => visit.spared = true,
+                Err(refusal) => self.note_refusal(visit, refusal, now),
             }
         }
         None
+    }
+
+    /// A slot of the pool for a first visit. Without one the others cannot be asked either, and what they said before is
+    /// out of date.
+    fn slot_for(&mut self, visits: &mut [Visit], at: usize, now: Now) -> Option<Slot> {
+        match self.slot() {
+            Ok(slot) => Some(slot),
+            Err(refusal) => {
+                visits.iter_mut().filter(|visit| !visit.visited).for_each(|visit| visit.refusal = None);
+                self.note_refusal(&mut visits[at], refusal, now);
+                self.pool_is_full_for = Some(at);
+                None
+            }
+        }
     }
 
     /// One provider, past the keys in `tried`.
@@ -628,139 +685,6 @@ impl<'a> Run<'a> {
             }
         }
         visit.refusal = Some(refusal);
-    }
-
-    /// One attempt with all that follows from it. `None`: go on.
-    async fn ask(
-        &mut self,
-        visit: &mut Visit,
-        (mut permit, moved): Admitted,
-        now: Instant,
-        work: Work<'_>,
-        options: &CallOptions,
-    ) -> Result<Option<Answer>, Error> {
-        let provider = Arc::clone(&visit.provider);
-        let key = permit.key();
-        let key_index = provider.config().keys.get(key as usize).map(|_| key);
-        if let Some(moved) = moved {
-            tell(self.log, provider.name(), moved);
-        }
-        match &self.last {
-            None => permit.first_choice(),
-            Some((from, _, failure)) if visit.attempts == 0 && visit.gathered.vectors.is_empty() => {
-                let reason = failure.class.as_str();
-                lock(&self.engine.tally).failed_over(time::unix_ms(), from, provider.name(), reason);
-            }
-            Some(_) => {}
-        }
-        visit.attempts += 1;
-        self.standing = None;
-        self.backoff_until = None;
-        let order = Order {
-            work,
-            options,
-            headers: &self.headers,
-            mask: &self.mask,
-            model: &visit.model,
-            without: &visit.without,
-            attempt: self.errors + 1,
-            before: &visit.gathered.vectors,
-            schema: self.schema.as_deref(),
-            limits: self.roster.limits(),
-            media: self.roster.media(),
-            fetched: &self.fetched,
-            roster: self.roster,
-            deadline: self.deadline,
-        };
-        // It stands as cancelled until it is over: should the call end before, that is what it was.
-        self.trail.push(AttemptRecord {
-            provider: provider.name().clone(),
-            model: visit.model.clone(),
-            key_index,
-            outcome: AttemptOutcome::Cancelled,
-            error_class: None,
-            status: None,
-            latency: Duration::ZERO,
-            waited: std::mem::take(&mut self.waited),
-        });
-        self.asking = Some(now);
-        let attempted = attempt(permit, &order).await;
-        self.asking = None;
-        match attempted {
-            Ok(answer) => {
-                let (latency, moved) = match &answer {
-                    Answer::Whole(whole) => (whole.latency, whole.transition.clone()),
-                    Answer::Vectors(whole) => (whole.latency, whole.transition.clone()),
-                    Answer::Stream(open) => (open.to_first_content(), open.prove()),
-                    Answer::Own(own) => (own.latency, own.transition.clone()),
-                };
-                self.book_line(AttemptOutcome::Success, latency, None);
-                if let Some(moved) = moved {
-                    tell(self.log, provider.name(), moved);
-                }
-                Ok(Some(answer))
-            }
-            Err(Missed::Unsendable(error)) => {
-                // Nothing was sent. Another provider's dialect may be able to say it.
-                self.waited += self.trail.pop().map_or(Duration::ZERO, |line| line.waited);
-                visit.visited = true;
-                self.unsendable = Some(error);
-                Ok(None)
-            }
-            Err(Missed::OutOfTime { latency }) => {
-                self.book_line(AttemptOutcome::Cancelled, latency, None);
-                Err(self.out_of_time())
-            }
-            Err(Missed::Failed { failure, latency, transition }) => {
-                self.book_line(AttemptOutcome::Failure, latency, Some(&failure));
-                let repaired = self.repair(visit, key, work, &failure);
-                self.note_failure(visit, key, failure, transition, repaired.is_some())?;
-                match repaired {
-                    Some(Ok(admitted)) => {
-                        let now = time::now().mono;
-                        Box::pin(self.ask(visit, admitted, now, work, options)).await
-                    }
-                    Some(Err(refusal)) => {
-                        self.note_refusal(visit, refusal, time::now());
-                        Ok(None)
-                    }
-                    None => Ok(None),
-                }
-            }
-        }
-    }
-
-    /// Writes how the attempt under way ended into its line of the trail.
-    fn book_line(&mut self, outcome: AttemptOutcome, latency: Duration, failure: Option<&Failure>) {
-        self.not_ours += latency;
-        if let Some(line) = self.trail.last_mut() {
-            line.outcome = outcome;
-            line.latency = latency;
-            line.error_class = failure.map(|failure| failure.class.as_str());
-            line.status = failure.and_then(|failure| failure.status);
-        }
-    }
-
-    /// A refusal of one parameter is asked again without it, once per call, at once, with the same key. `None`: there is
-    /// nothing to leave out.
-    fn repair(
-        &mut self,
-        visit: &mut Visit,
-        key: u32,
-        work: Work<'_>,
-        failure: &Failure,
-    ) -> Option<Result<Admitted, Refusal>> {
-        let field = visit.provider.endpoint().repair(work.request()?, work.streams(), failure)?;
-        if self.repaired {
-            return None;
-        }
-        self.log.debug(|| format!("{}: refuses {field}, asked again without it", visit.provider.name()));
-        visit.without.push(field);
-        let keys = u32::try_from(visit.provider.config().keys.len()).unwrap_or(u32::MAX);
-        let others: Vec<u32> = (0..keys).filter(|other| *other != key).collect();
-        let admitted = self.admit(visit, &others, time::now());
-        self.repaired = admitted.is_ok();
-        Some(admitted)
     }
 
     /// What a failure means for the rest of the call.
@@ -862,8 +786,10 @@ impl<'a> Run<'a> {
     /// Books a call that ended without an answer, and says in its error what was tried.
     fn give_context(&mut self, error: Error) -> Error {
         let now = time::now();
-        if let (Some(since), Some(line)) = (self.asking, self.trail.last_mut()) {
-            line.latency = now.mono.duration_since(since);
+        for Asked { line, since, .. } in self.asking.into_iter().flatten() {
+            if let Some(line) = self.trail.get_mut(line) {
+                line.latency = now.mono.duration_since(since);
+            }
         }
         // A call that was ended from outside stays what its drop makes of it: cancelled.
         if !error.is_cancellation() {

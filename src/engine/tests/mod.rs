@@ -1,6 +1,7 @@
 //! Stories of whole calls: scripted upstreams, a paused clock, nothing else replaced.
 
 mod attempts;
+mod behaviours;
 mod breaker;
 mod cancel;
 mod capabilities;
@@ -11,6 +12,8 @@ mod error_after_200;
 mod execute;
 mod failover;
 mod flapping;
+mod health;
+mod hedge;
 mod hundred;
 mod keep_alive;
 mod keys;

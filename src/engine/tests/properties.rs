@@ -11,7 +11,7 @@ use super::support::{Answer, Story, answer, fails, fails_with, hangs, host, prov
 use crate::error::{TransportError, TransportErrorKind};
 use crate::time;
 use crate::transport::fake;
-use crate::types::CallOptions;
+use crate::types::{Behaviour, CallOptions};
 
 /// One thing an upstream may do with a request.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +129,35 @@ proptest! {
             });
             prop_assert_eq!(asked.count(), sent, "the trail tells every request: {:?}", trail);
             prop_assert_eq!(story.in_flight(), 0);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn with_one_healthy_provider_calls_succeed_whatever_the_others_do(
+        acts in prop::collection::vec(prop::collection::vec(act(), 1..5), 4),
+        priorities in prop::collection::vec(0u32..3, 4),
+        healthy in 0usize..4,
+        behaviour in prop::sample::select(Behaviour::ALL.to_vec()),
+        session in prop::option::of("[a-c]"),
+        seed in any::<u32>(),
+    ) {
+        run(async {
+            let mut acts = acts;
+            // What is the caller's own fault is thrown, not tried elsewhere.
+            acts.iter_mut().flatten().filter(|act| matches!(act, Act::Fail(400))).for_each(|act| *act = Act::Fail(500));
+            acts[healthy] = vec![Act::Answer];
+            let mut config = config(&[1, 2, 1, 3], u64::from(seed));
+            config["routing"]["behaviour"] = json!(behaviour.as_str());
+            for (provider, priority) in config["providers"].as_array_mut().expect("a list").iter_mut().zip(priorities) {
+                provider["priority"] = json!(priority);
+            }
+            let story = Story::with_config(config, script(acts));
+            let options = CallOptions { session, ..CallOptions::default() };
+            for _ in 0..12 {
+                let result = story.ask_with(&options).await;
+                prop_assert!(result.is_ok(), "{:?}", result);
+            }
             Ok(())
         })?;
     }

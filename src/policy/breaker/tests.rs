@@ -36,6 +36,28 @@ fn opened_at(transition: Option<Transition>) -> Instant {
 }
 
 #[test]
+fn a_provider_that_is_said_to_be_up_is_probed_at_once_and_by_one_call() {
+    let now = start();
+    let (mut breaker, retry_at) = opened(now);
+    assert!(breaker.admit(now).is_err());
+    assert_eq!(breaker.probe_now(), Some(Transition::HalfOpened));
+    assert_eq!(breaker.probe_now(), None, "it is half-open already");
+    let (probe, moved) = breaker.admit(now).unwrap();
+    assert_eq!(moved, None);
+    assert!(breaker.admit(now).is_err(), "one probe, however many calls wait");
+    let reopened = opened_at(breaker.settle(probe, Verdict::Failure, now));
+    assert!(reopened > retry_at, "what the probe finds decides");
+    assert_eq!(call_of_a_closed_one(now), None);
+}
+
+/// Of a closed breaker nothing is to be probed.
+fn call_of_a_closed_one(now: Instant) -> Option<Transition> {
+    let mut breaker = breaker();
+    call(&mut breaker, Verdict::Success, now);
+    breaker.probe_now()
+}
+
+#[test]
 fn a_new_breaker_is_closed() {
     let now = start();
     let mut breaker = breaker();

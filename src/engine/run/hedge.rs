@@ -1,0 +1,244 @@
+//! A call that is sent twice: what has not answered after a while is asked of another provider as well, and the first
+//! good answer wins. For a stream that is the first content.
+//!
+//! Never the same provider, once per call, and only while the pool's bucket of copies has one. A failure of one of the
+//! two is not the end while the other one runs, unless the call itself is to blame. Whoever is left when an answer has
+//! come is cancelled: its socket closes, and it is booked at what it may have cost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either, select};
+
+use super::ask::{Asked, Call, Ended};
+use super::{Admitted, Run, Visit};
+use crate::engine::attempt::{Answer, Missed, Order, attempt};
+use crate::engine::lock;
+use crate::engine::permit::Permit;
+use crate::engine::work::Work;
+use crate::error::{Error, Scope};
+use crate::policy::{HedgeBudget, HedgeParams};
+use crate::time::{self, Instant, Now};
+use crate::tokens::PromptSize;
+use crate::transport::Started;
+use crate::types::{AttemptOutcome, NanoUsd, Usage};
+
+/// The second copies of a pool: what is left of them, and what became of those that went out.
+#[derive(Debug)]
+pub(in crate::engine) struct Hedges {
+    pub budget: HedgeBudget,
+    pub sent: u64,
+    /// They answered, and the first copy had not.
+    pub won: u64,
+    /// They ended in another way.
+    pub lost: u64,
+    /// What the copies that were left may have cost, as far as prices are known.
+    pub cost: NanoUsd,
+}
+
+impl Hedges {
+    pub fn new(params: Option<&HedgeParams>) -> Self {
+        Self { budget: bucket(params), sent: 0, won: 0, lost: 0, cost: NanoUsd(0) }
+    }
+
+    /// Another bucket; what became of the copies so far stays.
+    pub fn renew(&mut self, params: Option<&HedgeParams>) {
+        self.budget = bucket(params);
+    }
+
+    fn ended(&mut self, won: bool, wasted: Option<NanoUsd>) {
+        if won {
+            self.won += 1;
+        } else {
+            self.lost += 1;
+        }
+        self.cost = self.cost.saturating_add(wasted.unwrap_or(NanoUsd(0)));
+    }
+}
+
+fn bucket(params: Option<&HedgeParams>) -> HedgeBudget {
+    HedgeBudget::new(params.map_or(0.0, |params| params.budget))
+}
+
+/// One of the two.
+struct Copy<'c> {
+    /// Which visit it is.
+    at: usize,
+    asked: Asked,
+    started: Started,
+    attempt: BoxFuture<'c, Result<Answer, Missed>>,
+}
+
+impl<'a> Run<'a> {
+    /// How long this visit is waited for before another provider is asked as well. `None`: it is not hedged.
+    pub(super) fn hedge_after(&self, visit: &Visit, work: Work<'_>) -> Option<Duration> {
+        // A function of the caller's own may do what must not be done twice.
+        work.request()?;
+        visit.provider.hedge_after(self.hedge?.after, work.pace())
+    }
+
+    /// One visit, hedged. `None`: go on.
+    pub(super) async fn ask_hedged(
+        &mut self,
+        visits: &mut [Visit],
+        at: usize,
+        admitted: Admitted,
+        now: Instant,
+        after: Duration,
+        call: &Call<'_>,
+    ) -> Result<Option<(Answer, usize)>, Error> {
+        let (permit, asked) = self.set_out(&mut visits[at], admitted, now);
+        let mut first = self.copy(&visits[at], at, permit, asked, call);
+        if let Ok(attempted) = time::until(Some(now + after), &mut first.attempt).await {
+            return self.follow(visits, at, asked, attempted, call).await;
+        }
+        let Some(second) = self.second_copy(visits, at, call) else {
+            let attempted = first.attempt.await;
+            return self.follow(visits, at, asked, attempted, call).await;
+        };
+        self.race(visits, first, second, call).await
+    }
+
+    /// The copy for another provider, if there is one that can be asked and the bucket has one left.
+    fn second_copy<'c>(&mut self, visits: &mut [Visit], first: usize, call: &'c Call<'_>) -> Option<Copy<'c>>
+    where
+        'a: 'c,
+    {
+        if !lock(&self.engine.hedges).budget.has_one() {
+            return None;
+        }
+        let now = time::now();
+        let (at, admitted) = self.second_visit(visits, first, now)?;
+        {
+            let mut hedges = lock(&self.engine.hedges);
+            if !hedges.budget.withdraw() {
+                return None;
+            }
+            hedges.sent += 1;
+        }
+        self.hedge = None;
+        let name = visits[first].provider.name();
+        self.log.debug(|| format!("{name}: no answer yet, {} is asked as well", visits[at].provider.name()));
+        let (permit, asked) = self.set_out(&mut visits[at], admitted, now.mono);
+        Some(self.copy(&visits[at], at, permit, asked, call))
+    }
+
+    /// Another provider that can be asked now. A copy waits for nothing: it takes a slot of the pool and a place of a
+    /// provider only where nobody stands in line for them, and spares whoever says that nothing is left.
+    fn second_visit(&mut self, visits: &mut [Visit], first: usize, now: Now) -> Option<(usize, Admitted)> {
+        let ticket = self.ticket.take();
+        // Another key of the same provider would be no other provider.
+        let visited = std::mem::replace(&mut visits[first].visited, true);
+        let mut slot = self.slot().ok();
+        let next = slot.is_some().then(|| self.visit_in_order(visits, now, &mut slot, true)).flatten();
+        visits[first].visited = visited;
+        self.ticket = ticket;
+        next
+    }
+
+    /// An attempt that borrows nothing of the run, which is needed meanwhile.
+    fn copy<'c>(&self, visit: &Visit, at: usize, permit: Permit, asked: Asked, call: &'c Call<'_>) -> Copy<'c>
+    where
+        'a: 'c,
+    {
+        let started = Started::default();
+        let (headers, mask, deadline) = (self.headers.clone(), Arc::clone(&self.mask), self.deadline);
+        let (roster, limits, media) = (self.roster, self.roster.limits(), self.roster.media());
+        let (number, schema) = (self.errors + 1, self.schema.clone());
+        let (model, without, sent) = (visit.model.clone(), visit.without.clone(), started.clone());
+        let attempt = Box::pin(async move {
+            let order = Order {
+                work: call.work,
+                options: call.options,
+                headers: &headers,
+                mask: &mask,
+                model: &model,
+                without: &without,
+                attempt: number,
+                before: &[],
+                schema: schema.as_deref(),
+                limits,
+                media,
+                fetched: &call.fetched,
+                roster,
+                deadline,
+                started: sent,
+            };
+            attempt(permit, &order).await
+        });
+        Copy { at, asked, started, attempt }
+    }
+
+    /// The first good answer of two.
+    async fn race(
+        &mut self,
+        visits: &mut [Visit],
+        first: Copy<'_>,
+        second: Copy<'_>,
+        call: &Call<'_>,
+    ) -> Result<Option<(Answer, usize)>, Error> {
+        let (began, copy_at, before) = (first.asked.since, second.at, self.not_ours);
+        let (one, two) = ((first.at, first.asked, first.started), (second.at, second.asked, second.started));
+        let (mut attempted, mut came, other, rest) = match select(first.attempt, second.attempt).await {
+            Either::Left((attempted, rest)) => (attempted, one, two, rest),
+            Either::Right((attempted, rest)) => (attempted, two, one, rest),
+        };
+        let mut wasted = None;
+        if leaves_hope(&attempted) {
+            let failed = std::mem::replace(&mut attempted, rest.await);
+            // It cannot ask for a repair: that is for the call's own fault, which leaves no hope.
+            let ended = self.end(&mut visits[came.0], came.1, failed, call);
+            if attempted.is_err() {
+                ended?; // even if that was one failure too many, a good answer is one
+            }
+            came = other;
+        } else {
+            drop(rest);
+            let (at, asked, started) = other;
+            wasted = self.leave(&visits[at], asked, &started, call);
+        }
+        let (at, asked, _) = came;
+        lock(&self.engine.hedges).ended(attempted.is_ok() && at == copy_at, wasted);
+        // What the two took together, and not one behind the other.
+        self.not_ours = before + asked.since.duration_since(began);
+        self.follow(visits, at, asked, attempted, call).await
+    }
+
+    /// Books the copy that was left. What it may have cost, when it went out at a known price.
+    fn leave(&mut self, visit: &Visit, asked: Asked, started: &Started, call: &Call<'_>) -> Option<NanoUsd> {
+        self.forget(asked);
+        let latency = time::now().mono.duration_since(asked.since);
+        self.book_line(asked, AttemptOutcome::Cancelled, latency, None);
+        let request = call.work.request().filter(|_| started.is_set())?;
+        let prompt = visit.provider.counter(&visit.model).estimate(&PromptSize::of(request));
+        let usage = Usage { estimated: true, ..Usage::reported(prompt, 0) };
+        visit.provider.cost(&visit.model, &usage, time::unix_ms())
+    }
+
+    /// The end of an attempt with all that follows from it.
+    async fn follow(
+        &mut self,
+        visits: &mut [Visit],
+        at: usize,
+        asked: Asked,
+        attempted: Result<Answer, Missed>,
+        call: &Call<'_>,
+    ) -> Result<Option<(Answer, usize)>, Error> {
+        let visit = &mut visits[at];
+        let answer = match self.end(visit, asked, attempted, call)? {
+            Ended::Answered(answer) => Some(answer),
+            Ended::Repaired(admitted) => self.ask(visit, admitted, time::now().mono, call).await?,
+            Ended::GoOn => None,
+        };
+        Ok(answer.map(|answer| (answer, at)))
+    }
+}
+
+/// It failed, and another provider may still answer.
+fn leaves_hope(attempted: &Result<Answer, Missed>) -> bool {
+    match attempted {
+        Ok(_) | Err(Missed::OutOfTime { .. }) => false,
+        Err(Missed::Unsendable(_)) => true,
+        Err(Missed::Failed { failure, .. }) => failure.class.scope() != Scope::Caller,
+    }
+}

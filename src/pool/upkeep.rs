@@ -1,0 +1,45 @@
+//! What a pool does beside the calls: it opens the connections that are to be warm, and asks the providers whether they are
+//! up.
+
+use std::sync::Weak;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::time;
+
+/// The task that does it. It keeps no pool alive, and ends with it.
+#[must_use = "nothing is done until it runs"]
+pub struct Upkeep {
+    pub(super) engine: Weak<Engine>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Upkeep {
+    /// Returns when the pool is shut down or gone. `tell` gets what has changed.
+    pub async fn run(self, tell: impl Fn(Vec<Event>)) {
+        let Self { engine, stop } = self;
+        let work = async {
+            if let Some(engine) = engine.upgrade() {
+                engine.warm_up().await;
+            }
+            // Asked anew each time: a reload may have changed it, and the pool may be gone.
+            while let Some(engine) = engine.upgrade() {
+                let (active, interval) = {
+                    let roster = engine.roster();
+                    (roster.health().active, roster.health().interval)
+                };
+                if active {
+                    tell(engine.check_providers().await);
+                }
+                drop(engine);
+                time::sleep_until(time::now().mono + interval).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
