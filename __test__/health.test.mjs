@@ -1,0 +1,85 @@
+// Asking providers whether they are up: `health.active`, and the connections that are kept: `warm`, `max_connections`.
+
+import { describe, it } from 'node:test'
+import assert from 'node:assert/strict'
+import { Upstream, ok, status } from './support/upstream.mjs'
+import { ask, inOrder, openPool, provider } from './support/pool.mjs'
+import { bounded, deferred, until } from './support/wait.mjs'
+
+/** Lists its models while it is well, and answers calls anyway. */
+const listing = (well) => (exchange) =>
+  exchange.method === 'POST' ? ok()(exchange) : well() ? exchange.reply(200, { data: [] }) : status(503)(exchange)
+
+describe('LLMPool active health', () => {
+  it('puts a provider that fails its checks behind the others until a good one', bounded, async (t) => {
+    let well = true
+    const a = await Upstream.start(
+      t,
+      listing(() => well),
+    )
+    const b = await Upstream.start(
+      t,
+      listing(() => true),
+    )
+    const health = { active: true, interval_ms: 5, failures: 2 }
+    const pool = await openPool(t, inOrder(provider('a', a), provider('b', b)), { config: { health } })
+    const changes = []
+    pool.on('healthChanged', (event) => changes.push(event))
+    assert.equal((await pool.chat(ask())).provider, 'a')
+    well = false
+    await until(() => changes.length === 1)
+    assert.deepEqual([changes[0].provider, changes[0].healthy, typeof changes[0].reason], ['a', false, 'string'])
+    assert.equal((await pool.chat(ask())).provider, 'b')
+    assert.equal(pool.getPoolHealth().providers.a.available, false)
+    well = true
+    await until(() => changes.length === 2)
+    assert.deepEqual(changes[1], { provider: 'a', healthy: true, reason: null })
+    assert.equal((await pool.chat(ask())).provider, 'a')
+  })
+
+  it('asks nobody unless it is on', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a)], { config: { health: { interval_ms: 1 } } })
+    await pool.chat(ask())
+    assert.deepEqual(
+      a.exchanges.map((exchange) => exchange.method),
+      ['POST'],
+    )
+  })
+})
+
+describe('LLMPool connections', () => {
+  it('warm opens one at the start, before any call', bounded, async (t) => {
+    const a = await Upstream.start(
+      t,
+      listing(() => true),
+    )
+    const b = await Upstream.start(
+      t,
+      listing(() => true),
+    )
+    const pool = await openPool(t, inOrder(provider('a', a, { warm: true }), provider('b', b)))
+    await a.request(1)
+    assert.equal(a.exchanges[0].method, 'GET')
+    assert.equal((await pool.chat(ask())).provider, 'a')
+    assert.equal(b.connections.length, 0)
+  })
+
+  it('max_connections bounds what is under way to a host', bounded, async (t) => {
+    let underWay = 0
+    let most = 0
+    const gate = deferred()
+    const a = await Upstream.start(t, async (exchange) => {
+      most = Math.max(most, ++underWay)
+      await gate.promise
+      underWay--
+      await ok()(exchange)
+    })
+    const pool = await openPool(t, [provider('a', a, { max_connections: 2 })])
+    const calls = [1, 2, 3, 4, 5].map(() => pool.chat(ask()))
+    await a.requests(2)
+    gate.resolve()
+    await Promise.all(calls)
+    assert.deepEqual([a.count, most], [5, 2])
+  })
+})
