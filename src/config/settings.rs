@@ -164,9 +164,6 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         (None, None, None) => return None,
     };
 
-    if save_stats_interval.is_given() && !stats_file.is_given() {
-        reader.problem("saveStatsInterval", "there is no statsFile that it could be for");
-    }
     let unset = Settings::new(source);
     Some(Settings {
         check_interval: interval(check_interval, unset.check_interval),
