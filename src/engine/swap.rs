@@ -31,6 +31,8 @@ impl Engine {
         if old.seed != new.seed {
             lock(&self.chance).sow(new.seed);
         }
+        // Names that are gone must not pile up, however often a configuration brings new ones.
+        lock(&self.chance).turns.keep(|name| roster.find(name.as_str()).is_some());
         let (old, new) = (&before.limits().qos.hedge, &roster.limits().qos.hedge);
         if old != new {
             lock(&self.hedges).renew(new.as_ref());

@@ -1,7 +1,7 @@
 //! How good a provider has been lately, as one number: the score by which `adaptive` chooses.
 //!
 //! ```text
-//! score = health · headroom / (1 + latency · (1 + 0.1 · in-flight))        latency in seconds
+//! score = health / (1 + latency · (1 + 0.1 · in-flight))        latency in seconds
 //! ```
 //!
 //! *Latency* is a peak-sensitive moving average: a slower answer than expected is believed at once, a faster one moves it
@@ -9,8 +9,7 @@
 //! at again: one that was ten times slower than the rest after `30 s · ln 10`, about 70 s. Whole answers and first
 //! contents of streams are two measures and never mixed.
 //!
-//! *Health* is the moving share of attempts that did not fail hard; it recovers by successes and by time. *Headroom* is
-//! what a provider said is left of a quota, and counts only when it is nearly nothing.
+//! *Health* is the moving share of attempts that did not fail hard; it recovers by successes and by time.
 //!
 //! A provider that was never measured is tried at once, by one call: until that call has told how long it takes, the
 //! others go elsewhere.
@@ -29,9 +28,6 @@ const WEIGHT_OF_ONE: f64 = 0.2;
 const PER_IN_FLIGHT: f64 = 0.1;
 /// What an unmeasured provider is taken for while its first call is under way: slower than most, better than a timeout.
 const UNMEASURED_SECONDS: f64 = 10.0;
-/// Below this share of a quota a provider loses attraction, down to nothing when nothing is left.
-const SCARCE: f64 = 0.1;
-
 /// Which latency counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
@@ -58,7 +54,6 @@ pub struct Load {
     first_content: Peak,
     /// What is missing to full health, 0 to 1, when it was last changed.
     lost: Faded,
-    headroom: Option<Headroom>,
 }
 
 /// A value and when it was true; it fades from then on.
@@ -71,12 +66,6 @@ struct Faded {
 /// Seconds; `None` before the first answer.
 #[derive(Debug, Clone, Copy, Default)]
 struct Peak(Option<Faded>);
-
-#[derive(Debug, Clone, Copy)]
-struct Headroom {
-    share: f64,
-    until: Instant,
-}
 
 // === impl Load ===
 
@@ -103,12 +92,6 @@ impl Load {
         self.lost = Faded::new(lost + WEIGHT_OF_ONE * (1.0 - lost), now);
     }
 
-    /// The provider said that `share` (0 to 1) of a quota is left until it is reset at `until`.
-    pub fn left(&mut self, share: f64, until: Instant) {
-        let share = if share.is_nan() { 1.0 } else { share.clamp(0.0, 1.0) };
-        self.headroom = Some(Headroom { share, until });
-    }
-
     /// 0 to 1; 1 before the first failure.
     pub fn health(&self, now: Instant) -> f64 {
         1.0 - self.lost.at(now)
@@ -125,11 +108,7 @@ impl Load {
             None if in_flight == 0 => 0.0,
             None => UNMEASURED_SECONDS,
         };
-        let headroom = match self.headroom {
-            Some(Headroom { share, until }) if now < until => (share / SCARCE).min(1.0),
-            _ => 1.0,
-        };
-        self.health(now) * headroom / (1.0 + latency * (1.0 + PER_IN_FLIGHT * f64::from(in_flight)))
+        self.health(now) / (1.0 + latency * (1.0 + PER_IN_FLIGHT * f64::from(in_flight)))
     }
 
     fn peak(&mut self, pace: Pace) -> &mut Peak {
@@ -271,25 +250,10 @@ mod tests {
         assert!(load.health(now) > sick);
     }
 
-    #[test]
-    fn little_headroom_makes_less_attractive_until_its_reset() {
-        let now = start();
-        let mut load = measured(SECOND, now);
-        load.left(0.5, now + SECOND);
-        assert_eq!(score(&load, now), 0.5, "half of a quota is plenty");
-        load.left(0.05, now + SECOND);
-        assert_eq!(score(&load, now), 0.25);
-        load.left(0.0, now + SECOND);
-        assert_eq!(score(&load, now), 0.0);
-        assert!(score(&load, now + SECOND) > 0.5, "after the reset it says nothing");
-        load.left(f64::NAN, now + SECOND);
-        assert_eq!(score(&load, now), 0.5);
-    }
-
     proptest! {
         #[test]
         fn a_score_is_a_number_from_zero_to_one(
-            steps in prop::collection::vec((0u8..5, 0u64..10_000_000, 0u64..10_000_000), 0..60),
+            steps in prop::collection::vec((0u8..4, 0u64..10_000_000, 0u64..10_000_000), 0..60),
             in_flight in any::<u32>(),
         ) {
             let mut now = start();
@@ -301,8 +265,7 @@ mod tests {
                     0 => load.answered(Pace::Whole, latency, now),
                     1 => load.waited(Pace::Whole, latency, now),
                     2 => load.failed(now),
-                    3 => load.succeeded(now),
-                    _ => load.left(latency.as_secs_f64(), now + SECOND),
+                    _ => load.succeeded(now),
                 }
                 // Clocks are read on several threads: an earlier `now` is no harm.
                 for at in [now, now - Duration::from_millis(pass)] {
