@@ -142,7 +142,6 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   estimateTokens(what: string | ChatMessage[] | ChatRequest, model?: string): number
 
   /**
-   * Moves a provider up or down. Lower is asked first.
    * Puts another configuration in force: this object, or what the source holds now. It is checked whole and swapped in
    * one step; calls under way end as they began, and a provider whose limits, breaker, keys and address stay the same
    * keeps all that was counted. An object stays in force until the source says something new.
@@ -175,6 +174,24 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * @throws {@link ConfigurationError} when there is no such provider.
    */
   setProviderEnabled(name: string, enabled: boolean): void
+
+  /**
+   * Says that something is wrong with a provider, which the pool cannot know: it is passed over for
+   * `routing.error_cooldown_ms` (60 s) or until {@link LLMPool.clearError}, also by calls that name it. Its calls under
+   * way end as they began. Survives reloads that leave its limits, keys, breaker and address alone; marking it again
+   * begins the time anew. Tells {@link PoolEvents.healthChanged}.
+   *
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  markError(name: string): void
+
+  /**
+   * Ends a mark of {@link LLMPool.markError} before its time. Breaker, keys and limits stay as they are.
+   *
+   * @returns whether it was marked.
+   * @throws {@link ConfigurationError} when there is no such provider.
+   */
+  clearError(name: string): boolean
 
   /**
    * Moves a provider up or down. Lower is asked first. Survives reloads.
@@ -513,11 +530,15 @@ export interface Attempt {
   waitedMs: number
 }
 
-/** The last five sent nothing. `busy`: `max_concurrent` of the provider or the pool was reached. */
+/**
+ * From `marked` on nothing was sent. `marked`: by {@link LLMPool.markError}. `busy`: `max_concurrent` of the provider or the
+ * pool was reached.
+ */
 export type AttemptOutcome =
   | 'success'
   | 'failure'
   | 'cancelled'
+  | 'marked'
   | 'breaker_open'
   | 'rate_limited'
   | 'busy'
@@ -651,12 +672,13 @@ export interface ProviderHealth {
   name: string
   type: ProviderType
   /**
-   * Enabled, up as far as active checks say, its breaker lets calls through, no limit is reached, and a key is usable.
+   * Enabled, not marked as broken, up as far as active checks say, its breaker lets calls through, no limit is reached,
+   * and a key is usable.
    */
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
-  /** Unix ms at which its breaker, its keys and its limits let a call through again; null when that is now, or never. */
+  /** Unix ms at which a mark, its breaker, its keys and its limits let a call through again; null when that is now, or never. */
   retryAt: number | null
   /** In the rolling minute, by the configured limit or as the provider says, whichever is less; null where neither is known. */
   requestsRemaining: number | null
@@ -890,13 +912,18 @@ export interface PoolEvents {
       resetAt: number | null
     },
   ]
-  /** Active checks (`health.active`) found a provider broken, or up again. */
+  /**
+   * Active checks (`health.active`) found a provider broken, or up again; or {@link LLMPool.markError} or
+   * {@link LLMPool.clearError} said so.
+   */
   healthChanged: [
     event: {
       provider: string
       healthy: boolean
-      /** What the last check failed with; null when it is up again. */
+      /** What the last check failed with, or that it was marked; null when it is up again. */
       reason: string | null
+      /** Unix ms at which a mark ends by itself, which no further event tells; null for all else. */
+      retryAt: number | null
     },
   ]
   providerPriorityChanged: [event: { provider: string; priority: number }]
@@ -1298,6 +1325,11 @@ export interface RoutingConfig {
   }
   /** What an error that refuses the content does: ends the call, or asks the next provider. @default 'throw' */
   on_content_filter?: 'throw' | 'failover'
+  /**
+   * ms for which a provider is passed over that {@link LLMPool.markError} named; 0: marking does nothing, null: until
+   * {@link LLMPool.clearError}. A mark keeps the time it was made with. @default 60000
+   */
+  error_cooldown_ms?: number | null
   /** Fixes random choices. */
   seed?: number | null
 }

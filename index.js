@@ -277,7 +277,7 @@ class LLMPool extends PoolEmitter {
 
   /** @param {string} name */
   removeProvider(name) {
-    this.#steer(() => this.#native.removeProvider(String(name)))
+    this.#applied(this.#steer(() => this.#native.removeProvider(String(name))))
   }
 
   /** @param {string} name @param {boolean} enabled */
@@ -285,19 +285,34 @@ class LLMPool extends PoolEmitter {
     if (typeof enabled !== 'boolean') {
       throw new ConfigurationError(`enabled: must be true or false, found ${inspect(enabled)}`)
     }
-    this.#steer(() => this.#native.setProviderEnabled(String(name), enabled))
+    this.#applied(this.#steer(() => this.#native.setProviderEnabled(String(name), enabled)))
   }
 
-  /** @param {() => string} change */
+  /** @param {string} name */
+  markError(name) {
+    this.#tell(this.#steer(() => this.#native.markError(String(name))))
+  }
+
+  /** @param {string} name */
+  clearError(name) {
+    const events = this.#steer(() => this.#native.clearError(String(name)))
+    this.#tell(events ?? [])
+    return events !== null
+  }
+
+  /** What the core says it did, at once. @param {() => string} change @returns {any} */
   #steer(change) {
     unwrap(this.#refusal(null))
-    let changed
     try {
-      changed = JSON.parse(change())
+      return JSON.parse(change())
     } catch (thrown) {
       throw errorFromThrown(thrown)
     }
-    this.#applied(changed)
+  }
+
+  /** @param {{ type: string }[]} events */
+  #tell(events) {
+    for (const event of events) this[DELIVER](event.type, event)
   }
 
   /** Tells what a change came to. @param {any} change */
@@ -316,7 +331,7 @@ class LLMPool extends PoolEmitter {
     if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff) {
       throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
     }
-    this.#steer(() => this.#native.setProviderPriority(String(name), priority))
+    this.#applied(this.#steer(() => this.#native.setProviderPriority(String(name), priority)))
     this[TELL]('providerPriorityChanged', { provider: name, priority })
   }
 

@@ -3,7 +3,8 @@
 import { describe, it } from 'node:test'
 import assert from 'node:assert/strict'
 import { Upstream, ok, status } from './support/upstream.mjs'
-import { ask, inOrder, openPool, provider } from './support/pool.mjs'
+import { ConfigurationError, NoProviderError, PoolClosedError } from '../index.mjs'
+import { ask, inOrder, openPool, poolOf, provider, record, rejection, trail } from './support/pool.mjs'
 import { bounded, deferred, until } from './support/wait.mjs'
 
 /** Lists its models while it is well, and answers calls anyway. */
@@ -33,7 +34,7 @@ describe('LLMPool active health', () => {
     assert.equal(pool.getPoolHealth().providers.a.available, false)
     well = true
     await until(() => changes.length === 2)
-    assert.deepEqual(changes[1], { provider: 'a', healthy: true, reason: null })
+    assert.deepEqual(changes[1], { provider: 'a', healthy: true, reason: null, retryAt: null })
     assert.equal((await pool.chat(ask())).provider, 'a')
   })
 
@@ -45,6 +46,63 @@ describe('LLMPool active health', () => {
       a.exchanges.map((exchange) => exchange.method),
       ['POST'],
     )
+  })
+})
+
+describe('LLMPool markError', () => {
+  it('passes a provider over until clearError, and says so everywhere', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const b = await Upstream.start(t)
+    const pool = await openPool(t, inOrder(provider('a', a), provider('b', b)))
+    const changes = []
+    pool.on('healthChanged', (event) => changes.push(event))
+    const before = Date.now()
+    assert.equal(pool.markError('a'), undefined)
+    const { available, retryAt } = pool.getPoolHealth().providers.a
+    assert.equal(available, false)
+    assert.ok(retryAt >= before + 60_000 && retryAt <= Date.now() + 60_000, `${retryAt}`)
+    assert.equal(pool.getPoolHealth().bestProvider, 'b')
+    assert.deepEqual(trail(await pool.chat(ask())), ['a:marked', 'b:success'])
+    const alone = await rejection(pool.chat(ask(), { providers: ['a'] }))
+    assert.ok(alone instanceof NoProviderError)
+    assert.match(alone.reasons[0].reason, /marked/)
+    assert.equal(alone.attempts[0].outcome, 'marked')
+
+    assert.equal(pool.clearError('a'), true)
+    assert.equal(pool.clearError('a'), false)
+    assert.equal(pool.getPoolHealth().providers.a.available, true)
+    assert.deepEqual(trail(await pool.chat(ask())), ['a:success'])
+    assert.equal(a.count, 1)
+    const { retryAt: told, ...marked } = changes[0]
+    assert.deepEqual(marked, { provider: 'a', healthy: false, reason: 'marked as broken' })
+    assert.ok(Math.abs(told - retryAt) < 1000)
+    assert.deepEqual(changes.slice(1), [{ provider: 'a', healthy: true, reason: null, retryAt: null }])
+  })
+
+  it('takes a name that there is, of a pool that is open', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const early = poolOf(t, [provider('a', a)])
+    assert.throws(() => early.markError('a'), /not been initialized/)
+    const pool = await openPool(t, [provider('a', a)])
+    assert.throws(() => pool.markError('b'), ConfigurationError)
+    assert.throws(() => pool.clearError(), ConfigurationError)
+    await pool.shutdown()
+    assert.throws(() => pool.markError('a'), PoolClosedError)
+  })
+
+  it('holds for routing.error_cooldown_ms: 0 is no mark, null one that only clearError ends', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const b = await Upstream.start(t)
+    const marked = async (error_cooldown_ms) => {
+      const providers = inOrder(provider('a', a), provider('b', b))
+      const pool = await openPool(t, providers, { config: { routing: { error_cooldown_ms } } })
+      const changes = record(pool, 'healthChanged')
+      pool.markError('a')
+      const { available, retryAt } = pool.getPoolHealth().providers.a
+      return { available, retryAt, told: changes.length, provider: (await pool.chat(ask())).provider }
+    }
+    assert.deepEqual(await marked(0), { available: true, retryAt: null, told: 0, provider: 'a' })
+    assert.deepEqual(await marked(null), { available: false, retryAt: null, told: 1, provider: 'b' })
   })
 })
 

@@ -54,12 +54,14 @@ pub enum Event {
         /// Unix milliseconds; `null` when nobody said.
         reset_at: Option<u64>,
     },
-    /// Active checks found a provider broken, or up again.
+    /// Active checks found a provider broken, or up again; or the program marked it, or cleared the mark.
     HealthChanged {
         provider: ProviderName,
         healthy: bool,
-        /// What the last check failed with; `null` when it is up again.
+        /// What the last check failed with, or that it was marked; `null` when it is up again.
         reason: Option<String>,
+        /// Unix milliseconds at which a mark ends by itself, which no further event tells; `null` for all else.
+        retry_at: Option<u64>,
     },
     Debug {
         message: String,

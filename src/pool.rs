@@ -20,7 +20,7 @@ pub use upkeep::Upkeep;
 
 use self::control::{Control, refused};
 use crate::config::{Document, Environment, Settings, Source, Watch};
-use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Task};
+use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Provider, Task};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
@@ -154,6 +154,23 @@ impl Pool {
         self.after(self.control.steer(|overlay| overlay.set_enabled(name, enabled)))
     }
 
+    /// Passes a provider over for `routing.error_cooldown_ms`, because the program knows that something is wrong with it.
+    /// Calls under way at it end as they began. Says what is to be told.
+    ///
+    /// # Errors
+    /// There is no such provider.
+    pub fn mark_error(&self, name: &str) -> Result<Vec<Event>, Error> {
+        Ok(self.engine.mark_error(&*self.known(name)?))
+    }
+
+    /// Ends a mark before its time. `None`: there was none.
+    ///
+    /// # Errors
+    /// There is no such provider.
+    pub fn clear_error(&self, name: &str) -> Result<Option<Vec<Event>>, Error> {
+        Ok(self.engine.clear_error(&*self.known(name)?))
+    }
+
     /// Watches the source: to be run by whoever has a runtime. `None`: nothing can change by itself. The text says why
     /// a file is not watched but only read every `checkInterval`.
     pub fn follower(&self) -> (Option<Follower>, Option<String>) {
@@ -203,10 +220,10 @@ impl Pool {
         if self.calls.is_closed() { Err(Error::closed()) } else { Ok(()) }
     }
 
-    fn known(&self, name: &str) -> Result<(), Error> {
+    fn known(&self, name: &str) -> Result<Arc<Provider>, Error> {
         self.still_open()?;
         match self.engine.roster().find(name) {
-            Some(_) => Ok(()),
+            Some(provider) => Ok(Arc::clone(provider)),
             None => Err(Error::configuration(vec![Problem {
                 path: String::new(),
                 message: format!("no provider is named {name:?}"),

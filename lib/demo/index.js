@@ -185,6 +185,7 @@ class Story {
 
 /** Why a provider did not answer. */
 function explain(/** @type {import('../../index').Attempt} */ { provider, outcome, errorClass, status }) {
+  if (outcome === 'marked') return `${provider} skipped: marked as broken`
   if (outcome === 'breaker_open') return `${provider} skipped: breaker open`
   if (outcome === 'key_cooling' || outcome === 'rate_limited') return `${provider} skipped: resting`
   return `${provider} failed: ${status ?? errorClass ?? outcome}`

@@ -41,6 +41,8 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// One failed check may be a lost packet.
 const HEALTH_FAILURES: u32 = 2;
+/// As long as a breaker first stays open: whoever marks a provider and forgets it has it back within a minute.
+const ERROR_COOLDOWN: Duration = Duration::from_secs(60);
 /// Three further tries, with backoff, outlive most short outages within ten seconds.
 const MAX_RETRIES: u32 = 3;
 
@@ -174,6 +176,7 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         retry_budget,
         breaker,
         on_content_filter,
+        error_cooldown_ms,
         seed,
     } = raw;
     let BackoffParams { base, multiplier, max } = BackoffParams::default();
@@ -202,6 +205,10 @@ fn check_routing(raw: RawRouting, settings: &Settings, reader: &mut Reader<'_>) 
         max_queue: size(max_queue.or_limit(MAX_QUEUE, u64::MAX)),
         retry_budget: check_retry_budget(retry_budget.or(RawRetryBudget::default()), reader),
         failover_on_content_filter: check_content_filter(on_content_filter, &join(at, "on_content_filter"), reader),
+        error_cooldown: match error_cooldown_ms {
+            Field::Null => None,
+            error_cooldown_ms => Some(error_cooldown_ms.time(ERROR_COOLDOWN)),
+        },
         seed: seed.some(),
     };
     (routing, check_breaker(breaker.or(RawBreaker::default()), reader))

@@ -81,7 +81,8 @@ A URL is asked every `checkInterval`, with `If-None-Match`. It has 10 s and 16 M
 the last one in force is kept on disk and stands in when a start cannot reach the server.
 
 `addProvider`, `removeProvider`, `setProviderPriority` and `setProviderEnabled` lie over the configuration and survive
-its reloads; only a provider that was added yields to one of its name in the configuration.
+its reloads; only a provider that was added yields to one of its name in the configuration. A mark of `markError` is part
+of what was counted: it goes on over a reload that leaves the provider's limits, breaker, keys and address alone.
 
 What changed is told by `configChanged` (the configuration, every secret masked) and `providersUpdated`; a configuration
 that could not be used, by `error`, once. `getStats()` has `configVersion`, which counts the changes, and

@@ -169,6 +169,8 @@ pub struct RoutingConfig {
     pub retry_budget: RetryBudgetParams,
     /// A provider that refuses the content with an error is passed over like one that fails; else the call throws.
     pub failover_on_content_filter: bool,
+    /// How long a mark of the program's holds; `None`: until it is cleared.
+    pub error_cooldown: Option<Duration>,
     /// Fixes random choices.
     pub seed: Option<u64>,
 }

@@ -222,6 +222,9 @@ section! {
         /// A provider that refuses the content with an error: `throw` ends the call with it, `failover` asks the next one. A
         /// refusal inside a 200 is an answer either way. Default `throw`.
         on_content_filter: Text,
+        /// How long a provider is passed over that the program marked with `markError`; `clearError` ends it before. Default
+        /// 60000; 0 = a mark does nothing, `null` = until it is cleared.
+        error_cooldown_ms: Millis,
         /// Fixes random choices. Default: not fixed.
         seed: u64,
     }

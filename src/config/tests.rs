@@ -155,6 +155,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(provider.breaker, BreakerParams::default());
     assert_eq!(provider.client, ClientParams::default());
     assert_eq!(config.routing.behaviour, Behaviour::Adaptive);
+    assert_eq!(config.routing.error_cooldown, Some(ms(60_000)));
     let RoutingConfig { max_retries, backoff, enable_failover, queue_timeout, max_queue, retry_budget, seed, .. } =
         config.routing;
     assert_eq!((max_retries, enable_failover, queue_timeout, max_queue, seed), (3, true, ms(10_000), 10_000, None));
@@ -201,13 +202,14 @@ fn zero_is_kept() {
         json!({
             "routing": { "max_retries": 0, "retry_delay_ms": 0, "max_backoff_ms": 0, "queue_timeout_ms": 0,
                 "max_queue": 0, "retry_budget": { "ratio": 0, "per_second": 0, "burst": 0 },
-                "breaker": { "max_open_ms": 0 }, "seed": 0 },
+                "breaker": { "max_open_ms": 0 }, "error_cooldown_ms": 0, "seed": 0 },
             "qos": { "max_deadline_ms": 0, "max_prompt_bytes": 0, "max_response_bytes": 0 }
         }),
     );
     let Config { routing, qos, deadline, .. } = checked(&value);
     assert_eq!((routing.max_retries, routing.queue_timeout, routing.max_queue, routing.seed), (0, ms(0), 0, Some(0)));
     assert_eq!((routing.backoff.base, routing.backoff.max), (ms(0), ms(0)));
+    assert_eq!(routing.error_cooldown, Some(ms(0)));
     assert_eq!(routing.retry_budget, RetryBudgetParams { ratio: 0.0, per_second: 0.0, burst: 0 });
     assert_eq!((qos.max_deadline, qos.max_prompt_bytes, qos.max_response_bytes, deadline), (ms(0), 0, 0, ms(0)));
 }
@@ -221,9 +223,13 @@ fn null_is_no_limit_and_otherwise_not_said() {
     assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(UNLIMITED), UNLIMITED));
     assert_eq!((provider.breaker.threshold, provider.rate.requests_per_minute, provider.priority), (0, None, 1));
     let mut value = with(json!({}));
-    merge(&mut value, json!({ "routing": { "max_queue": null, "breaker": null }, "qos": { "max_deadline_ms": null } }));
+    merge(
+        &mut value,
+        json!({ "routing": { "max_queue": null, "breaker": null, "error_cooldown_ms": null }, "qos": { "max_deadline_ms": null } }),
+    );
     let config = checked(&value);
     assert_eq!((config.routing.max_queue, config.qos.max_deadline), (usize::MAX, UNLIMITED));
+    assert_eq!(config.routing.error_cooldown, None);
 }
 
 // === what is refused ===
@@ -846,7 +852,7 @@ fn every_key_makes_a_difference() {
             "behaviour": "weighted", "max_retries": 4, "retry_delay_ms": 5, "backoff_multiplier": 3, "max_backoff_ms": 5,
             "enable_failover": false,
             "enable_circuit_breaker": false, "max_concurrent": 5, "queue_timeout_ms": 5, "max_queue": 5, "retry_budget": { "burst": 1 },
-            "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover"
+            "breaker": { "min_calls": 5 }, "seed": 5, "on_content_filter": "failover", "error_cooldown_ms": 5
         }),
     );
     assert_all_count(

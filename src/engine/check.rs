@@ -81,7 +81,7 @@ fn request(provider: &Provider) -> Option<HttpRequest> {
 }
 
 fn book(provider: &Arc<Provider>, result: Result<(), Failure>, roster: &Roster, log: &mut EventLog) {
-    let (moved, changed) = provider.checked(result.is_ok(), roster.health().failures);
+    let (moved, changed) = provider.checked(result.is_ok(), roster.health().failures, time::now().mono);
     if let Some(moved) = moved {
         tell(log, provider.name(), moved);
     }
@@ -90,6 +90,7 @@ fn book(provider: &Arc<Provider>, result: Result<(), Failure>, roster: &Roster, 
             provider: provider.name().clone(),
             healthy: result.is_ok(),
             reason: result.err().map(|failure| roster.mask().failure(failure).message),
+            retry_at: None,
         });
     }
 }

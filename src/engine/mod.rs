@@ -10,6 +10,7 @@
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |
 //! | `attempt` | one try: encode, send, wait under the timers, read, classify |
 //! | `check` | asking providers whether they are up, beside the calls |
+//! | `mark` | what the program itself knows of a provider |
 //! | `run` | one call: who is asked next, what is waited for, when it is over |
 //! | `work` | what a call asks: a chat, a stream, a function of the caller's own |
 //! | `turn` | one turn of the caller's own function, and what its error says |
@@ -30,6 +31,7 @@ mod check;
 mod count;
 mod gate;
 mod line;
+mod mark;
 mod mask;
 mod media;
 mod models;

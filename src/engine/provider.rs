@@ -17,7 +17,7 @@ use super::permit::{Dispatch, Hold, Outcome, Permit};
 use super::refusal::Refusal;
 use crate::adapter::{Endpoint, Quota, RateHeaders};
 use crate::config::ProviderConfig;
-use crate::error::{FailureClass, Phase, Problem, Scope};
+use crate::error::{FailureClass, MAX_HINT, Phase, Problem, Scope};
 use crate::metrics::{Mark, ProviderTally};
 use crate::policy::{
     BackoffParams, Breaker, CircuitState, Fit, HedgeAfter, KeyRing, KeysResting, Learned, Limited, Load, Pace,
@@ -66,9 +66,18 @@ struct State {
     learned: Vec<Learned>,
     /// Active checks that failed in a row.
     failed_checks: u32,
+    /// The program says that something is wrong with it.
+    marked: Option<Marked>,
     load: Load,
     /// Belongs to the provider's name: one that a reload builds anew goes on where this one is.
     tally: Arc<Mutex<ProviderTally>>,
+}
+
+/// How long a mark of the program's holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// `None`: until it is cleared.
+    pub until: Option<Instant>,
 }
 
 /// What a call wants of a provider.
@@ -126,6 +135,7 @@ impl Provider {
                     admitted: 0,
                     learned: vec![Learned::default(); headers.len()],
                     failed_checks: 0,
+                    marked: None,
                     load: Load::default(),
                     tally: Arc::new(Mutex::new(tally)),
                 };
@@ -173,14 +183,35 @@ impl Provider {
     }
 
     /// Books an active check. Tells whether it moved the breaker and whether it changed the provider's health: a good one
-    /// ends an open period early, so many failed ones in a row put it behind the others.
-    pub(super) fn checked(&self, is_up: bool, failures: u32) -> (Option<Transition>, bool) {
+    /// ends an open period early, so many failed ones in a row put it behind the others. What a mark says of it goes
+    /// before what checks say.
+    pub(super) fn checked(&self, is_up: bool, failures: u32, now: Instant) -> (Option<Transition>, bool) {
         let mut state = lock(&self.state);
         state.failed_checks = if is_up { 0 } else { state.failed_checks.saturating_add(1) };
         let moved = if is_up { state.breaker.probe_now() } else { None };
         let unhealthy = !is_up && (state.failed_checks >= failures || !self.is_healthy());
         let changed = self.unhealthy.swap(unhealthy, Ordering::Relaxed) != unhealthy;
-        (moved, changed)
+        (moved, changed && state.marked(now).is_none())
+    }
+
+    /// Passes it over for so long (`None`: until the mark is cleared), whatever it was before. Calls under way at it end
+    /// as they began; calls that wait for it look elsewhere. `None`: no time at all, which changes nothing.
+    pub(super) fn mark(&self, cooldown: Option<Duration>, now: Instant) -> Option<Marked> {
+        if cooldown.is_some_and(|cooldown| cooldown.is_zero()) {
+            return None;
+        }
+        let marked = Marked { until: cooldown.map(|cooldown| now + cooldown.min(MAX_HINT)) };
+        lock(&self.state).marked = Some(marked);
+        self.line.wake();
+        Some(marked)
+    }
+
+    /// Ends the mark. False: there was none.
+    pub(super) fn clear_mark(&self, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        let was_marked = state.marked(now).is_some();
+        state.marked = None;
+        was_marked
     }
 
     /// What the last checks said holds no more.
@@ -394,11 +425,13 @@ impl Provider {
     /// refusal; nothing is reserved and nothing moves.
     pub(super) fn standing(&self, now: Now, model: &str, pace: Pace) -> (bool, f64) {
         let mut state = lock(&self.state);
+        let marked = state.marked(now.mono).is_some();
         let State { breaker, rate, keys, missing_models, in_flight, load, .. } = &mut *state;
         let remaining = rate.remaining(now);
         let Remaining { minute, day, .. } = remaining;
         let missing = |(name, until): &(String, Instant)| *until > now.mono && name == model;
-        let available = breaker.state(now.mono) != CircuitState::Open
+        let available = !marked
+            && breaker.state(now.mono) != CircuitState::Open
             && !breaker.is_probing()
             && minute != Some(0)
             && day != Some(0)
@@ -414,7 +447,10 @@ impl Provider {
         let state = lock(&self.state);
         let State { breaker, keys, key_rest_class, .. } = &*state;
         let refused_keys = keys.soonest(when).is_some() && key_rest_class.iter().all(|class| !class.is_rate_signal());
-        breaker.state(when) == CircuitState::Open || breaker.is_probing() || refused_keys
+        state.marked(when).is_some()
+            || breaker.state(when) == CircuitState::Open
+            || breaker.is_probing()
+            || refused_keys
     }
 
     pub(super) fn reset_breaker(&self) -> bool {
@@ -435,12 +471,24 @@ impl Provider {
     /// Reads everything shown to the outside under one lock.
     pub(super) fn look<T>(&self, look: impl FnOnce(Live<'_>) -> T) -> T {
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, in_flight, learned, tally, .. } = &mut *state;
-        look(Live { breaker, rate, keys, key_rest_class, learned, in_flight: *in_flight, tally: &lock(tally) })
+        let State { breaker, rate, keys, key_rest_class, in_flight, learned, marked, tally, .. } = &mut *state;
+        let (in_flight, marked) = (*in_flight, *marked);
+        look(Live { breaker, rate, keys, key_rest_class, learned, in_flight, marked, tally: &lock(tally) })
+    }
+}
+
+impl Marked {
+    pub fn holds(self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until > now)
     }
 }
 
 impl State {
+    /// The mark, while it holds.
+    fn marked(&self, now: Instant) -> Option<Marked> {
+        self.marked.filter(|marked| marked.holds(now))
+    }
+
     /// The key to use and the room there is, or why this cannot be now. `ahead` calls are served before. Takes nothing, so
     /// that a refusal costs nobody a turn or a place.
     fn check(
@@ -450,6 +498,10 @@ impl State {
         max_concurrent: Option<u32>,
         ahead: u64,
     ) -> Result<(u32, Fit), Refusal> {
+        // The program's own word goes before everything that was counted.
+        if let Some(Marked { until }) = self.marked(now.mono) {
+            return Err(Refusal::Marked { until });
+        }
         let Self { breaker, rate, keys, key_rest_class, missing_models, in_flight, learned, .. } = self;
         let spent = |key: u32| {
             learned.get(key as usize).is_some_and(|learned| learned.is_spent(now.mono, asking.tokens.prompt))
@@ -520,5 +572,6 @@ pub(super) struct Live<'a> {
     /// What the replies to each key say is left.
     pub learned: &'a [Learned],
     pub in_flight: u32,
+    pub marked: Option<Marked>,
     pub tally: &'a ProviderTally,
 }

@@ -7,6 +7,10 @@ use crate::types::AttemptOutcome;
 
 #[derive(Debug, Clone)]
 pub enum Refusal {
+    /// The program marked it; `None`: until it clears the mark.
+    Marked {
+        until: Option<Instant>,
+    },
     Breaker {
         retry_at: Option<Instant>,
     },
@@ -53,14 +57,15 @@ impl Refusal {
         Self::Breaker { retry_at }
     }
 
-    /// What could be waited for. An open breaker and a missing model are not, and neither is a key that was refused.
+    /// What could be waited for. A mark, an open breaker and a missing model are not, and neither is a key that was refused.
     pub fn worth_waiting(&self) -> Option<Wait> {
         match self {
             Self::Limit { not_before, .. } => not_before.map(Wait::Until),
             Self::Keys { class, not_before } if class.is_rate_signal() => not_before.map(Wait::Until),
             Self::Busy { limit } => (*limit > 0).then_some(Wait::Turn),
             Self::Behind | Self::PoolBusy { .. } => Some(Wait::Turn),
-            Self::Breaker { .. } | Self::Keys { .. } | Self::KeysTried | Self::Model { .. } | Self::Spent => None,
+            Self::Marked { .. } | Self::Breaker { .. } => None,
+            Self::Keys { .. } | Self::KeysTried | Self::Model { .. } | Self::Spent => None,
         }
     }
 
@@ -71,6 +76,7 @@ impl Refusal {
 
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
+            Self::Marked { .. } => AttemptOutcome::Marked,
             Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
             Self::Limit { .. } | Self::Spent => AttemptOutcome::RateLimited,
             Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
@@ -81,6 +87,10 @@ impl Refusal {
     pub fn describe(&self, now: Instant) -> String {
         let seconds = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
         match self {
+            Self::Marked { until: Some(until) } => {
+                format!("it was marked as broken; asked again in {:.1} s", seconds(*until))
+            }
+            Self::Marked { until: None } => "it was marked as broken until that is cleared".to_owned(),
             Self::Breaker { retry_at: Some(at) } => {
                 format!("its circuit breaker is open; the next probe is in {:.1} s", seconds(*at))
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Engine;
-use super::provider::{Live, Provider};
+use super::provider::{Live, Marked, Provider};
 use super::run::{Hedges, unix_ms_of};
 use crate::metrics::{PoolTally, ProviderTotals, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
@@ -44,13 +44,13 @@ pub struct ProviderHealth {
     pub name: ProviderName,
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Enabled, up as far as active checks say, its breaker would let a call through, no limit is reached and a key is
-    /// usable.
+    /// Enabled, not marked as broken, up as far as active checks say, its breaker would let a call through, no limit is
+    /// reached and a key is usable.
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
-    /// Unix milliseconds at which its breaker admits a probe, a key is usable again and every limit has room; `None` when
-    /// none of them is in the way, or there is no such time.
+    /// Unix milliseconds at which a mark is over, its breaker admits a probe, a key is usable again and every limit has
+    /// room; `None` when none of them is in the way, or there is no such time.
     pub retry_at: Option<u64>,
     /// Of the configured limit, or as the provider's replies say, whichever is less; `None`: neither is known.
     pub requests_remaining: Option<u64>,
@@ -216,13 +216,15 @@ impl PoolHealth {
 impl ProviderHealth {
     pub(super) fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
         let config = provider.config();
-        let Live { breaker, rate, keys, learned, in_flight, tally, .. } = live;
+        let Live { breaker, rate, keys, learned, in_flight, marked, tally, .. } = live;
+        let marked = marked.filter(|marked| marked.holds(now.mono));
         let state = breaker.state(now.mono);
         let remaining = rate.remaining(now);
         let Remaining { minute, day, .. } = remaining;
         let tokens = remaining.tokens();
         let rests_until = keys.soonest(now.mono);
         let available = config.enabled
+            && marked.is_none()
             && provider.is_healthy()
             && state != CircuitState::Open
             && !breaker.is_probing()
@@ -234,14 +236,18 @@ impl ProviderHealth {
         let breaker_retry = (state == CircuitState::Open).then(|| breaker.retry_at()).flatten();
         // As a call of one token would find it.
         let limited = rate.check(now, Tokens { prompt: 1, answer: 0 }, 0).err().and_then(|limited| limited.not_before);
-        let retry_at = breaker_retry.max(rests_until).max(limited).map(|at| unix_ms_of(at, now));
+        let retry_at = match marked {
+            Some(Marked { until: None }) => None,
+            Some(Marked { until }) => until.max(breaker_retry).max(rests_until).max(limited),
+            None => breaker_retry.max(rests_until).max(limited),
+        };
         Self {
             name: config.name.clone(),
             kind: config.service.name,
             available,
             circuit_breaker_open: state == CircuitState::Open,
             circuit_state: state.as_str(),
-            retry_at,
+            retry_at: retry_at.map(|at| unix_ms_of(at, now)),
             requests_remaining: fewer(minute, all(learned, |key| key.requests(now.mono))),
             daily_requests_remaining: fewer(day, all(learned, |key| key.daily_requests(now.mono))),
             tokens_remaining: fewer(tokens, all(learned, |key| key.tokens(now.mono))),

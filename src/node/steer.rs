@@ -81,10 +81,22 @@ impl NativePool {
     pub fn set_provider_enabled(&self, name: String, enabled: bool) -> napi::Result<String> {
         self.steer(&name, |pool| pool.set_enabled(&name, enabled))
     }
+
+    /// JSON of the events to be told.
+    #[napi(catch_unwind)]
+    pub fn mark_error(&self, name: String) -> napi::Result<String> {
+        self.steer(&name, |pool| pool.mark_error(&name))
+    }
+
+    /// JSON of the events to be told; of `null` when it was not marked.
+    #[napi(catch_unwind)]
+    pub fn clear_error(&self, name: String) -> napi::Result<String> {
+        self.steer(&name, |pool| pool.clear_error(&name))
+    }
 }
 
 impl NativePool {
-    fn steer(&self, name: &str, change: impl FnOnce(&Pool) -> Result<Option<Change>, Error>) -> napi::Result<String> {
+    fn steer<T: Serialize>(&self, name: &str, change: impl FnOnce(&Pool) -> Result<T, Error>) -> napi::Result<String> {
         let result = self.inner.pool.get().map_or_else(
             || {
                 let message = format!("no provider is named {name:?}; the pool has not been initialized");
@@ -92,7 +104,7 @@ impl NativePool {
             },
             change,
         );
-        result.map(|change| record::json(&change)).map_err(|error| record::thrown(&error))
+        result.map(|outcome| record::json(&outcome)).map_err(|error| record::thrown(&error))
     }
 }
 

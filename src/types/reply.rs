@@ -124,6 +124,8 @@ pub enum AttemptOutcome {
     Failure,
     /// The caller left, or a deadline of the call passed while the attempt ran.
     Cancelled,
+    /// Nothing was sent: the program marked the provider as broken.
+    Marked,
     /// Nothing was sent: the breaker is open.
     BreakerOpen,
     /// Nothing was sent: a limit of requests or tokens is reached.
@@ -147,6 +149,7 @@ impl AttemptOutcome {
             Self::Success => "success",
             Self::Failure => "failure",
             Self::Cancelled => "cancelled",
+            Self::Marked => "marked",
             Self::BreakerOpen => "breaker_open",
             Self::RateLimited => "rate_limited",
             Self::Busy => "busy",

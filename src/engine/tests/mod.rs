@@ -19,6 +19,7 @@ mod keep_alive;
 mod keys;
 mod learning;
 mod limits;
+mod marks;
 mod outage;
 mod promises;
 mod properties;
