@@ -74,10 +74,10 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * ```
    */
   embed(
-    request: EmbeddingRequest & { encoding_format: 'base64' } & CallOptions,
-    options?: CallOptions,
+    request: EmbeddingRequest & { encoding_format: 'base64' } & RouteOptions,
+    options?: RouteOptions,
   ): Promise<EmbeddingResponse<string>>
-  embed(request: EmbeddingRequest & CallOptions, options?: CallOptions): Promise<EmbeddingResponse<number[]>>
+  embed(request: EmbeddingRequest & RouteOptions, options?: RouteOptions): Promise<EmbeddingResponse<number[]>>
 
   /**
    * Runs your own function, an SDK's call for example, under the pool: it decides at whom, within which limits, whether
@@ -357,7 +357,8 @@ export interface ChatRequest extends ChatRequestFields {
   messages: ChatMessage[]
 }
 
-export interface CallOptions {
+/** What any call may set for itself. */
+export interface RouteOptions {
   /** Ends the call, down to the socket; it then rejects with `signal.reason`. */
   signal?: AbortSignal
   /** ms for one attempt, over the pool's and the provider's. */
@@ -383,6 +384,20 @@ export interface CallOptions {
   headers?: Record<string, string>
 }
 
+/** What a chat or a stream may set for itself. */
+export interface CallOptions extends RouteOptions {
+  /**
+   * Whether an answer that was kept will do, and for how long a new one is kept: `ttl` in **milliseconds**. `true`: as long
+   * as `cache.ttl_seconds` of the configuration says. `false`: neither. A `ttl` of 0 keeps nothing; then only identical
+   * calls that are under way at the same time share one answer.
+   *
+   * @default `cache.enabled` of the configuration
+   */
+  cache?: { ttl?: number } | boolean
+  /** On whose behalf: kept answers are never shared between tenants. */
+  tenant?: string
+}
+
 /** What a function of your own is given with each turn. */
 export interface ExecuteTurn {
   /** The provider's name in the pool. */
@@ -399,7 +414,7 @@ export interface ExecuteTurn {
   attempt: number
 }
 
-export interface ExecuteOptions extends Omit<CallOptions, 'headers'> {
+export interface ExecuteOptions extends Omit<RouteOptions, 'headers'> {
   /** Picks the providers that serve this model or alias. @default every provider, each with its own model */
   model?: string
 }
@@ -491,7 +506,10 @@ export interface ChatResponse {
   usage: Usage
   /** USD, by the configured prices or the catalogue's; null when no price is known, never 0 for unknown. */
   cost: number | null
-  /** The answer came from the pool's own memory, not from a provider. */
+  /**
+   * The answer was kept, or made for an identical call that was under way: it cost nothing, `cost` is 0 and `attempts` is
+   * empty. `usage` is that of the answer when it was made.
+   */
   cached: boolean
   /** From the call to its answer. */
   latencyMs: number
@@ -787,6 +805,10 @@ export interface PoolStats {
   hedgesLost: number
   /** USD that the copies which were left may have cost: estimated, the known part. It is in `totalCost`. */
   hedgeCost: number
+  /** Calls answered by what was kept, or by an identical call that was under way. They are successful requests, too. */
+  cacheHits: number
+  /** Calls that looked for a kept answer and asked a provider. */
+  cacheMisses: number
   /** ms, of the last `historyLimit` calls that succeeded or failed; 0 before the first. */
   avgRequestDurationMs: number
   /** ms, exact, of the same calls; null before the first. */
@@ -840,6 +862,8 @@ export interface Analytics extends AnalyticsSpent {
   circuitBreakerTrips: number
   failoverCount: number
   retryCount: number
+  cacheHits: number
+  cacheMisses: number
   /** ms; 0 without a call. */
   avgRequestDurationMs: number
   /** ms; null without a call. */
@@ -938,11 +962,13 @@ export interface RequestSuccessEvent {
   requestId: string
   provider: string
   model: string
-  /** Which attempt of the call, counted from 1. */
+  /** Which attempt of the call, counted from 1; 0 when nobody had to be asked. */
   attempt: number
   latencyMs: number
   usage: Usage
   cost: number | null
+  /** As in {@link ChatResponse}. */
+  cached: boolean
   /** Failed attempts of this call before it. */
   totalErrors: number
   excludedProviders: string[]
@@ -1105,6 +1131,7 @@ export interface PoolConfig {
   providers: ProviderConfig[]
   routing?: RoutingConfig
   health?: HealthConfig
+  cache?: CacheConfig
   qos?: {
     /** The longest any call may take; null: no limit. @default 600000 */
     max_deadline_ms?: number | null
@@ -1152,6 +1179,20 @@ export interface FailureRow {
   message?: string
   /** What it means; the docs' failure table says what follows. */
   class: ErrorClass
+}
+
+/** Whole answers, kept in the memory of this pool. */
+export interface CacheConfig {
+  /** Every chat and stream takes a kept answer where there is one. @default false */
+  enabled?: boolean
+  /** How long an answer is kept, where a call does not say; 0: not at all. @default 900 */
+  ttl_seconds?: number
+  /** 0: none; null: no limit. @default 10000 */
+  max_entries?: number | null
+  /** All kept answers together, about; 0: nothing is kept; null: no limit. @default 104857600 */
+  max_bytes?: number | null
+  /** A larger answer is not kept; null: no limit but `max_bytes`. @default 1048576 */
+  max_entry_bytes?: number | null
 }
 
 /** Asking providers whether they are up, beside the calls, by the free list of their models. */

@@ -104,7 +104,7 @@ function readResponse(records) {
     created: records.number(),
     usage: readUsage(records),
     cost: records.numberOrNull(),
-    cached: false,
+    cached: records.flag(),
     latencyMs: records.number(),
     requestId: records.text(),
     warnings: /** @type {string[]} */ ([]),

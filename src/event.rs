@@ -21,6 +21,8 @@ pub enum Event {
         latency_ms: f64,
         usage: Usage,
         cost: Option<NanoUsd>,
+        /// Answered by what was kept, or by the run of a call that was the same; then `attempt` is 0.
+        cached: bool,
         /// Failed attempts of this call before it.
         total_errors: u32,
         excluded_providers: Vec<ProviderName>,
@@ -163,6 +165,11 @@ impl EventLog {
 
     pub fn debug(&mut self, message: impl FnOnce() -> String) {
         self.emit(EventKind::Debug, || Event::Debug { message: message() });
+    }
+
+    /// Takes in what another log has gathered.
+    pub fn absorb(&mut self, events: Vec<Event>) {
+        self.events.extend(events);
     }
 
     /// Hands over what was gathered and starts anew.

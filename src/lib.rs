@@ -32,6 +32,7 @@ pub mod error;
 pub mod event;
 // rank 3: the leaves
 pub mod adapter;
+pub mod cache;
 pub mod cost;
 pub mod metrics;
 pub mod policy;
@@ -67,6 +68,7 @@ mod layering {
         ("error", 1),
         ("event", 2),
         ("adapter", 3),
+        ("cache", 3),
         ("cost", 3),
         ("metrics", 3),
         ("policy", 3),

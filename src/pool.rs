@@ -267,7 +267,13 @@ impl Pool {
         let result = match self.enter() {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
-                self.engine.chat(request, options, warnings, &mut log, ended).await
+                match self.engine.keeps(options) {
+                    None => self.engine.chat(request, options, warnings, &mut log, ended).await,
+                    // Boxed: its state would be part of every call's.
+                    Some(ttl) => {
+                        Box::pin(self.engine.chat_shared(request, options, warnings, ttl, &mut log, ended)).await
+                    }
+                }
             }
             Err(error) => Err(error),
         };
@@ -286,7 +292,12 @@ impl Pool {
         let result = match self.enter() {
             Ok(call) => {
                 let ended = self.ended(cancelled);
-                let opened = self.engine.stream(request, options, warnings, &mut log, ended).await;
+                let opened = match self.engine.keeps(options) {
+                    None => self.engine.stream(request, options, warnings, &mut log, ended).await,
+                    Some(ttl) => {
+                        Box::pin(self.engine.stream_shared(request, options, warnings, ttl, &mut log, ended)).await
+                    }
+                };
                 opened.map(|stream| PoolStream { stream, ending: self.ending.clone(), call: Some(call) })
             }
             Err(error) => Err(error),

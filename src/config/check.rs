@@ -12,12 +12,13 @@ use super::network;
 use super::overlay::Overlay;
 use super::provider::{self, Shared};
 use super::raw::{
-    RawBreaker, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS,
+    RawBreaker, RawCache, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS,
 };
 use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
 use super::values::{MillisOrP95, Seconds, Text, shown};
 use super::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::cache::CacheParams;
 use crate::error::Problem;
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeAfter, HedgeParams, RetryBudgetParams};
 use crate::transport::MediaParams;
@@ -70,12 +71,13 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, health, failures } = raw;
+    let RawConfig { schema, providers, routing, qos, media, health, cache, failures } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()), reader);
     let health = check_health(health.or(RawHealth::default()), reader);
     let media = check_media(media.or(RawMedia::default()), reader);
+    let cache = check_cache(cache.or(RawCache::default()));
     let client = network::from_environment(environment, reader);
     let media = MediaConfig { params: media, client: client.clone() };
     let shared = Shared {
@@ -114,6 +116,7 @@ fn check<'a>(
         qos,
         media,
         health,
+        cache,
         warnings: Vec::new(),
     }
 }
@@ -344,6 +347,18 @@ fn check_health(raw: RawHealth, reader: &mut Reader<'_>) -> HealthConfig {
         reader.problem(join("health", key), "must be at least 1, found 0; active: false checks nothing");
     }
     health
+}
+
+fn check_cache(raw: RawCache) -> CacheParams {
+    let RawCache { enabled, ttl_seconds, max_entries, max_bytes, max_entry_bytes } = raw;
+    let unset = CacheParams::default();
+    CacheParams {
+        enabled: enabled.or(unset.enabled),
+        ttl: ttl_seconds.or(Seconds(unset.ttl)).0,
+        max_entries: max_entries.or_limit(unset.max_entries, u64::MAX),
+        max_bytes: max_bytes.or_limit(unset.max_bytes, u64::MAX),
+        max_entry_bytes: max_entry_bytes.or_limit(unset.max_entry_bytes, u64::MAX),
+    }
 }
 
 fn size(number: u64) -> usize {

@@ -52,6 +52,7 @@ pub use settings::{Remote, Settings, Source};
 pub use watch::Watch;
 
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
+use crate::cache::CacheParams;
 use crate::cost::Prices;
 use crate::error::{Error, ErrorKind};
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeParams, RateParams, RetryBudgetParams, TimerParams};
@@ -82,6 +83,7 @@ pub struct Config {
     pub qos: QosConfig,
     pub media: MediaConfig,
     pub health: HealthConfig,
+    pub cache: CacheParams,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].

@@ -25,6 +25,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("qos", RawQos::KEYS),
     ("media", RawMedia::KEYS),
     ("health", RawHealth::KEYS),
+    ("cache", RawCache::KEYS),
 ];
 
 section! {
@@ -42,6 +43,8 @@ section! {
         media: RawMedia,
         /// Whether providers are asked if they are up, beside the calls.
         health: RawHealth,
+        /// Which answers are kept, and for how long.
+        cache: RawCache,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
     }
@@ -321,6 +324,23 @@ section! {
         timeout_ms: Millis,
         /// Failed checks in a row that put a provider behind the others. Default 2; at least 1.
         failures: u32,
+    }
+}
+
+section! {
+    /// Whole answers, kept in the memory of this pool. The same call (request, tenant, everything that goes on the wire, and
+    /// the providers that may answer it) is answered without asking anybody. Errors, cut streams, refusals and filtered answers are not kept.
+    struct RawCache {
+        /// Every chat and stream takes a kept answer where there is one. Default false: only calls with `cache`.
+        enabled: bool,
+        /// How long an answer is kept, where a call does not say. Default 900; 0 = not at all.
+        ttl_seconds: Seconds,
+        /// Answers that are kept. Default 10000; 0 = none, `null` = no limit.
+        max_entries: u64,
+        /// All of them together, about. Default 104857600; 0 = nothing is kept, `null` = no limit.
+        max_bytes: u64,
+        /// A larger answer is not kept, which is a warning of the call. Default 1048576; `null` = no limit but `max_bytes`.
+        max_entry_bytes: u64,
     }
 }
 

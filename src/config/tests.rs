@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawBreaker, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget, RawRouting,
+    RawBreaker, RawCache, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget,
+    RawRouting,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -811,7 +812,7 @@ fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value)
 fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
-        "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}
+        "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}, "cache": {}
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -904,8 +905,14 @@ fn every_key_makes_a_difference() {
         "/health",
         json!({ "active": true, "interval_ms": 5, "timeout_ms": 5, "failures": 5 }),
     );
+    assert_all_count(
+        RawCache::KEYS,
+        &base,
+        "/cache",
+        json!({ "enabled": true, "ttl_seconds": 5, "max_entries": 5, "max_bytes": 5, "max_entry_bytes": 5 }),
+    );
     // `$schema` is for editors: the pool does not read it.
-    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "health", "failures"]);
+    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "health", "cache", "failures"]);
 }
 
 #[test]

@@ -20,6 +20,7 @@
 //! | `models` | what is known of each model of a provider: prices, window, how tokens are counted |
 //! | `count` | how many tokens something would be |
 //! | `mask` | what of an upstream's words may leave the pool |
+//! | `sharing` | calls whose answer was kept, or is under way for another one |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
 //! | `swap` | another roster in its place |
@@ -42,6 +43,7 @@ mod refusal;
 mod roster;
 mod run;
 mod scrape;
+mod sharing;
 mod snapshot;
 mod stream;
 mod swap;
@@ -58,6 +60,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use self::gate::Gate;
 use self::line::Tickets;
+use self::sharing::Flights;
 use self::snapshot::Slots;
 use crate::event::Interest;
 use crate::metrics::PoolTally;
@@ -71,6 +74,7 @@ pub use roster::{Clients, Roster};
 use run::{Chance, Hedges};
 pub use run::{Completed, Executed};
 pub use scrape::metrics_of_nothing;
+pub use sharing::Keeping;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
 pub use stream::ChatStream;
 pub use swap::Changes;
@@ -92,6 +96,7 @@ pub struct Engine {
     /// Calls that wait for capacity right now.
     waiting: AtomicUsize,
     tickets: Tickets,
+    flights: Flights,
 }
 
 impl Engine {
@@ -111,6 +116,7 @@ impl Engine {
             gate: Arc::default(),
             waiting: AtomicUsize::new(0),
             tickets: Tickets::default(),
+            flights: Flights::default(),
         }
     }
 

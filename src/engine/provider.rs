@@ -15,7 +15,9 @@ use super::lock;
 use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit};
 use super::refusal::Refusal;
+use super::sharing::wire_of;
 use crate::adapter::{Endpoint, Quota, RateHeaders};
+use crate::cache::Key;
 use crate::config::ProviderConfig;
 use crate::error::{FailureClass, MAX_HINT, Phase, Problem, Scope};
 use crate::metrics::{Mark, ProviderTally};
@@ -37,6 +39,8 @@ pub struct Provider {
     endpoint: Endpoint,
     /// What every request carries, one per key; a provider that needs none has one without a key.
     headers: Vec<Arc<HeaderMap>>,
+    /// By which answers that were kept are told apart.
+    wire: Key,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
     /// Active checks found it broken: whoever is not is asked first. Shared like its state, and read without its lock.
@@ -146,6 +150,7 @@ impl Provider {
             unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
             headers,
+            wire: wire_of(&config),
             transport: ArcSwapOption::from_pointee(transport),
             models,
             state,
@@ -161,6 +166,10 @@ impl Provider {
 
     pub fn name(&self) -> &ProviderName {
         &self.config.name
+    }
+
+    pub(super) fn wire(&self) -> &Key {
+        &self.wire
     }
 
     pub fn priority(&self) -> u32 {

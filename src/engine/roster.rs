@@ -8,15 +8,20 @@ use std::time::Duration;
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
+use crate::cache::{CacheParams, Store};
 use crate::config::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
 use crate::transport::{self, ClientParams, MediaClient, Transport};
+use crate::types::ChatResponse;
 
 pub struct Roster {
     providers: Vec<Arc<Provider>>,
     routing: RoutingConfig,
     limits: CallLimits,
     health: HealthConfig,
+    cache_params: CacheParams,
+    /// What was kept under the same parameters goes over to the next roster.
+    cache: Arc<Store<Arc<ChatResponse>>>,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
@@ -79,12 +84,13 @@ impl Roster {
     /// Builds the roster of `config`; all problems at once. Providers of the roster so far go over with their live state
     /// where their parameters allow it.
     pub fn build(config: Config, settings: &Settings, clients: &Clients, before: Option<&Self>) -> Result<Self, Error> {
-        let Config { providers: configs, routing, qos, health, media, timeout, deadline, warnings: _ } = config;
+        let Config { providers: configs, routing, qos, health, media, cache, timeout, deadline, warnings: _ } = config;
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
         let mut problems = Vec::new();
         let same_media = before.filter(|before| before.media_config == media).and_then(|before| before.media.clone());
+        let same_cache = before.filter(|before| before.cache_params == cache).map(|before| Arc::clone(&before.cache));
         let before = before.map_or(&[][..], Self::providers);
         let before: HashMap<&str, &Arc<Provider>> = before.iter().map(|old| (old.name().as_str(), old)).collect();
         for (index, config) in configs.into_iter().enumerate() {
@@ -116,7 +122,18 @@ impl Roster {
             None
         });
         if problems.is_empty() {
-            Ok(Self { providers, routing, limits, health, mask, media: made, media_config: media })
+            let kept = same_cache.unwrap_or_else(|| Arc::new(Store::new(&cache)));
+            Ok(Self {
+                providers,
+                routing,
+                limits,
+                health,
+                cache_params: cache,
+                cache: kept,
+                mask,
+                media: made,
+                media_config: media,
+            })
         } else {
             Err(Error::configuration(problems))
         }
@@ -140,6 +157,14 @@ impl Roster {
 
     pub fn health(&self) -> &HealthConfig {
         &self.health
+    }
+
+    pub(super) fn cache_params(&self) -> &CacheParams {
+        &self.cache_params
+    }
+
+    pub(super) fn cache(&self) -> &Store<Arc<ChatResponse>> {
+        &self.cache
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

@@ -157,6 +157,10 @@ pub struct PoolStats {
     pub hedges_lost: u64,
     /// What the copies that were left may have cost: estimated, the known part. It is in `total_cost`.
     pub hedge_cost: NanoUsd,
+    /// Calls answered by what was kept, or by the run of a call that was the same.
+    pub cache_hits: u64,
+    /// Calls that looked for a kept answer and found none.
+    pub cache_misses: u64,
     pub avg_request_duration_ms: f64,
     pub p50: Option<f64>,
     pub p95: Option<f64>,
@@ -363,6 +367,8 @@ impl PoolStats {
             hedges_won: hedges.won,
             hedges_lost: hedges.lost,
             hedge_cost: hedges.cost,
+            cache_hits: calls.cache_hits,
+            cache_misses: calls.cache_misses,
             avg_request_duration_ms: tally.duration.mean().unwrap_or_default(),
             p50: tally.duration.percentile(0.50),
             p95: tally.duration.percentile(0.95),

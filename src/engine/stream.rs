@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::attempt::{Opened, Order, fit};
 use super::permit::{Outcome, Permit};
 use super::run::{Handover, tell};
+use super::sharing::Keeping;
 use super::{Engine, lock};
-use crate::error::{Context, Error, ErrorKind, Failure, Phase};
+use crate::error::{Context, Error, ErrorKind, Failure, MAX_HINT, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
 use crate::policy::Transition;
@@ -75,6 +76,8 @@ pub struct ChatStream {
     read_at: Instant,
     /// How long nobody asked: the consumer's time, not the provider's.
     paused: Duration,
+    /// Where the answer goes when it is whole.
+    keeping: Option<Keeping>,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -108,9 +111,56 @@ impl ChatStream {
             overflowed: false,
             read_at,
             paused: Duration::ZERO,
+            keeping: None,
             pending: None,
             log,
         }
+    }
+
+    /// A stream of an answer that is here as a whole: there is nothing to wait for, and nothing can cut it.
+    pub(super) fn replay(
+        response: ChatResponse,
+        engine: Arc<Engine>,
+        request: Arc<ChatRequest>,
+        log: EventLog,
+    ) -> Self {
+        let now = time::now().mono;
+        Self {
+            open: None,
+            ready: response.reply.events().into(),
+            request,
+            told: Handover {
+                request_id: response.request_id.clone(),
+                started: now,
+                // A consumer may take its time: nobody is kept waiting.
+                deadline: now + MAX_HINT,
+                trail: Vec::new(),
+                warnings: Vec::new(),
+                mask: Arc::clone(engine.roster().mask()),
+                errors: 0,
+                excluded: Vec::new(),
+                own_time: Duration::ZERO,
+                schema: None,
+            },
+            engine,
+            accumulator: Accumulator::default(),
+            provider: response.provider.clone(),
+            model: response.reply.model.clone(),
+            response: Some(response),
+            violation: None,
+            kept: 0,
+            overflowed: false,
+            read_at: now,
+            paused: Duration::ZERO,
+            keeping: None,
+            pending: None,
+            log,
+        }
+    }
+
+    /// The whole answer is to be kept.
+    pub(super) fn keep_as(&mut self, keeping: Keeping) {
+        self.keeping = Some(keeping);
     }
 
     pub fn provider(&self) -> &ProviderName {
@@ -177,8 +227,9 @@ impl ChatStream {
 
     /// Books a stream that was left before its end.
     fn cancel(&mut self) {
-        let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
+        // A replay has nothing open, and ends as early.
         self.ready.clear();
+        let Some(OpenStream { permit, sent, .. }) = self.open.take() else { return };
         let now = time::now();
         let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
@@ -287,7 +338,7 @@ impl ChatStream {
             reply.created = now.unix_ms / 1000;
         }
         self.tell_success(&reply.model, latency, usage, cost);
-        self.response = Some(ChatResponse {
+        let mut response = ChatResponse {
             parsed,
             reply,
             usage,
@@ -297,7 +348,12 @@ impl ChatStream {
             latency,
             warnings: std::mem::take(&mut self.told.warnings),
             attempts: std::mem::take(&mut self.told.trail),
-        });
+            cached: false,
+        };
+        if let Some(keeping) = self.keeping.as_ref().filter(|_| self.violation.is_none() && !self.overflowed) {
+            self.engine.keep(keeping, &mut response);
+        }
+        self.response = Some(response);
     }
 
     /// The whole answer does not fit the caller's schema. What was handed over stands; only the answer is refused.
@@ -327,6 +383,7 @@ impl ChatStream {
             latency_ms: millis(latency),
             usage,
             cost,
+            cached: false,
             total_errors: *errors,
             excluded_providers: excluded.clone(),
         });

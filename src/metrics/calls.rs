@@ -40,6 +40,8 @@ pub struct CallCounters {
     /// Calls by the behaviour that ordered their providers.
     pub strategies: Counts,
     pub retries: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
     /// Calls that ended because their deadline had passed.
     pub deadlines: u64,
     /// At most a thousand.
@@ -105,6 +107,8 @@ impl PoolTally {
                 overhead: Buckets::new(OVERHEAD_MICROS),
                 strategies: Counts::default(),
                 retries: 0,
+                cache_hits: 0,
+                cache_misses: 0,
                 deadlines: 0,
                 failovers: Vec::new(),
             },
@@ -168,6 +172,20 @@ impl PoolTally {
         self.totals.retries += 1;
         self.counters.retries += 1;
         self.history.note(unix_ms, |slot| slot.totals.retries += 1);
+    }
+
+    /// A call was answered without asking anybody.
+    pub fn cache_hit(&mut self, unix_ms: u64) {
+        self.totals.cache_hits += 1;
+        self.counters.cache_hits += 1;
+        self.history.note(unix_ms, |slot| slot.totals.cache_hits += 1);
+    }
+
+    /// A call looked for a kept answer and found none.
+    pub fn cache_missed(&mut self, unix_ms: u64) {
+        self.totals.cache_misses += 1;
+        self.counters.cache_misses += 1;
+        self.history.note(unix_ms, |slot| slot.totals.cache_misses += 1);
     }
 
     /// A call moves to another provider after a failure of that class.

@@ -57,7 +57,7 @@ impl Exposition {
 
     fn calls(&self, out: &mut Families<'_>) -> fmt::Result {
         let Some(calls) = &self.calls else { return Ok(()) };
-        let CallCounters { overhead, strategies, retries, deadlines, failovers, .. } = calls;
+        let CallCounters { overhead, strategies, retries, cache_hits, cache_misses, deadlines, failovers, .. } = calls;
         let routes: Vec<_> = calls.routes().map(|(route, tally)| (route.as_str(), tally)).collect();
         out.counter(
             "llmpool_requests",
@@ -93,6 +93,11 @@ impl Exposition {
             "llmpool_retries",
             "Attempts at a provider that the same call had asked before",
             [(NONE, *retries)],
+        )?;
+        out.counter(
+            "llmpool_cache_lookups",
+            "Calls that looked for a kept answer, by whether there was one; identical calls under way count as hits",
+            [("hit", *cache_hits), ("miss", *cache_misses)].map(|(outcome, count)| ([("outcome", outcome)], count)),
         )?;
         out.counter(
             "llmpool_deadline_exceeded",
@@ -376,7 +381,7 @@ mod tests {
         let mut unique = families.clone();
         unique.sort_unstable();
         unique.dedup();
-        assert_eq!((families.len(), unique.len()), (23, 23));
+        assert_eq!((families.len(), unique.len()), (24, 24));
     }
 
     #[test]

@@ -60,6 +60,10 @@ pub struct PoolTotals {
     pub retries: u64,
     /// Moves of a call from one provider to another after a failure.
     pub failovers: u64,
+    /// Calls answered by what was kept, or by the run of a call that was the same.
+    pub cache_hits: u64,
+    /// Calls that looked for a kept answer and found none.
+    pub cache_misses: u64,
 }
 
 // === impl ProviderTotals ===
@@ -112,14 +116,24 @@ impl ProviderTotals {
 impl PoolTotals {
     /// Adds what another process came to.
     pub fn add(&mut self, other: &Self) {
-        let Self { total_requests, successful_requests, failed_requests, cancelled_requests, retries, failovers } =
-            other;
+        let Self {
+            total_requests,
+            successful_requests,
+            failed_requests,
+            cancelled_requests,
+            retries,
+            failovers,
+            cache_hits,
+            cache_misses,
+        } = other;
         add(&mut self.total_requests, *total_requests);
         add(&mut self.successful_requests, *successful_requests);
         add(&mut self.failed_requests, *failed_requests);
         add(&mut self.cancelled_requests, *cancelled_requests);
         add(&mut self.retries, *retries);
         add(&mut self.failovers, *failovers);
+        add(&mut self.cache_hits, *cache_hits);
+        add(&mut self.cache_misses, *cache_misses);
     }
 
     /// Percent of the calls that succeeded among those that succeeded or failed, 0 to 100; 100 before the first.
@@ -213,6 +227,8 @@ mod tests {
             cancelled_requests: 4,
             retries: 5,
             failovers: 6,
+            cache_hits: 7,
+            cache_misses: 8,
         };
         let mut sum = calls.clone();
         sum.add(&calls);
@@ -224,7 +240,9 @@ mod tests {
                 failed_requests: 6,
                 cancelled_requests: 8,
                 retries: 10,
-                failovers: 12
+                failovers: 12,
+                cache_hits: 14,
+                cache_misses: 16,
             }
         );
     }

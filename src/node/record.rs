@@ -38,7 +38,8 @@ fn begin(records: &mut Records, id: u64, kind: Kind) {
 
 /// An answer, with the lines of its trail at the end; `violation`: a stream ended well whose answer is refused.
 pub fn response(records: &mut Records, id: u64, response: ChatResponse, violation: Option<&Error>) {
-    let ChatResponse { parsed, reply, usage, cost, provider, request_id, latency, warnings, attempts } = response;
+    let ChatResponse { parsed, reply, usage, cost, provider, request_id, latency, warnings, attempts, cached } =
+        response;
     let Reply {
         id: reply_id,
         model,
@@ -62,6 +63,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse, violatio
     records.number(created as f64);
     count(records, &usage);
     records.number_or_null(cost.map(NanoUsd::as_usd));
+    records.flag(cached);
     records.number(millis(latency));
     records.shared(request_id.shared());
     records.text_or_null(refusal);

@@ -13,7 +13,7 @@ mod usage;
 pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed};
 pub use ids::{ProviderName, RequestId};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
-pub use options::{Behaviour, CallOptions};
+pub use options::{Behaviour, CacheWish, CallOptions};
 pub use parse::{FieldError, ParsedCall, parse_call, parse_options};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};

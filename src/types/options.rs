@@ -31,6 +31,21 @@ pub struct CallOptions {
     /// When the caller handed the call over; `None`: when the pool begins with it. Its latency and its deadline count
     /// from here, so a wait for the thread that answers is not lost.
     pub submitted: Option<Instant>,
+    /// Whether the answer may be one that was kept, and whether it is kept; `None`: as `cache.enabled` says.
+    pub cache: Option<CacheWish>,
+    /// On whose behalf: answers that are kept are never shared between tenants.
+    pub tenant: Option<String>,
+}
+
+/// What a call wants of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheWish {
+    /// Nothing: a new answer, which is not kept.
+    Off,
+    /// An answer that was kept will do; a new one is kept for as long as `cache.ttl_seconds` says.
+    On,
+    /// The same, kept for so long; for no time at all, only identical calls under way share one answer.
+    For(Duration),
 }
 
 /// How providers share the work.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
-use super::options::CallOptions;
+use super::options::{CacheWish, CallOptions};
 use super::request::{ChatRequest, ResponseFormat};
 
 /// A field of a request that cannot be taken, and why.
@@ -75,6 +75,14 @@ pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize
 pub fn parse_options(json: &str) -> Result<(Option<String>, CallOptions), FieldError> {
     let (ParsedCall { request, options, stream, .. }, _) = read_text(json)?;
     let model = request.model.clone();
+    for (field, is_set) in [("cache", options.cache.is_some()), ("tenant", options.tenant.is_some())] {
+        if is_set {
+            return Err(FieldError::new(
+                field,
+                "is for chats and streams: what a function of your own does is not kept",
+            ));
+        }
+    }
     if stream || request != (ChatRequest { model: request.model.clone(), ..ChatRequest::default() }) {
         return Err(FieldError::new(
             "",
@@ -279,6 +287,8 @@ impl<'de> Visitor<'de> for CallVisitor {
                 }
                 "n" => _ = map.next_value::<Option<OneAnswer>>()?,
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
+                "tenant" => options.tenant = map.next_value()?,
+                "cache" => options.cache = map.next_value::<Option<Cache>>()?.map(|cache| cache.0),
                 // The pool asks for usage in every stream by itself.
                 "stream_options" => _ = map.next_value::<Value>()?,
                 other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
@@ -351,6 +361,8 @@ const KNOWN: &[&str] = &[
     "session",
     "requestId",
     "headers",
+    "cache",
+    "tenant",
     "signal",
 ];
 
@@ -405,6 +417,39 @@ impl<'de> Deserialize<'de> for OneAnswer {
             1 => Ok(Self),
             n => Err(de::Error::custom(format!("must be 1: a call has one answer, found {n}"))),
         }
+    }
+}
+
+/// `cache`: `true`, `false`, or how long.
+struct Cache(CacheWish);
+
+impl<'de> Deserialize<'de> for Cache {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CacheVisitor;
+
+        impl<'de> Visitor<'de> for CacheVisitor {
+            type Value = CacheWish;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or { ttl } in milliseconds")
+            }
+
+            fn visit_bool<E: de::Error>(self, wanted: bool) -> Result<CacheWish, E> {
+                Ok(if wanted { CacheWish::On } else { CacheWish::Off })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CacheWish, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Object {
+                    ttl: Option<Millis>,
+                }
+                let object = Object::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(object.ttl.map_or(CacheWish::On, |Millis(ttl)| CacheWish::For(ttl)))
+            }
+        }
+
+        deserializer.deserialize_any(CacheVisitor).map(Self)
     }
 }
 

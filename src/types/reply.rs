@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::ids::{ProviderName, RequestId};
 use super::message::{ReasoningState, ToolCall};
+use super::stream::{StreamEvent, ToolCallDelta};
 use super::usage::{NanoUsd, Usage};
 
 /// Why the model stopped, in one vocabulary. An upstream that says it failed is a failure, never one of these.
@@ -63,6 +64,28 @@ impl Reply {
         }
     }
 
+    /// The same as a stream would have said it.
+    pub fn events(&self) -> Vec<StreamEvent> {
+        let Self { id, model, created, content, tool_calls, refusal, reasoning, reasoning_state, .. } = self;
+        let mut events = vec![StreamEvent::Start { id: id.clone(), model: model.clone(), created: *created }];
+        events.extend(reasoning.clone().map(StreamEvent::Reasoning));
+        events.extend((!content.is_empty()).then(|| StreamEvent::Text(content.clone())));
+        events.extend(refusal.clone().map(StreamEvent::Refusal));
+        events.extend((0..).zip(tool_calls).map(|(index, call)| {
+            StreamEvent::ToolCall(ToolCallDelta {
+                index,
+                id: Some(call.id.clone()),
+                name: Some(call.function.name.clone()),
+                arguments: call.function.arguments.clone(),
+            })
+        }));
+        events.extend(reasoning_state.as_ref().map(|state| StreamEvent::ReasoningState(state.state.clone())));
+        events.extend(self.usage.map(StreamEvent::Usage));
+        let (reason, raw) = (self.finish_reason, self.raw_finish_reason.clone());
+        events.push(StreamEvent::Finish { reason, raw });
+        events
+    }
+
     /// Said it was done and said nothing: no text, call, refusal or reasoning. Such a reply is a failure, not an answer.
     pub fn is_empty_stop(&self) -> bool {
         self.finish_reason == FinishReason::Stop
@@ -92,6 +115,26 @@ pub struct ChatResponse {
     pub warnings: Vec<String>,
     /// Every try, in order, and every refusal that sent nothing.
     pub attempts: Vec<AttemptRecord>,
+    /// Made for another call, and given again: it cost this one nothing.
+    pub cached: bool,
+}
+
+impl ChatResponse {
+    /// About how many bytes it takes to keep it.
+    pub fn bytes(&self) -> u64 {
+        /// Of a response without a text in it.
+        const EMPTY: usize = size_of::<ChatResponse>();
+        let Reply { id, model, content, tool_calls, refusal, reasoning, reasoning_state, .. } = &self.reply;
+        let texts = [Some(id), Some(model), Some(content), refusal.as_ref(), reasoning.as_ref()];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let calls = tool_calls.iter().map(|call| size_of_val(call) + call.function.arguments.len()).sum::<usize>();
+        // Trees of JSON are about as large as they are written.
+        let state = reasoning_state.as_ref().map_or(0, |state| state.state.to_string().len());
+        let parsed = if self.parsed.is_some() { content.len() } else { 0 };
+        let warnings: usize = self.warnings.iter().map(String::len).sum();
+        let attempts = size_of_val(self.attempts.as_slice());
+        (EMPTY + texts + calls + state + parsed + warnings + attempts) as u64
+    }
 }
 
 /// One line of the trail.

@@ -390,6 +390,7 @@ impl<'a> Run<'a> {
             latency,
             warnings,
             attempts: std::mem::take(&mut self.trail),
+            cached: false,
         })
     }
 
@@ -417,6 +418,7 @@ impl<'a> Run<'a> {
             latency_ms: millis(latency),
             usage,
             cost,
+            cached: false,
             total_errors: self.errors,
             excluded_providers: self.excluded.clone(),
         });
@@ -860,7 +862,7 @@ pub(super) fn unix_ms_of(at: Instant, now: Now) -> u64 {
     now.unix_ms.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
 }
 
-fn new_request_id() -> RequestId {
+pub(super) fn new_request_id() -> RequestId {
     const LETTERS: usize = 22; // 131 bits of base 62: no two calls share one
     let mut id = String::with_capacity(4 + LETTERS);
     id.push_str("req_");

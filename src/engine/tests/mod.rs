@@ -28,6 +28,7 @@ mod refusals;
 mod reload;
 mod repair;
 mod rows;
+mod sharing;
 mod shutdown;
 mod slow;
 mod storm;
