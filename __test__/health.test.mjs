@@ -56,11 +56,11 @@ describe('LLMPool markError', () => {
     const pool = await openPool(t, inOrder(provider('a', a), provider('b', b)))
     const changes = []
     pool.on('healthChanged', (event) => changes.push(event))
-    const before = Date.now()
+    const until = Date.now() + 60_000
     assert.equal(pool.markError('a'), undefined)
     const { available, retryAt } = pool.getPoolHealth().providers.a
     assert.equal(available, false)
-    assert.ok(retryAt >= before + 60_000 && retryAt <= Date.now() + 60_000, `${retryAt}`)
+    assert.ok(Math.abs(retryAt - until) < 5_000, `${retryAt - until} ms from what was meant`)
     assert.equal(pool.getPoolHealth().bestProvider, 'b')
     assert.deepEqual(trail(await pool.chat(ask())), ['a:marked', 'b:success'])
     const alone = await rejection(pool.chat(ask(), { providers: ['a'] }))
@@ -75,7 +75,7 @@ describe('LLMPool markError', () => {
     assert.equal(a.count, 1)
     const { retryAt: told, ...marked } = changes[0]
     assert.deepEqual(marked, { provider: 'a', healthy: false, reason: 'marked as broken' })
-    assert.ok(Math.abs(told - retryAt) < 1000)
+    assert.ok(Math.abs(told - until) < 5_000)
     assert.deepEqual(changes.slice(1), [{ provider: 'a', healthy: true, reason: null, retryAt: null }])
   })
 

@@ -371,7 +371,8 @@ describe('ConfigManager: a file that changes', () => {
       import { readdirSync, readFileSync } from 'node:fs'
       const { LLMPool } = await import(ENTRY)
       // Each watched file has a thread of its own, as long as it is watched.
-      const names = () => readdirSync('/proc/self/task').map((id) => readFileSync('/proc/self/task/' + id + '/comm', 'utf8'))
+      const nameOf = (id) => { try { return readFileSync('/proc/self/task/' + id + '/comm', 'utf8') } catch { return 'gone' } }
+      const names = () => readdirSync('/proc/self/task').map(nameOf)
       const watching = () => (process.platform === 'linux' ? names().filter((name) => name.startsWith('notify')).length : 0)
       for (let n = 0; n < 20; n++) await LLMPool.create({ configPath: process.env.FILE, checkInterval: 50 })
       const pool = await LLMPool.create({ configPath: process.env.FILE })
