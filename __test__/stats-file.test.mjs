@@ -1,7 +1,7 @@
 // What a pool came to survives its process.
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ConfigurationError, LLMPool } from '../index.mjs'
@@ -44,6 +44,56 @@ describe('LLMPool statsFile', () => {
     assert.match(error.message, /statsFile.*another pool writes this file/)
     await first.shutdown()
     await second.initialize()
+  })
+
+  it('is the same file by every name, and a link to it stays a link', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const dir = folder(t)
+    const [file, link] = [join(dir, 'stats.json'), join(dir, 'link.json')]
+    symlinkSync(file, link)
+    const first = await openPool(t, [provider('a', a)], { statsFile: file })
+    const second = poolOf(t, [provider('a', a)], { statsFile: link })
+    assert.match((await rejection(second.initialize())).message, /another pool writes this file/)
+    await first.chat(ask())
+    await first.shutdown()
+    await second.initialize()
+    assert.equal(second.getStats().totalRequests, 1)
+    await second.shutdown()
+    assert.ok(lstatSync(link).isSymbolicLink())
+  })
+
+  it('belongs to the next pool as soon as a shutdown is over, whatever else was being saved', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    for (let round = 1; round <= 5; round++) {
+      const pool = await openPool(t, [provider('a', a)], { statsFile })
+      await pool.chat(ask())
+      const saving = Array.from({ length: 20 }, () => pool.saveStats().catch((error) => error))
+      await pool.shutdown()
+      assert.equal(JSON.parse(readFileSync(statsFile, 'utf8')).totals.pool.total_requests, round)
+      await Promise.all(saving)
+    }
+  })
+
+  it('stays where it was named when the process goes to another folder', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const dir = folder(t)
+    for (const name of ['one', 'two']) mkdirSync(join(dir, name))
+    writeFileSync(join(dir, 'one', 'config.json'), JSON.stringify({ providers: [provider('a', a)] }))
+    const { code, stderr } = await startNode(
+      t,
+      `const { LLMPool } = await import(ENTRY)
+       process.chdir('one')
+       const pool = new LLMPool({ configPath: './config.json', statsFile: './stats.json' })
+       process.chdir('../two')
+       await pool.chat([{ role: 'user', content: 'ping' }])
+       await pool.reload()
+       await pool.shutdown()`,
+      { cwd: dir },
+    ).ended
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.deepEqual(readdirSync(join(dir, 'one')).sort(), ['config.json', 'stats.json', 'stats.json.lock'])
+    assert.deepEqual(readdirSync(join(dir, 'two')), [])
   })
 
   it('is written by saveStats() and from time to time', bounded, async (t) => {

@@ -213,7 +213,8 @@ impl Pool {
 
     /// What is done beside the calls: to be run by whoever has a runtime.
     pub fn upkeep(&self) -> Upkeep {
-        Upkeep { engine: Arc::downgrade(&self.engine), stop: self.following.clone() }
+        let engine = Arc::downgrade(&self.engine);
+        Upkeep { engine, stop: self.following.clone(), swapped: self.engine.swapped() }
     }
 
     fn still_open(&self) -> Result<(), Error> {

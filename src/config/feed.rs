@@ -15,7 +15,7 @@ use url::Url;
 use super::document::{Document, Format, checksum};
 use super::env::Environment;
 use super::file::{MAX_BYTES, replace_file};
-use super::network::{self, without_secrets};
+use super::network;
 use super::section::Reader;
 use super::settings::{Remote, Source};
 use crate::error::{Error, ErrorKind, Problem, TransportError};
@@ -106,7 +106,7 @@ impl Feed {
                 Arc::clone(self.fetcher.insert(fetcher))
             }
         };
-        let shown = without_secrets(remote.url.as_str());
+        let shown = network::origin(&remote.url);
         let asked = time::until(Some(time::now().mono + FETCH_TIMEOUT), ask(&fetcher, remote, self.etag.clone())).await;
         let seconds = FETCH_TIMEOUT.as_secs();
         let (text, format, etag) = match asked.map_err(|_| format!("{shown}: nothing came within {seconds} s")) {

@@ -54,6 +54,11 @@ pub(super) fn without_secrets(text: &str) -> String {
     )
 }
 
+/// The same of an address whose very path may be a secret, as those are that let in whoever knows them.
+pub(super) fn origin(url: &Url) -> String {
+    format!("{}://{}/…", url.scheme(), &url[Position::BeforeHost..Position::AfterPort])
+}
+
 /// A proxy as people write it, with its scheme; without one it is `http`.
 pub(super) fn check_proxy(text: &str) -> Result<String, &'static str> {
     const EXPECTED: &str = "expected a proxy URL such as http://proxy.example.com:8080";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::feed::check_url;
-use super::network::without_secrets;
+use super::network;
 use super::provider::check_headers;
 use super::raw::RawSettings;
 use super::section::{Field, Read, Reader};
@@ -87,7 +87,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Url(remote) => f.debug_tuple("Url").field(&without_secrets(remote.url.as_str())).finish(),
+            Self::Url(remote) => f.debug_tuple("Url").field(&network::origin(&remote.url)).finish(),
             Self::Inline(_) => f.write_str("Inline(***)"),
         }
     }
@@ -158,7 +158,7 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
     }
     let remote = RawRemote { config_url, config_headers, config_url_env, config_sha256, config_cache };
     let source = match (config_path.some(), remote.check(reader), config.some()) {
-        (Some(path), ..) => Source::File(PathBuf::from(path.value)),
+        (Some(path), ..) => Source::File(whole(path)),
         (None, Some(remote), _) => Source::Url(remote),
         (None, None, Some(config)) => Source::Inline(config.0),
         (None, None, None) => return None,
@@ -167,7 +167,7 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
     let unset = Settings::new(source);
     Some(Settings {
         check_interval: interval(check_interval, unset.check_interval),
-        stats_file: stats_file.some().map(|path| PathBuf::from(path.value)),
+        stats_file: stats_file.some().map(whole),
         save_stats_interval: interval(save_stats_interval, unset.save_stats_interval),
         timeout: timeout.time_limit(unset.timeout),
         // "No limit" is left to the configuration, which has the last word on how long a call may take.
@@ -179,6 +179,12 @@ fn check(raw: RawSettings, reader: &mut Reader<'_>) -> Option<Settings> {
         history_limit: history_limit.or(unset.history_limit),
         source: unset.source,
     })
+}
+
+/// The path from where this process is now: a program that goes to another folder later still means this file.
+fn whole(path: Text) -> PathBuf {
+    let path = PathBuf::from(path.value);
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// 0 and `null` are never.
@@ -222,7 +228,7 @@ impl RawRemote {
         if sha256.as_ref().is_some_and(|sum| sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit())) {
             reader.problem("configSha256", "expected 64 hexadecimal digits");
         }
-        let cache = config_cache.some().map(|path| PathBuf::from(path.value));
+        let cache = config_cache.some().map(whole);
         let Hidden(url) = config_url.some()?;
         match check_url(url.expose()) {
             Ok(url) => Some(Remote { url, headers, variables, sha256, cache }),
@@ -248,10 +254,26 @@ mod tests {
         problems.iter().map(ToString::to_string).collect()
     }
 
+    /// A file where the tests run.
+    fn here(name: &str) -> PathBuf {
+        std::path::absolute(name).expect("a folder")
+    }
+
+    #[test]
+    fn a_file_is_meant_from_where_the_process_is_when_it_is_named() {
+        let options = json!({ "configPath": "./a.json", "statsFile": "b/../c" });
+        let settings = Settings::parse(&options.to_string()).expect("valid");
+        assert_eq!(settings.source, Source::File(here("a.json")));
+        assert_eq!(settings.stats_file, Some(here("b/../c")));
+        assert!(settings.stats_file.is_some_and(|path| path.is_absolute()));
+        let options = json!({ "configPath": "/a.json" });
+        assert_eq!(Settings::parse(&options.to_string()).expect("valid").source, Source::File("/a.json".into()));
+    }
+
     #[test]
     fn only_a_source_is_needed() {
         let settings = Settings::parse("{ \"configPath\": \"./c.json\" }").expect("complete");
-        assert_eq!(settings, Settings::new(Source::File("./c.json".into())));
+        assert_eq!(settings, Settings::new(Source::File(here("c.json"))));
         assert_eq!((settings.timeout, settings.history_limit), (Duration::from_secs(30), 1000));
         assert!(!settings.debug);
     }
@@ -312,7 +334,7 @@ mod tests {
     fn a_url_comes_with_what_is_for_it_alone() {
         let sum = "A".repeat(64);
         let options = json!({
-            "configUrl": "https://a.b/c.json?token=sk-secret", "configHeaders": { "Authorization": "Bearer sk-secret" },
+            "configUrl": "https://a.b/sk-secret/c.json?token=sk-secret", "configHeaders": { "Authorization": "Bearer sk-secret" },
             "configUrlEnv": ["KEY"], "configSha256": sum, "configCache": "./cache.json", "checkInterval": 1000
         });
         let settings = Settings::parse(&options.to_string()).expect("complete");
@@ -321,7 +343,7 @@ mod tests {
         let Source::Url(remote) = settings.source else { panic!("a URL") };
         assert_eq!(remote.headers, [("Authorization".to_owned(), "Bearer sk-secret".to_owned())]);
         assert_eq!((remote.variables, remote.sha256), (vec!["KEY".to_owned()], Some("a".repeat(64))));
-        assert_eq!(remote.cache, Some("./cache.json".into()));
+        assert_eq!(remote.cache, Some(here("cache.json")));
         assert_eq!(
             problems(
                 json!({ "configPath": "a", "configHeaders": { "a": "b" }, "configUrlEnv": [], "configSha256": "x",

@@ -57,6 +57,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 
 use self::gate::Gate;
 use self::line::Tickets;
@@ -83,6 +84,8 @@ pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};
 /// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
 pub struct Engine {
     roster: ArcSwap<Roster>,
+    /// Wakes whoever goes by the roster in force beside the calls.
+    swapped: Arc<Notify>,
     interest: Arc<Interest>,
     budget: Mutex<RetryBudget>,
     hedges: Mutex<Hedges>,
@@ -112,6 +115,7 @@ impl Engine {
             books: Mutex::new(books),
             retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
+            swapped: Arc::default(),
             interest,
             gate: Arc::default(),
             waiting: AtomicUsize::new(0),

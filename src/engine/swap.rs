@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::{Engine, Provider, Roster, lock};
 use crate::policy::RetryBudget;
 use crate::types::ProviderName;
@@ -41,7 +43,13 @@ impl Engine {
             // Nobody checks any more, so what the last check said would hold for ever.
             roster.providers().iter().for_each(|provider| provider.forget_checks());
         }
+        self.swapped.notify_one();
         self.compare(&before, &roster)
+    }
+
+    /// Notified of every swap; of those that nobody waited for, once.
+    pub fn swapped(&self) -> Arc<Notify> {
+        Arc::clone(&self.swapped)
     }
 
     fn compare(&self, before: &Roster, after: &Roster) -> Changes {

@@ -50,7 +50,7 @@ pub(super) struct Control {
     opening: Vec<String>,
     from_cache: bool,
     /// `None`: there is none, or the pool was shut down and let go of it.
-    stats_file: Mutex<Option<Arc<StatsFile>>>,
+    stats_file: Arc<Mutex<Option<StatsFile>>>,
 }
 
 struct InForce {
@@ -108,7 +108,7 @@ impl Control {
             in_force: Mutex::new(in_force),
             opening: Vec::new(),
             from_cache: false,
-            stats_file: Mutex::default(),
+            stats_file: Arc::default(),
         })
     }
 
@@ -118,37 +118,37 @@ impl Control {
         let (file, saved, note) = StatsFile::open(path)?;
         self.engine.restore_totals(&saved.totals);
         self.opening.extend(note);
-        self.stats_file = Mutex::new(Some(Arc::new(file)));
+        self.stats_file = Arc::new(Mutex::new(Some(file)));
         Ok(())
     }
 
     /// Writes the statistics file.
     pub async fn save_stats(&self) -> Result<(), Error> {
-        let file = self.stats_file().clone();
-        match file {
-            Some(file) => self.save_to(file).await,
-            None if self.settings.stats_file.is_none() => Err(refused("statsFile", "is not set; nothing can be saved")),
-            None => Err(Error::closed()),
+        if self.settings.stats_file.is_none() {
+            return Err(refused("statsFile", "is not set; nothing can be saved"));
         }
+        self.save(false).await?.ok_or_else(Error::closed)
     }
 
     /// Writes it for the last time and lets the next pool have it.
     pub async fn close_stats(&self) -> Result<(), Error> {
-        let file = self.stats_file().take();
-        match file {
-            Some(file) => self.save_to(file).await,
-            None => Ok(()),
-        }
+        self.save(true).await.map(drop)
     }
 
-    async fn save_to(&self, file: Arc<StatsFile>) -> Result<(), Error> {
-        let saved = Saved::new(self.engine.totals());
-        let written = tokio::task::spawn_blocking(move || file.save(&saved));
-        written.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
-    }
-
-    fn stats_file(&self) -> MutexGuard<'_, Option<Arc<StatsFile>>> {
-        self.stats_file.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None`: there is no file, or none any more.
+    async fn save(&self, last: bool) -> Result<Option<()>, Error> {
+        let (engine, file) = (Arc::clone(&self.engine), Arc::clone(&self.stats_file));
+        let saved = tokio::task::spawn_blocking(move || {
+            // Held from the reading of the numbers to the end of the writing: of two savings, the later one must stay. And
+            // whoever saves the last lets go of the file here, however many savings are still to find it closed.
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let saved = file.as_mut().map(|file| file.save(&Saved::new(engine.totals()))).transpose();
+            if last {
+                *file = None;
+            }
+            saved
+        });
+        saved.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
     }
 
     /// The source as it was read for the start, so that it is asked for news only from here on.

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use crate::time;
 /// Of the file's shape. A file of another one is set aside.
 const VERSION: u32 = 1;
 
+/// As many links in a row as Linux follows.
+const MOST_LINKS: u32 = 40;
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Saved {
     version: u32,
@@ -34,7 +37,7 @@ pub(super) struct StatsFile {
     /// Dropped, it lets the next pool in.
     _lock: File,
     /// What was written last: the same again is not worth a write.
-    written: Mutex<Vec<u8>>,
+    written: Vec<u8>,
 }
 
 impl Saved {
@@ -47,6 +50,8 @@ impl StatsFile {
     /// Takes the file for this pool and reads what is in it, with what there is to say about that. Blocks.
     pub fn open(path: &Path) -> Result<(Self, Saved, Option<String>), Error> {
         let shown = path.display();
+        // Whatever it is called: by each of its names it is the same file, and the link that leads to it stays one.
+        let path = &resolved(path);
         let lock = beside(path, "lock");
         let file = OpenOptions::new().create(true).append(true).open(&lock);
         let file =
@@ -69,20 +74,35 @@ impl StatsFile {
             Err(error) if error.kind() == ErrorKind::NotFound => (Saved::default(), None),
             Err(error) => return Err(refused("statsFile", format!("{shown}: cannot be read: {error}"))),
         };
-        Ok((Self { path: path.to_owned(), _lock: file, written: Mutex::default() }, saved, note))
+        Ok((Self { path: path.to_owned(), _lock: file, written: Vec::new() }, saved, note))
     }
 
     /// Writes it, if it is not what was written last. Blocks.
-    pub fn save(&self, saved: &Saved) -> Result<(), Error> {
+    pub fn save(&mut self, saved: &Saved) -> Result<(), Error> {
         let said = |said: String| refused("statsFile", format!("{}: {said}", self.path.display()));
         let bytes = serde_json::to_vec(saved).map_err(|error| said(error.to_string()))?;
-        // Held while it is written: of two savings, the later one must stay.
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written != bytes {
+        if self.written != bytes {
             replace_file(&self.path, &bytes).map_err(|error| said(format!("cannot be written: {error}")))?;
-            *written = bytes;
+            self.written = bytes;
         }
         Ok(())
+    }
+}
+
+/// The file behind the links, in a folder by its real name; the path as it is where that cannot be told.
+fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // It need not be there yet, so its links are followed one by one. More of them than a system follows go in a circle.
+    for _ in 0..MOST_LINKS {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target)),
+            Err(_) => break,
+        }
+    }
+    let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path,
     }
 }
 
@@ -123,7 +143,13 @@ impl Saver {
                 () = time::sleep_until(time::now().mono + self.interval) => {}
             }
             let Some(control) = self.control.upgrade() else { return };
-            match control.save_stats().await {
+            let saved = tokio::select! {
+                biased;
+                // The shutdown saves for the last time by itself.
+                () = self.stop.cancelled() => return,
+                saved = control.save_stats() => saved,
+            };
+            match saved {
                 Ok(()) => told = false,
                 Err(error) => {
                     if !told {
@@ -166,7 +192,7 @@ mod tests {
     #[test]
     fn what_was_saved_is_found_by_the_next_pool_and_by_no_second_one() {
         let place = Place::new("next");
-        let (file, found, note) = StatsFile::open(&place.0).expect("free");
+        let (mut file, found, note) = StatsFile::open(&place.0).expect("free");
         assert_eq!((found, note), (Saved::default(), None));
         file.save(&some()).expect("written");
         let Err(second) = StatsFile::open(&place.0) else { panic!("there is one already") };
@@ -176,12 +202,36 @@ mod tests {
         assert_eq!((found, note), (some(), None));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn by_whatever_name_it_is_the_same_file() {
+        use std::os::unix::fs::symlink;
+        let place = Place::new("links");
+        let folder = place.0.parent().expect("a folder");
+        std::fs::create_dir(folder.join("real")).expect("a folder");
+        symlink("real", folder.join("other")).expect("a link");
+        // To a file that is not there yet, over a link to its folder.
+        symlink("other/stats.json", &place.0).expect("a link");
+        let (mut file, ..) = StatsFile::open(&place.0).expect("free");
+        file.save(&some()).expect("written");
+        assert!(place.0.is_symlink(), "the link is still one");
+        for name in ["stats.json", "real/stats.json", "other/stats.json", "real/../real/stats.json"] {
+            let Err(second) = StatsFile::open(&folder.join(name)) else { panic!("{name}: there is one already") };
+            assert!(second.to_string().contains("another pool writes this file"), "{second}");
+        }
+        drop(file);
+        assert_eq!(StatsFile::open(&folder.join("real/stats.json")).expect("free again").1, some());
+        // A circle ends.
+        symlink("b", folder.join("a")).and_then(|()| symlink("a", folder.join("b"))).expect("links");
+        assert!(StatsFile::open(&folder.join("a")).is_err());
+    }
+
     #[test]
     fn a_damaged_file_is_set_aside() {
         for text in ["", "{", "[]", "{ \"version\": 1 }", "{ \"version\": 99, \"totals\": {} }"] {
             let place = Place::new("damaged");
             std::fs::write(&place.0, text).expect("a file");
-            let (file, found, note) = StatsFile::open(&place.0).expect("usable");
+            let (mut file, found, note) = StatsFile::open(&place.0).expect("usable");
             assert_eq!(found, Saved::default());
             let aside = beside(&place.0, "damaged");
             assert!(note.expect("said").contains(&aside.display().to_string()));

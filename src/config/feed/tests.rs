@@ -14,7 +14,7 @@ const TEXT: &str = r#"{ "providers": [{ "name": "a", "type": "openai", "model": 
 /// Answers each connection once, in order, and hands on what was asked.
 async fn server(replies: impl IntoIterator<Item = String>) -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/config.json?token=sk-secret", listener.local_addr().expect("an address"));
+    let url = format!("http://{}/sk-secret/config.json?token=sk-secret", listener.local_addr().expect("an address"));
     let mut replies: VecDeque<String> = replies.into_iter().collect();
     let (asked, requests) = mpsc::unbounded_channel();
     #[expect(clippy::disallowed_methods, reason = "a server of a test")]

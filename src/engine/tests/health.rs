@@ -141,6 +141,30 @@ async fn upkeep_checks_every_interval_until_the_pool_closes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reload_changes_how_often_it_is_checked_from_that_moment_on() {
+    let (story, _) = checked(json!({ "active": false, "interval_ms": 3_600_000 }));
+    let upkeep = keep_up(&story);
+    let reload = async |health: Value| {
+        let config = json!({ "providers": [provider("a", 1), provider("b", 2)], "health": health });
+        let reloaded = story.pool.reload(Some(config), Environment::from_map::<String, String>([])).await;
+        assert!(reloaded.expect("valid").is_some());
+        after(Duration::from_millis(1)).await;
+    };
+    reload(json!({ "active": true, "interval_ms": 10_000 })).await;
+    assert_eq!(story.asked("a"), 1, "switched on, it checks at once");
+    after(Duration::from_secs(5)).await;
+    reload(json!({ "active": true, "interval_ms": 60_000 })).await;
+    after(Duration::from_secs(50)).await;
+    assert_eq!(story.asked("a"), 1, "a reload is no reason to check");
+    reload(json!({ "active": true, "interval_ms": 1_000 })).await;
+    assert_eq!(story.asked("a"), 2, "it is due by the new interval");
+    reload(json!({ "active": false })).await;
+    after(Duration::from_secs(100)).await;
+    assert_eq!(story.asked("a"), 2);
+    upkeep.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn warm_asks_once_at_the_start_and_the_others_are_left_alone() {
     let mut config = json!({ "providers": [provider("a", 1), provider("b", 2)] });
     config["providers"][1]["warm"] = json!(true);
