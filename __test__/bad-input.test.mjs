@@ -10,7 +10,7 @@ import {
   createMixedMessage,
   createTextMessage,
 } from '../index.mjs'
-import { Upstream, completion, sseOk } from './support/upstream.mjs'
+import { Upstream, completion, sseOk, status } from './support/upstream.mjs'
 import { ask, drain, openPool, provider, rejection } from './support/pool.mjs'
 import { bounded, roomy } from './support/wait.mjs'
 
@@ -310,14 +310,23 @@ describe('LLMPool odd input: passes whole', () => {
     assert.equal((await pool.stream(ask('\udfff')).response()).warnings.length, 1)
   })
 
-  it('an upstream that answers with an escaped lone surrogate crashes nobody', bounded, async (t) => {
+  it('a lone surrogate in an answer becomes U+FFFD, and blames nobody', bounded, async (t) => {
     const { a, pool } = await echo(t)
-    a.always((exchange) => exchange.reply(200, JSON.stringify(completion('a@b')).replace('@', '\\ud800')))
-    try {
-      assert.match((await pool.chat(ask(), { maxRetries: 0 })).content, /^a.b$/u)
-    } catch (error) {
-      assert.ok(error instanceof LLMPoolError, error.stack)
-    }
+    a.always((exchange) => exchange.reply(200, JSON.stringify(completion('a\ud800b 😀'))))
+    assert.equal((await pool.chat(ask(), { maxRetries: 0 })).content, 'a\uFFFDb 😀')
+    assert.equal(pool.getProviderStats().a.usage.errors, 0)
+    // In an error: its words and its class stay what they are.
+    a.always(status(429, { error: { message: 'slow \ud83d down', code: 'insufficient_quota' } }))
+    const error = await rejection(pool.chat(ask(), { maxRetries: 0 }))
+    assert.deepEqual([error.errorClass, /slow \uFFFD down/.test(error.message)], ['quota_exhausted', true], error.message)
+  })
+
+  it('a character cut in two between chunks is whole again', bounded, async (t) => {
+    const { a, pool } = await echo(t)
+    a.always(sseOk('hi \ud83d', '\ude00!', ' \ud83d'))
+    const { text } = await drain(pool.stream(ask()))
+    assert.equal(text, 'hi 😀! \uFFFD')
+    assert.equal(pool.getProviderStats().a.usage.errors, 0)
   })
 
   it('empty text', bounded, async (t) => {

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::facts::{self, Facts, Stated};
+use super::halves::mended;
 use super::{
     Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
     anthropic, base_url, cohere, embed, failure, gemini, ollama, openai, parts, rate_headers, repair, structured,
@@ -334,7 +335,7 @@ impl Endpoint {
 
     /// The vectors in the body of a 2xx reply to a batch of so many inputs, or what is there instead of them.
     pub fn decode_embed(&self, body: &[u8], inputs: usize, dimensions: Option<u32>) -> Result<EmbedReply, Failure> {
-        embed::reply(body, inputs, dimensions, self.service).map_err(|failure| self.rows.apply(failure))
+        embed::reply(&mended(body), inputs, dimensions, self.service).map_err(|failure| self.rows.apply(failure))
     }
 
     /// The field of the request that a refusal names and that can be left out: asking again without it is worth a try.
@@ -348,6 +349,7 @@ impl Endpoint {
 
     /// The answer in the body of a 2xx reply, or what is there instead of one.
     pub fn decode_chat(&self, body: &[u8]) -> Result<Reply, Failure> {
+        let body = &*mended(body);
         let reply = match self.service.adapter {
             AdapterKind::OpenAi => openai::reply(body, &self.service.dialect),
             AdapterKind::Anthropic => anthropic::reply(body),
@@ -384,7 +386,7 @@ impl Endpoint {
     /// The names in the body of a 2xx reply to [`Endpoint::models_request`], or what is there instead of them.
     pub fn decode_models(&self, body: &[u8]) -> Result<Vec<String>, Failure> {
         match &self.service.dialect.models_list {
-            Some(list) => list.names(body).map_err(|failure| self.rows.apply(failure)),
+            Some(list) => list.names(&mended(body)).map_err(|failure| self.rows.apply(failure)),
             None => Err(failure::no_answer(body, "this service lists no models")),
         }
     }

@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value};
 
+use super::halves::mended;
+
 /// What an error body says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ErrorBody {
@@ -36,7 +38,7 @@ impl ErrorBody {
     /// `None` when the bytes are not JSON; an empty value when they are JSON without an error in it.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-        Some(Self::of(&serde_json::from_slice(bytes).ok()?))
+        Some(Self::of(&serde_json::from_slice(&mended(bytes)).ok()?))
     }
 
     fn of(value: &Value) -> Self {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::halves::{Halves, mended};
 use super::sse::{Event, Framer, MAX_EVENT};
 use crate::error::{Failure, FailureClass};
 use crate::types::{Reply, StreamEvent, ToolCallDelta};
@@ -30,6 +31,7 @@ pub(super) trait Dialect: fmt::Debug {
 pub(super) struct EventStream<D> {
     shape: Shape,
     framer: Framer,
+    halves: Halves,
     dialect: D,
 }
 
@@ -48,7 +50,7 @@ enum Shape {
 
 impl<D: Dialect> EventStream<D> {
     pub fn new(dialect: D) -> Self {
-        Self { shape: Shape::default(), framer: Framer::default(), dialect }
+        Self { shape: Shape::default(), framer: Framer::default(), halves: Halves::default(), dialect }
     }
 
     pub fn push(&mut self, mut bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
@@ -71,19 +73,21 @@ impl<D: Dialect> EventStream<D> {
             document.extend_from_slice(bytes);
             return Ok(());
         }
-        let Self { framer, dialect, .. } = self;
-        framer.push(bytes, |event| dialect.on_event(event, out))
+        let Self { framer, halves, dialect, .. } = self;
+        framer.push(bytes, |event| halves.push(event, |event| dialect.on_event(event, out)))
     }
 
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if let Shape::Document(document) = &self.shape {
-            let reply = self.dialect.whole(document)?;
+            let reply = self.dialect.whole(&mended(document))?;
             self.shape = Shape::Told;
             tell_whole(reply, out);
             return Ok(());
         }
-        let Self { framer, dialect, .. } = self;
-        let last = framer.finish(|event| dialect.on_event(event, out));
+        let Self { framer, halves, dialect, .. } = self;
+        let last = framer
+            .finish(|event| halves.push(event, |event| dialect.on_event(event, out)))
+            .and_then(|()| halves.finish(|event| dialect.on_event(event, out)));
         match last {
             // An event that the end cut in half cannot be read; an error that can says more than the cut.
             Err(failure) if failure.class != FailureClass::BadReply => Err(failure),

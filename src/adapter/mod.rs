@@ -30,6 +30,7 @@ mod fixtures;
 pub mod fuzz;
 mod gate;
 mod gemini;
+mod halves;
 mod hint;
 mod lenient;
 mod models;

@@ -149,6 +149,22 @@ fn a_body_that_is_no_answer_is_a_classified_failure_in_every_dialect() {
 }
 
 #[test]
+fn a_character_that_was_cut_in_two_is_whole_again_in_every_dialect() {
+    let words = |around: &str| [r"hi \ud83d", r"\ude00, \ud83d x"].map(|words| around.replace("WORDS", words)).concat();
+    let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"WORDS\"}}]}\n\n";
+    let anthropic = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"WORDS\"}}\n\n";
+    let gemini = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"WORDS\"}]}}]}\n\n";
+    let cohere =
+        "data: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\"WORDS\"}}}}\n\n";
+    let ollama = "{\"message\":{\"content\":\"WORDS\"},\"done\":false}\n";
+    for (service, event) in
+        [("openai", openai), ("anthropic", anthropic), ("gemini", gemini), ("cohere", cohere), ("ollama", ollama)]
+    {
+        assert_eq!(folded(service, &words(event)).0.content, "hi 😀, \u{FFFD} x", "{service}");
+    }
+}
+
+#[test]
 fn an_error_inside_a_200_is_classified_in_every_dialect_and_shape() {
     for (name, _) in NATIVE {
         for (body, class) in [

@@ -8,6 +8,7 @@ mod parse;
 mod reply;
 mod request;
 mod stream;
+pub(crate) mod surrogates;
 mod usage;
 
 pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed};

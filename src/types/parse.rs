@@ -16,6 +16,7 @@ use super::ids::RequestId;
 use super::message::{Content, Message, Role};
 use super::options::{CacheWish, CallOptions};
 use super::request::{ChatRequest, ResponseFormat};
+use super::surrogates;
 
 /// A field of a request that cannot be taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +65,11 @@ pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
 
 /// Reads a call, and says how many lone surrogates were replaced in it.
 pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), FieldError> {
-    let (json, replaced) = replace_lone_surrogates(json);
+    let halves = surrogates::lone(json.as_bytes());
+    let json =
+        if halves.is_empty() { Cow::Borrowed(json) } else { Cow::Owned(surrogates::replaced_text(json, &halves)) };
     match serde_json::from_str(&json) {
-        Ok(call) => Ok((call, replaced)),
+        Ok(call) => Ok((call, halves.len())),
         Err(_) => Err(explain::<T>(&json)),
     }
 }
@@ -122,46 +125,6 @@ fn join(path: &str, field: &str) -> String {
     } else {
         format!("{path}.{field}")
     }
-}
-
-/// `JSON.stringify` writes a lone surrogate as an escape (a pair is written as the character), which no JSON reader
-/// that produces UTF-8 can take.
-fn replace_lone_surrogates(json: &str) -> (Cow<'_, str>, usize) {
-    let bytes = json.as_bytes();
-    if !json.contains("\\ud") && !json.contains("\\uD") {
-        return (Cow::Borrowed(json), 0);
-    }
-    let surrogate = |at: usize, low: bool| -> bool {
-        let Some(escape) = bytes.get(at..at + 6) else { return false };
-        let third = escape[3].to_ascii_lowercase();
-        escape[0] == b'\\'
-            && escape[1] == b'u'
-            && escape[2].eq_ignore_ascii_case(&b'd')
-            && escape[4].is_ascii_hexdigit()
-            && escape[5].is_ascii_hexdigit()
-            && if low { matches!(third, b'c'..=b'f') } else { matches!(third, b'8' | b'9' | b'a' | b'b') }
-    };
-    let mut out = String::with_capacity(json.len());
-    let mut replaced = 0;
-    let mut copied = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] != b'\\' {
-            at += 1;
-        } else if surrogate(at, false) && surrogate(at + 6, true) {
-            at += 12;
-        } else if surrogate(at, false) || surrogate(at, true) {
-            out.push_str(&json[copied..at]);
-            out.push('\u{FFFD}');
-            at += 6;
-            copied = at;
-            replaced += 1;
-        } else {
-            at += 2; // any other escape: the character after the backslash is not the start of one
-        }
-    }
-    out.push_str(&json[copied.min(json.len())..]);
-    (Cow::Owned(out), replaced)
 }
 
 /// What a type cannot say: emptiness, ranges, and which fields a role needs.

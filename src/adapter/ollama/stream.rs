@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 
 use super::super::failure;
+use super::super::halves::Halves;
 use super::super::ndjson::{Frame, Framer};
+use super::super::sse::Event;
 use super::decode;
 use super::wire::Envelope;
 use crate::error::{Failure, FailureClass};
@@ -15,6 +17,7 @@ use crate::types::{FinishReason, StreamEvent, ToolCallDelta};
 #[derive(Debug, Default)]
 pub(in crate::adapter) struct Decoder {
     framer: Framer,
+    halves: Halves,
     state: State,
 }
 
@@ -32,13 +35,16 @@ struct State {
 
 impl Decoder {
     pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        let Self { framer, state } = self;
-        framer.push(bytes, |line| state.on_line(line, out))
+        let Self { framer, halves, state } = self;
+        framer.push(bytes, |line| halves.push(event(line), |event| state.on_line(event.data, out)))
     }
 
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
-        let Self { framer, state } = self;
-        match framer.finish(|line| state.on_line(line, out)) {
+        let Self { framer, halves, state } = self;
+        let last = framer
+            .finish(|line| halves.push(event(line), |event| state.on_line(event.data, out)))
+            .and_then(|()| halves.finish(|event| state.on_line(event.data, out)));
+        match last {
             // A line that the end cut in half cannot be read; an error that can says more than the cut.
             Err(failure) if failure.class != FailureClass::BadReply => Err(failure),
             _ if state.done => Ok(()),
@@ -49,6 +55,11 @@ impl Decoder {
     pub fn is_done(&self) -> bool {
         self.state.done
     }
+}
+
+/// A line is an event without a name.
+fn event(line: &[u8]) -> Event<'_> {
+    Event { name: b"", data: line }
 }
 
 impl State {
