@@ -727,6 +727,8 @@ export interface ProviderStats {
   type: ProviderType
   model: string
   priority: number
+  /** Its part of the calls of its priority, where the behaviour is `weighted`. */
+  weight: number
   enabled: boolean
   health: ProviderHealth
   usage: {
@@ -931,7 +933,7 @@ export interface PoolEvents {
     event: {
       provider: string
       /** `upstream`: the provider said so. */
-      kind: 'requests_per_minute' | 'requests_per_day' | 'upstream'
+      kind: 'requests_per_minute' | 'requests_per_day' | 'tokens_per_minute' | 'tokens_per_day' | 'upstream'
       /** Unix ms; null when nobody said. */
       resetAt: number | null
     },
@@ -1247,10 +1249,15 @@ export interface ProviderConfig {
   allow_params?: string[]
   /** Fields of a request that are never sent; the answer's `warnings` name them. @default [] */
   omit_params?: string[]
-  /** Sent when a call says nothing. */
+  /** Sent when a call says nothing; at least 1. */
   max_tokens?: number
-  /** Sent when a call says nothing. */
+  /** Sent when a call says nothing; 0 to 2. */
   temperature?: number
+  /**
+   * Merged into the body of every chat as it is, where the wire knows more than the pool; a call's own `extra_body` goes
+   * over it, field by field. `stream` is the pool's.
+   */
+  extra_body?: Record<string, unknown>
   /** ms, one attempt; null: no limit. @default the pool's */
   timeout?: number | null
   /** @default 5000 */

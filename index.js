@@ -85,10 +85,7 @@ class LLMPool extends PoolEmitter {
 
   /** @param {{ drainTimeout?: number } | null} [options] */
   async shutdown(options) {
-    const drainTimeout = options?.drainTimeout ?? 5000
-    if (typeof drainTimeout !== 'number' || !(drainTimeout >= 0)) {
-      throw new ConfigurationError(`drainTimeout: must be milliseconds, 0 or more, found ${inspect(drainTimeout)}`)
-    }
+    const drainTimeout = readDrainTimeout(options ?? {})
     this.#closed = true
     // Each goes to the core: a later one may be less patient.
     const closing = this.#close(drainTimeout)
@@ -207,7 +204,7 @@ class LLMPool extends PoolEmitter {
   getAnalytics(window) {
     const analytics = typeof window === 'string' ? JSON.parse(this.#native.analytics(window)) : null
     if (analytics !== null) return analytics
-    throw new ConfigurationError(`window: must be '1h', '24h' or '7d', found ${inspect(window)}`)
+    throw refused('window', `must be '1h', '24h' or '7d', found ${inspect(window)}`)
   }
 
   metrics() {
@@ -283,7 +280,7 @@ class LLMPool extends PoolEmitter {
   /** @param {string} name @param {boolean} enabled */
   setProviderEnabled(name, enabled) {
     if (typeof enabled !== 'boolean') {
-      throw new ConfigurationError(`enabled: must be true or false, found ${inspect(enabled)}`)
+      throw refused('enabled', `must be true or false, found ${inspect(enabled)}`)
     }
     this.#applied(this.#steer(() => this.#native.setProviderEnabled(String(name), enabled)))
   }
@@ -329,7 +326,7 @@ class LLMPool extends PoolEmitter {
   /** @param {string} name @param {number} priority */
   setProviderPriority(name, priority) {
     if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff) {
-      throw new ConfigurationError(`priority: must be a whole number, 0 or more, found ${inspect(priority)}`)
+      throw refused('priority', `must be a whole number, 0 or more, found ${inspect(priority)}`)
     }
     this.#applied(this.#steer(() => this.#native.setProviderPriority(String(name), priority)))
     this[TELL]('providerPriorityChanged', { provider: name, priority })
@@ -348,7 +345,7 @@ class LLMPool extends PoolEmitter {
   /** @param {unknown} name */
   #noSuchProvider(name) {
     const hint = this.#ready ? '' : '; the pool has not been initialized'
-    return new ConfigurationError(`no provider is named ${inspect(name)}${hint}`)
+    return refused('', `no provider is named ${typeof name === 'string' ? JSON.stringify(name) : inspect(name)}${hint}`)
   }
 
   /** An event of the core. @param {string} type @param {any} payload */
@@ -363,7 +360,7 @@ class LLMPool extends PoolEmitter {
 /** @param {unknown} options */
 function createNative(options = {}) {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new ConfigurationError(`options: must be an object, found ${inspect(options)}`)
+    throw refused('options', `must be an object, found ${inspect(options)}`)
   }
   const json = findProblemIn(options) ?? writeJson(options)
   if (json instanceof Problem) throw configurationError(json)
@@ -377,11 +374,21 @@ function createNative(options = {}) {
 /** A part of a configuration on its way to the core. @param {unknown} value @param {string} what */
 function configurationJson(value, what) {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ConfigurationError(`${what}: must be an object, found ${inspect(value)}`)
+    throw refused(what, `must be an object, found ${inspect(value)}`)
   }
   const json = findProblemIn(value) ?? writeJson(value)
   if (json instanceof Problem) throw configurationError(json)
   return json
+}
+
+/** How long a shutdown waits, ms. @param {any} options @returns {number} */
+function readDrainTimeout(options) {
+  if (typeof options !== 'object') throw refused('options', `must be an object, found ${inspect(options)}`)
+  const unknown = Object.keys(options).find((name) => name !== 'drainTimeout')
+  if (unknown !== undefined) throw refused(unknown, 'unknown option; did you mean "drainTimeout"?')
+  const drainTimeout = options.drainTimeout ?? 5000
+  if (typeof drainTimeout === 'number' && drainTimeout >= 0) return drainTimeout
+  throw refused('drainTimeout', `must be milliseconds, 0 or more, found ${inspect(drainTimeout)}`)
 }
 
 /** @param {string[]} warnings */
@@ -389,12 +396,15 @@ function warn(warnings) {
   for (const warning of warnings) process.emitWarning(warning, 'LLMPoolWarning')
 }
 
-/** @param {Problem} problem */
+/** @param {{ path: string, message: string, cause: unknown }} problem */
 function configurationError({ path, message, cause }) {
   const error = new ConfigurationError(`invalid configuration: ${path === '' ? '' : `${path}: `}${message}`, { cause })
   error.problems.push({ path, message })
   return error
 }
+
+/** @param {string} path @param {string} message */
+const refused = (path, message) => configurationError({ path, message, cause: undefined })
 
 /** What is exported is what `index.d.ts` promises. @type {typeof import('./index')} */
 const face = {

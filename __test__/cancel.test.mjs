@@ -246,6 +246,46 @@ describe('LLMPool abort', () => {
     assert.deepEqual(warnings, [])
   })
 
+  it('a signal that throws at being read fails its own call, and no other of the batch', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a)])
+    const signal = new AbortController().signal
+    const broken = new Error('a signal of my own making')
+    let sent = false
+    Object.defineProperty(signal, 'aborted', {
+      get() {
+        if (sent) throw broken
+        return false
+      },
+    })
+    const calls = [
+      rejection(pool.chat(ask(), { signal })),
+      ...Array.from({ length: 20 }, () => pool.chat(ask())),
+      rejection(pool.execute(() => pool.chat(ask()), { signal })),
+    ]
+    sent = true
+    const ended = await Promise.all(calls)
+    assert.equal(ended[0], broken)
+    assert.equal(ended.at(-1), broken)
+    assert.deepEqual(new Set(ended.slice(1, -1).map((answer) => answer.content)), new Set(['pong']))
+    // Where the turn of a function is over before the function is: it hears the same.
+    sent = false
+    let heard
+    const late = pool.execute(
+      (turn) =>
+        new Promise((_, reject) =>
+          turn.signal.addEventListener('abort', () => {
+            heard = turn.signal.reason
+            reject(heard)
+          }),
+        ),
+      { signal, timeout: 20, maxRetries: 0 },
+    )
+    sent = true
+    assert.equal(await rejection(late), broken)
+    assert.equal(heard, broken)
+  })
+
   it('a call made with an aborted signal never reaches validation or the pool', bounded, async (t) => {
     const a = await Upstream.start(t)
     const pool = await openPool(t, [provider('a', a)])

@@ -60,6 +60,19 @@ describe('LLMPool command line', () => {
     }
   })
 
+  it('help: of everything, or of one command', bounded, async (t) => {
+    assert.match((await cli(t, ['help'])).stdout, /^Usage: llmpool <command>/)
+    for (const command of ['init', 'check', 'chat', 'demo']) {
+      const [asked, own] = await Promise.all([cli(t, ['help', command]), cli(t, [command, '--help'])])
+      assert.deepEqual([asked.code, asked.stdout], [0, own.stdout])
+    }
+    for (const argv of [
+      ['help', 'no-such-command'],
+      ['help', 'chat', 'init'],
+    ])
+      assert.equal((await cli(t, argv)).code, 2, argv.join(' '))
+  })
+
   it('init: a configuration for the keys that are there, and check finds it good', bounded, async (t) => {
     const dir = folder(t)
     const env = { OPENAI_API_KEY: 'sk-secret-1', GOOGLE_API_KEY: 'sk-secret-2', MISTRAL_API_KEY: ' ' }
@@ -114,7 +127,14 @@ describe('LLMPool command line', () => {
     assert.deepEqual([data.code, data.stderr], [78, ''])
     const { ok, problems } = JSON.parse(data.stdout)
     assert.deepEqual([ok, problems.length], [false, 4])
-    for (const argv of [['check'], ['check', ''], ['check', 'a', 'b'], ['init', 'a', 'b'], ['init', '--no-such']])
+    for (const argv of [
+      ['check'],
+      ['check', ''],
+      ['check', 'a', 'b'],
+      ['init', 'a', 'b'],
+      ['init', ''],
+      ['init', '--no-such'],
+    ])
       assert.equal((await cli(t, argv)).code, 2, argv.join(' '))
     assert.equal((await cli(t, ['check', '/no/such/file'])).code, 78)
     const certificate = configOf(t, [

@@ -16,6 +16,16 @@ import { bounded, gate, roomy, settled, until } from './support/wait.mjs'
 const { ConfigurationError, LLMPool, LLMPoolError, PoolClosedError, ProviderError, RateLimitError } = esm
 const require = createRequire(import.meta.url)
 
+/** What it throws. */
+function thrown(mistake) {
+  try {
+    mistake()
+  } catch (error) {
+    return error
+  }
+  throw new assert.AssertionError({ message: 'nothing was thrown' })
+}
+
 /** The beginning of a child's code: a pool over the parent's upstream. */
 const prologue = `
   const { LLMPool } = await import(ENTRY)
@@ -384,6 +394,10 @@ describe('LLMPool shutdown', () => {
     const pool = await openPool(t, [provider('a', a)])
     for (const drainTimeout of [-1, 'soon', Number.NaN])
       assert.ok((await rejection(pool.shutdown({ drainTimeout }))) instanceof LLMPoolError)
+    const misspelt = await rejection(pool.shutdown({ drain: 1 }))
+    assert.deepEqual(misspelt.problems, [{ path: 'drain', message: 'unknown option; did you mean "drainTimeout"?' }])
+    assert.ok((await rejection(pool.shutdown(1))) instanceof LLMPoolError)
+    assert.equal((await pool.chat(ask())).content, 'pong') // none of them shut anything down
   })
 
   it("of pools that are forgotten is nobody's duty", roomy, async (t) => {
@@ -522,6 +536,23 @@ describe('LLMPool steering', () => {
     assert.throws(() => pool.resetCircuitBreakers('nobody'), names)
     for (const priority of ['high', Number.NaN, -1, 1.5, undefined])
       assert.throws(() => pool.setProviderPriority('a', priority), LLMPoolError)
+    // Whoever shows problems shows those of all of them.
+    for (const [mistake, path] of [
+      [() => pool.setProviderPriority('nobody', 1), ''],
+      [() => pool.setProviderPriority('a', 'high'), 'priority'],
+      [() => pool.setProviderEnabled('nobody', true), ''],
+      [() => pool.setProviderEnabled('a', 1), 'enabled'],
+      [() => pool.resetCircuitBreakers('nobody'), ''],
+      [() => pool.removeProvider('nobody'), ''],
+      [() => pool.getAnalytics('2h'), 'window'],
+    ]) {
+      const error = thrown(mistake)
+      assert.ok(ConfigurationError.isInstance(error), String(error))
+      assert.deepEqual(error.problems, [{ path, message: error.problems[0]?.message }], error.message)
+      assert.ok(
+        error.message.startsWith('invalid configuration: ') && error.message.endsWith(error.problems[0].message),
+      )
+    }
     assert.equal(pool.getProviderStats().a.priority, 1)
   })
 

@@ -125,6 +125,7 @@ describe('LLMPool stats', () => {
     assert.deepEqual([stats.a.usage.requestsRemaining, stats.a.usage.dailyRequestsRemaining], [91, 991])
     assert.deepEqual([stats.b.usage.requestsRemaining, stats.b.usage.dailyRequestsRemaining], [null, null])
     assert.deepEqual([stats.a.priority, stats.b.priority, stats.c.priority], [1, 2, 3])
+    assert.deepEqual([stats.a.weight, stats.b.weight, stats.c.weight], [1, 1, 1])
     assert.equal(stats.c.model, 'nobody-knows-its-price')
 
     const totals = pool.getStats()
@@ -237,7 +238,10 @@ describe('LLMPool stats', () => {
           pool.getStats(),
           'totalRequests successfulRequests failedRequests successRate activeConnections circuitBreakerTrips failoverCount retryCount avgRequestDurationMs p50 p95 p99 overheadP50Us overheadP99Us totalTokens totalCost',
         ),
-        getProviderStats: missing(pool.getProviderStats().a, 'type model priority enabled health usage performance'),
+        getProviderStats: missing(
+          pool.getProviderStats().a,
+          'type model priority weight enabled health usage performance',
+        ),
         health: missing(
           pool.getProviderStats().a.health,
           'name type available circuitBreakerOpen circuitState retryAt requestsRemaining dailyRequestsRemaining tokensRemaining successRate reliabilityScore averageResponseTime totalRequests errors lastUsed lastError',

@@ -175,9 +175,25 @@ function complete(id, outcome) {
   const call = calls.get(id)
   if (call === undefined) return
   close(call)
-  const { signal } = call
   // Once the caller has left, that is what the call ends with, even if an answer was already on its way.
-  call.settle(signal?.aborted ? new Failed(() => signal.reason) : outcome)
+  call.settle(leftBy(call.signal) ?? outcome)
+}
+
+/**
+ * What a call ends with whose signal has fired; null while it has not. A signal of somebody's own making may throw at
+ * being read: that is its call's to hear, and nothing that the calls behind it in the batch must pay for.
+ *
+ * @param {AbortSignal | null} signal
+ * @returns {Failed | null}
+ */
+function leftBy(signal) {
+  try {
+    if (!signal?.aborted) return null
+    const { reason } = signal
+    return new Failed(() => reason)
+  } catch (error) {
+    return new Failed(() => error)
+  }
 }
 
 /** @param {number} id @param {string} provider @param {string} model */
@@ -222,6 +238,7 @@ exports.native = native
 exports.bridge = bridge
 exports.Call = Call
 exports.DELIVER = DELIVER
+exports.leftBy = leftBy
 exports.open = open
 exports.cancel = cancel
 exports.acknowledge = acknowledge

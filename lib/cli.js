@@ -17,6 +17,7 @@ Commands:
   check <file>    say everything that is wrong with a configuration
   chat [prompt]   ask once; the answer goes to stdout
   demo            watch a pool survive three simulated providers; needs no key
+  help [command]  show this, or the help of a command
 
 Options:
   -h, --help      show this, or the help of a command
@@ -89,7 +90,8 @@ async function main(argv) {
   const [name, ...rest] = argv
   try {
     if (name === '--version') return print(version)
-    if (name === '--help' || name === '-h' || name === 'help') return print(HELP)
+    if (name === '--help' || name === '-h') return print(HELP)
+    if (name === 'help') return await help(rest)
     if (name === undefined) throw new UsageError('a command is missing')
     if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`there is no command "${name}"`)
     return await COMMANDS[name](rest)
@@ -98,6 +100,14 @@ async function main(argv) {
     process.stderr.write(`llmpool: ${error.message}\nTry "llmpool --help".\n`)
     return EXIT.USAGE
   }
+}
+
+/** All of it, or that of one command. @param {string[]} names */
+async function help([name, ...more]) {
+  if (name === undefined) return print(HELP)
+  if (more.length > 0) throw new UsageError('help takes one command')
+  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`there is no command "${name}"`)
+  return await COMMANDS[name](['--help'])
 }
 
 /** @param {string} words */
@@ -128,7 +138,7 @@ async function init(args) {
     options: { force: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
   })
   if (values.help) return print(INIT_HELP)
-  if (positionals.length > 1) throw new UsageError('init takes one file')
+  if (positionals.length > 1 || positionals[0] === '') throw new UsageError('init takes one file')
   const file = positionals[0] ?? 'llmpool.jsonc'
   const { text, providers } = require('./init').init(file, process.env)
   if (file === '-') return print(text)

@@ -3,7 +3,7 @@
 // A function of the caller's own under the pool. The core says when to call it and for whom; what it returned stays here
 // until the core says that the call is over, and what it threw is described to the core, which decides what it means.
 
-const { bridge, Call } = require('./bridge')
+const { bridge, Call, leftBy } = require('./bridge')
 const { Failed } = require('./errors')
 
 /** Causes of causes that are looked at. */
@@ -39,8 +39,8 @@ class ExecuteCall extends Call {
     if (this.current?.attempt !== attempt) return
     const { controller } = this.current
     this.current = null
-    const { signal } = this
-    controller.abort(signal?.aborted ? signal.reason : new DOMException('The attempt took too long', 'TimeoutError'))
+    const left = leftBy(this.signal)
+    controller.abort(left === null ? new DOMException('The attempt took too long', 'TimeoutError') : left.error(leftBy))
   }
 
   /** @param {unknown} outcome */
