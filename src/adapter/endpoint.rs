@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::catalog::{AdapterKind, Auth, Fetches, Service};
@@ -16,7 +17,8 @@ use super::facts::{self, Facts, Stated};
 use super::halves::mended;
 use super::{
     Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
-    anthropic, base_url, cohere, embed, failure, gemini, ollama, openai, parts, rate_headers, repair, structured,
+    anthropic, base_url, cohere, embed, extra, failure, gemini, ollama, openai, parts, rate_headers, repair,
+    structured,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, EmbedReply, EmbedRequest, FieldError, Reply};
@@ -69,6 +71,8 @@ pub struct EndpointParams {
     pub max_tokens: Option<u32>,
     /// Temperature when a request does not say.
     pub temperature: Option<f64>,
+    /// Merged into the body of every chat as it is, below the caller's own.
+    pub extra_body: Map<String, Value>,
     /// The deployment, where the service is addressed by one.
     pub deployment: Option<String>,
     /// The version of the API, where the service is addressed with one.
@@ -95,6 +99,7 @@ pub struct Endpoint {
     headers: HeaderMap,
     max_tokens: Option<u32>,
     temperature: Option<f64>,
+    extra_body: Map<String, Value>,
     strict: bool,
     params: ParamOverrides,
     rows: Rows,
@@ -126,6 +131,7 @@ impl EndpointParams {
             project: None,
             max_tokens: None,
             temperature: None,
+            extra_body: Map::new(),
             deployment: None,
             api_version: None,
             strict: false,
@@ -161,6 +167,7 @@ impl Endpoint {
             project,
             max_tokens,
             temperature,
+            extra_body,
             deployment,
             api_version,
             strict,
@@ -169,6 +176,10 @@ impl Endpoint {
             stated,
             models,
         } = params;
+        if extra_body.contains_key(extra::KEPT) {
+            let message = format!("{:?} is set by the pool, remove it", extra::KEPT);
+            return Err(EndpointError { field: "extra_body", message });
+        }
         let urls = base_url::join(service, base_url.as_deref(), deployment.as_deref(), api_version.as_deref())?;
         let mut map = HeaderMap::new();
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -214,6 +225,7 @@ impl Endpoint {
             headers: map,
             max_tokens,
             temperature,
+            extra_body,
             strict,
             params,
             rows,
@@ -291,7 +303,15 @@ impl Endpoint {
         without: &[String],
     ) -> Result<Encoded, FieldError> {
         let Self { max_tokens, temperature, strict, .. } = *self;
-        let terms = Terms { provider: &self.name, max_tokens, temperature, strict, params: &self.params, without };
+        let terms = Terms {
+            provider: &self.name,
+            max_tokens,
+            temperature,
+            strict,
+            params: &self.params,
+            without,
+            extra: &self.extra_body,
+        };
         match self.service.adapter {
             AdapterKind::OpenAi => openai::request(request, model, stream, self.service, terms),
             AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, terms),

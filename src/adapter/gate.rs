@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 use super::Terms;
 use super::catalog::{AdapterKind, Fields, Service};
 use super::models::ModelRule;
@@ -83,6 +85,11 @@ impl<'a> Gate<'a> {
     /// All warnings, or the field that is not sent although it must be.
     pub fn finish(self) -> Result<Vec<String>, FieldError> {
         self.refused.map_or(Ok(self.warnings), Err)
+    }
+
+    /// What the configuration sends as it is.
+    pub fn extra(&self) -> &'a Map<String, Value> {
+        self.terms.extra
     }
 
     pub fn rule(&self) -> Option<&'static ModelRule> {

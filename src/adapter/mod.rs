@@ -94,6 +94,8 @@ struct Terms<'a> {
     params: &'a ParamOverrides,
     /// Fields to leave out although the dialect has them.
     without: &'a [String],
+    /// Fields that are sent as they are, below those of the caller.
+    extra: &'a Map<String, Value>,
 }
 
 /// A request as one provider takes it.
@@ -124,16 +126,20 @@ enum Decoder {
 // === impl Encoded ===
 
 impl Encoded {
-    /// Writes the wire form, with the caller's `extra_body` for this service over it.
+    /// Writes the wire form, with the provider's `extra_body` over it, and the caller's for this service over both.
     fn write(
         wire: &impl Serialize,
         request: &ChatRequest,
         service: &Service,
         gate: Gate<'_>,
     ) -> Result<Self, FieldError> {
+        let own = gate.extra();
         let warnings = gate.finish()?;
         let mut body = Vec::with_capacity(size_hint(request));
         serde_json::to_writer(&mut body, wire).map_err(unwritable)?;
+        if !own.is_empty() {
+            body = extra::merge(&body, own).map_err(unwritable)?;
+        }
         Self::finish(body, request.extra_body.get(service.name), service, warnings)
     }
 

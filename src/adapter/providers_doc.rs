@@ -15,7 +15,8 @@ What each `type` takes, and what becomes of the rest. This page is written from 
 
 A field that a provider does not take is left out and named in the answer's `warnings`; with
 `unsupported_params: \"error\"` the call is refused instead, with the name of the field. A 400 that names an unsupported
-parameter is asked once more without it. `extra_body.<type>` sends any field as it is;
+parameter is asked once more without it. `extra_body.<type>` of a call, and `extra_body` of a provider, send any field
+as it is;
 `allow_params` and `omit_params` of a provider go over what stands here. All types stream.
 ";
 

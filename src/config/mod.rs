@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use document::{Document, Format};
 pub use env::Environment;
@@ -126,6 +126,8 @@ pub struct ProviderConfig {
     pub params: ParamOverrides,
     pub max_tokens: Option<u32>,
     pub temperature: Option<f64>,
+    /// Sent in every chat as it is, below what a call sends so. Values may be secrets.
+    pub extra_body: Map<String, Value>,
     /// One attempt; `None`: the pool's.
     pub timeout: Option<Duration>,
     pub timers: TimerParams,
@@ -272,6 +274,7 @@ impl ProviderConfig {
             strict_params: self.strict_params,
             max_tokens: self.max_tokens,
             temperature: self.temperature,
+            extra_body: self.extra_body.clone(),
             timeout: self.timeout,
             timers: self.timers.clone(),
             prices: self.prices.clone(),
@@ -293,6 +296,7 @@ impl ProviderConfig {
             project: self.project.clone(),
             max_tokens: self.max_tokens,
             temperature: self.temperature,
+            extra_body: self.extra_body.clone(),
             deployment: self.deployment.clone(),
             api_version: self.api_version.clone(),
             strict: self.strict_params,
@@ -329,6 +333,7 @@ impl fmt::Debug for ProviderConfig {
             params,
             max_tokens,
             temperature,
+            extra_body,
             timeout,
             timers,
             rate,
@@ -340,6 +345,7 @@ impl fmt::Debug for ProviderConfig {
             failure_rows,
         } = self;
         let headers: BTreeMap<_, _> = headers.iter().map(|(name, _)| (name, MASK)).collect();
+        let extra_body: BTreeMap<_, _> = extra_body.keys().map(|name| (name, MASK)).collect();
         f.debug_struct("ProviderConfig")
             .field("name", name)
             .field("service", &service.name)
@@ -362,6 +368,7 @@ impl fmt::Debug for ProviderConfig {
             .field("params", params)
             .field("max_tokens", max_tokens)
             .field("temperature", temperature)
+            .field("extra_body", &extra_body)
             .field("timeout", timeout)
             .field("timers", timers)
             .field("rate", rate)

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::Map;
 
 use super::nearest::nearest;
 use super::network;
@@ -14,7 +15,7 @@ use super::prices::PriceKeys;
 use super::raw::{RawModel, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
-use super::values::{Dict, Hidden, Millis, Text, UNLIMITED, shown};
+use super::values::{Dict, Hidden, Millis, Text, Tree, UNLIMITED, shown};
 use super::{ModelConfig, ProviderConfig};
 use crate::adapter::{
     Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
@@ -22,7 +23,7 @@ use crate::adapter::{
 use crate::policy::{BreakerParams, DayZone, RateParams, TimerParams};
 use crate::tokens::{CounterParams, Encoding, TokenizerChoice};
 use crate::transport::{ClientParams, ProxyParams};
-use crate::types::{ChatRequest, ProviderName};
+use crate::types::{ChatRequest, ProviderName, TEMPERATURES};
 
 /// What no provider can do without. One that needs neither type nor key nor address is an Ollama on this machine.
 pub(super) const NEEDED: &[&str] = &["name", "model"];
@@ -66,6 +67,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         omit_params,
         max_tokens,
         temperature,
+        extra_body,
         timeout,
         connect_timeout_ms,
         first_byte_timeout_ms,
@@ -107,8 +109,8 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
     let base_url = check_base_url(base_url, service, allow_http, &keys, at, reader);
     let headers = check_headers(headers, &join(at, "headers"), reader);
     let wire_is_sound = reader.problems.len() == wire && !address_is_bad;
-    let (organization, project, max_tokens) = (text(organization), text(project), max_tokens.some());
-    let temperature = temperature.some();
+    let (organization, project) = (text(organization), text(project));
+    let (max_tokens, temperature) = check_sampling(max_tokens, temperature, at, reader);
     let (deployment, api_version) = (text(deployment), text(api_version));
     let strict_params = check_unsupported_params(unsupported_params, &join(at, "unsupported_params"), reader);
     let params = ParamOverrides {
@@ -157,6 +159,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         params,
         max_tokens,
         temperature,
+        extra_body: extra_body.some().map_or_else(Map::new, |Tree(fields)| fields),
         timeout: match timeout {
             Field::Null => Some(UNLIMITED),
             timeout => timeout.some().map(|Millis(timeout)| timeout),
@@ -191,10 +194,38 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         },
         failure_rows: Vec::new(),
     };
-    if wire_is_sound && let Err(refused) = Endpoint::new(provider.endpoint_params()) {
-        reader.problem(join(at, refused.field), refused.message);
+    match Endpoint::new(provider.endpoint_params()) {
+        _ if !wire_is_sound => {}
+        Ok(endpoint) => check_key_header(&provider, &endpoint, &join(at, "headers"), reader),
+        Err(refused) => reader.problem(join(at, refused.field), refused.message),
     }
     name.and(model).map(|_| provider)
+}
+
+/// What a call says of these has the same bounds.
+fn check_sampling(
+    max_tokens: Field<u32>,
+    temperature: Field<f64>,
+    at: &str,
+    reader: &mut Reader<'_>,
+) -> (Option<u32>, Option<f64>) {
+    let (max_tokens, temperature) = (max_tokens.some(), temperature.some());
+    if max_tokens == Some(0) {
+        reader.problem(join(at, "max_tokens"), "must be at least 1, found 0");
+    }
+    if let Some(found) = temperature.filter(|temperature| !TEMPERATURES.contains(temperature)) {
+        let (low, high) = (TEMPERATURES.start(), TEMPERATURES.end());
+        reader.problem(join(at, "temperature"), format!("must be between {low} and {high}, found {found}"));
+    }
+    (max_tokens, temperature)
+}
+
+/// The header of the key has room for one of the two.
+fn check_key_header(provider: &ProviderConfig, endpoint: &Endpoint, at: &str, reader: &mut Reader<'_>) {
+    let Some((taken, _)) = provider.keys.first().and_then(|key| endpoint.auth(key.expose()).ok()) else { return };
+    for (name, _) in provider.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(taken.as_str())) {
+        reader.problem(join(at, name), "the key is sent in this header; remove the header, or the key");
+    }
 }
 
 fn check_type(kind: Field<Text>, local: bool, at: &str, reader: &mut Reader<'_>) -> Option<&'static Service> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::section::{Field, Read, Reader, section};
 use super::shape::Shape;
-use super::values::{Dict, Hidden, Millis, MillisOrP95, Object, Seconds, Text};
+use super::values::{Dict, Hidden, Millis, MillisOrP95, Object, Seconds, Text, Tree};
 
 /// The sections by name, so that a key that stands in the wrong one can be sent to its own.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -99,10 +99,13 @@ section! {
         allow_params: Vec<Field<Text>>,
         /// Fields of a request that are never sent.
         omit_params: Vec<Field<Text>>,
-        /// Sent when a call says nothing. Default: not sent.
+        /// Sent when a call says nothing. Default: not sent; at least 1.
         max_tokens: u32,
-        /// Sent when a call says nothing. Default: not sent.
+        /// Sent when a call says nothing, 0 to 2. Default: not sent.
         temperature: f64,
+        /// Merged into the body of every chat as it is; the call's own `extra_body` goes over it, field by field. Default:
+        /// nothing.
+        extra_body: Tree,
         /// One attempt, ms; in a stream until its first content. Default: the pool's; `null` = no limit.
         timeout: Millis,
         /// DNS, TCP and TLS together. Default 5000; `null` = no limit.
@@ -121,12 +124,11 @@ section! {
         warm: bool,
         /// Reserved before sending; exact in any rolling minute. Default: no limit; 0 = never used.
         requests_per_minute: u32,
-        /// Reserved before sending; the day is UTC's. Default: no limit; 0 = never used.
+        /// Reserved before sending; the day is that of `day_timezone`. Default: no limit; 0 = never used.
         requests_per_day: u32,
-        /// Consecutive hard failures that open the breaker. Default 5; 0 or `null` = no breaker.
-        /// Prompts and answers together. Default: no limit; 0 = never used.
+        /// Prompts and answers together, in any rolling minute. Default: no limit; 0 = never used.
         tokens_per_minute: u64,
-        /// Prompts and answers together. Default: no limit; 0 = never used.
+        /// Prompts and answers together, in the day of `day_timezone`. Default: no limit; 0 = never used.
         tokens_per_day: u64,
         /// Where the day of the daily limits begins at midnight, as the IANA names it. Default "UTC".
         day_timezone: Text,
@@ -150,8 +152,7 @@ section! {
         cache_write_price_per_million: f64,
         /// "o200k_base", "cl100k_base" or the path of a `tokenizer.json`. Default: by the model's name.
         tokenizer: Text,
-        /// Goes over the proxies of the environment.
-        /// `http`, `https` or `socks` URL. Default: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the
+        /// `http`, `https` or `socks` URL; goes over the proxies of the environment. Default: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the
         /// environment.
         proxy: Hidden,
         /// PEM file, trusted beside the platform's roots. `NODE_EXTRA_CA_CERTS` of the environment adds,
@@ -382,7 +383,6 @@ section! {
         retry_delay as "retryDelay": Millis,
         /// Default true; false = four bytes are a token.
         use_token_counting as "useTokenCounting": bool,
-        /// Default false.
         /// Emit `debug` events. Default false.
         debug: bool,
         /// Samples kept per provider for percentiles. Default 1000; 0 = none.

@@ -64,6 +64,58 @@ fn ms(ms: u64) -> Duration {
 
 // === what is taken ===
 
+#[test]
+fn what_is_sent_in_every_chat_is_read_with_its_variables() {
+    let environment = Environment::from_map([("TENANT", "sk-tenant")]);
+    let value = with(json!({ "extra_body": { "a": ["x", { "tenant": "${TENANT}" }], "b": 1, "c": null } }));
+    let config = Config::load_value(&value, &environment, &Settings::new(Source::Inline(Value::Null))).expect("good");
+    let sent = &config.providers[0].extra_body;
+    assert_eq!(Value::Object(sent.clone()), json!({ "a": ["x", { "tenant": "sk-tenant" }], "b": 1, "c": null }));
+    let shown = format!("{:?}", config.providers[0]);
+    assert!(shown.contains("extra_body") && !shown.contains("sk-tenant"), "{shown}");
+    assert_eq!(
+        problems(&with(json!({ "extra_body": { "a": { "b": ["${NOT_SET}"] } } }))),
+        ["providers[0].extra_body.a.b[0]: the environment variable NOT_SET is not set"]
+    );
+    assert_eq!(
+        problems(&with(json!({ "extra_body": { "stream": true } }))),
+        ["providers[0].extra_body: \"stream\" is set by the pool, remove it"]
+    );
+}
+
+#[test]
+fn what_stands_in_for_a_call_has_the_bounds_of_a_call() {
+    assert_eq!(
+        problems(&with(json!({ "max_tokens": 0, "temperature": 2.5 }))),
+        [
+            "providers[0].max_tokens: must be at least 1, found 0",
+            "providers[0].temperature: must be between 0 and 2, found 2.5",
+        ]
+    );
+    let provider = one(json!({ "max_tokens": 1, "temperature": 2 }));
+    assert_eq!((provider.max_tokens, provider.temperature), (Some(1), Some(2.0)));
+}
+
+#[test]
+fn a_header_that_the_key_is_sent_in_is_refused_beside_a_key() {
+    for (kind, header, is_refused) in [
+        ("openai", "Authorization", true),
+        ("anthropic", "x-api-key", true),
+        ("anthropic", "authorization", false),
+        ("openai", "x-api-key", false),
+    ] {
+        let value = with(json!({ "type": kind, "headers": { header: "Bearer sk-mine" } }));
+        let said = if is_refused { problems(&value) } else { checked(&value).warnings };
+        let expected =
+            format!("providers[0].headers.{header}: the key is sent in this header; remove the header, or the key");
+        assert_eq!(said, if is_refused { vec![expected] } else { Vec::new() }, "{kind} {header}");
+    }
+    // Without a key it is how the provider is paid.
+    let value = json!({ "providers": [{ "name": "a", "type": "openai-compatible", "model": "m",
+        "base_url": "https://a.b", "headers": { "authorization": "Bearer sk-mine" } }] });
+    assert_eq!(checked(&value).providers[0].headers.len(), 1);
+}
+
 /// The quick start of the package's README.
 const QUICK_START: &str = r#"{
   "providers": [
@@ -174,13 +226,13 @@ fn what_is_left_out_has_its_default() {
 #[test]
 fn zero_is_kept() {
     let provider = one(json!({
-        "priority": 0, "max_tokens": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
+        "priority": 0, "temperature": 0, "timeout": 0, "connect_timeout_ms": 0,
         "connection_idle_timeout_ms": 0, "requests_per_minute": 0, "requests_per_day": 0,
         "tokens_per_minute": 0, "tokens_per_day": 0, "max_concurrent": 0,
         "circuit_breaker_threshold": 0, "circuit_breaker_timeout": 0, "input_token_price": 0, "output_token_price": 0,
         "cached_input_price_per_million": 0, "cache_write_price_per_million": 0
     }));
-    assert_eq!((provider.priority, provider.max_tokens, provider.temperature), (0, Some(0), Some(0.0)));
+    assert_eq!((provider.priority, provider.temperature), (0, Some(0.0)));
     assert_eq!((provider.timeout, provider.client.connect_timeout), (Some(ms(0)), ms(0)));
     assert_eq!(provider.client.idle_timeout, ms(0));
     assert_eq!((provider.rate.requests_per_minute, provider.rate.requests_per_day), (Some(0), Some(0)));
@@ -448,12 +500,12 @@ fn a_check_takes_time_and_so_does_its_pause() {
 #[test]
 fn no_secret_is_shown_by_a_configuration() {
     let config = checked(&with(json!({
-        "api_key": "sk-secret", "headers": { "Authorization": "Basic secret" }, "proxy": "http://user:secret@proxy:1",
+        "api_key": "sk-secret", "headers": { "Proxy-Authorization": "Basic secret" }, "proxy": "http://user:secret@proxy:1",
         "base_url": "https://a.b/v1?key=secret"
     })));
     for shown in [format!("{config:?}"), format!("{config:#?}")] {
         assert!(!shown.contains("secret"), "{shown}");
-        assert!(shown.contains("Authorization") && shown.contains("https://a.b/v1"), "{shown}");
+        assert!(shown.contains("Proxy-Authorization") && shown.contains("https://a.b/v1"), "{shown}");
     }
     assert_eq!(config.providers[0].headers[0].1, "Basic secret");
 }
@@ -829,7 +881,7 @@ fn every_key_makes_a_difference() {
             "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "context_window": 5,
             "capabilities": ["tools"], "api_key": "k", "api_keys": ["k", "l"], "base_url": "https://c.d",
             "allow_http": true, "priority": 2, "weight": 2, "enabled": false,
-            "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1,
+            "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1, "extra_body": { "x": 1 },
             "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
             "timeout": 5,
             "connect_timeout_ms": 5, "first_byte_timeout_ms": 5, "first_content_timeout_ms": 5,

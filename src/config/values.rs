@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::secret::Secret;
 use super::section::{Field, Read, Reader, index, join};
@@ -47,6 +47,9 @@ pub(super) struct Dict<T>(pub Vec<(String, Field<T>)>);
 
 /// Any object, kept as it is.
 pub(super) struct Object(pub Value);
+
+/// Any object, its texts with what they refer to in the place of that.
+pub(super) struct Tree(pub Map<String, Value>);
 
 // === impl Field ===
 
@@ -228,6 +231,35 @@ impl Read for Object {
     fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         reader.object::<Self>(value, path).map(|_| Self(value.clone()))
     }
+}
+
+impl Read for Tree {
+    const EXPECTED: &'static str = "an object";
+
+    fn shape() -> Shape {
+        Shape::Object
+    }
+
+    fn read(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let map = reader.object::<Self>(value, path)?;
+        let read = |(key, value): (&String, &Value)| Some((key.clone(), expanded(value, &join(path, key), reader)?));
+        map.iter().map(read).collect::<Option<_>>().map(Self)
+    }
+}
+
+fn expanded(value: &Value, path: &str, reader: &mut Reader<'_>) -> Option<Value> {
+    Some(match value {
+        Value::String(text) => Value::String(reader.text(text, path)?),
+        Value::Array(items) => {
+            let items = items.iter().enumerate().map(|(at, item)| expanded(item, &index(path, at), reader));
+            items.collect::<Option<Vec<_>>>()?.into()
+        }
+        Value::Object(map) => {
+            let fields = map.iter().map(|(key, value)| Some((key.clone(), expanded(value, &join(path, key), reader)?)));
+            fields.collect::<Option<Map<_, _>>>()?.into()
+        }
+        plain => plain.clone(),
+    })
 }
 
 // === what was found ===

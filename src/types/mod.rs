@@ -15,6 +15,7 @@ pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFor
 pub use ids::{ProviderName, RequestId};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::{Behaviour, CacheWish, CallOptions};
+pub(crate) use parse::TEMPERATURES;
 pub use parse::{FieldError, ParsedCall, parse_call, parse_options};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::de::{self, MapAccess, Visitor};
@@ -127,6 +128,9 @@ fn join(path: &str, field: &str) -> String {
     }
 }
 
+/// The range of OpenAI's chat API.
+pub(crate) const TEMPERATURES: RangeInclusive<f64> = 0.0..=2.0;
+
 /// What a type cannot say: emptiness, ranges, and which fields a role needs.
 fn check(request: &ChatRequest) -> Result<(), FieldError> {
     if request.messages.is_empty() {
@@ -136,15 +140,16 @@ fn check(request: &ChatRequest) -> Result<(), FieldError> {
         check_message(index, message)?;
     }
     // Ranges of OpenAI's chat API, whose fields these are.
-    for (field, value, low, high) in [
-        ("temperature", request.temperature, 0.0, 2.0),
-        ("top_p", request.top_p, 0.0, 1.0),
-        ("presence_penalty", request.presence_penalty, -2.0, 2.0),
-        ("frequency_penalty", request.frequency_penalty, -2.0, 2.0),
+    for (field, value, range) in [
+        ("temperature", request.temperature, TEMPERATURES),
+        ("top_p", request.top_p, 0.0..=1.0),
+        ("presence_penalty", request.presence_penalty, -2.0..=2.0),
+        ("frequency_penalty", request.frequency_penalty, -2.0..=2.0),
     ] {
         if let Some(value) = value
-            && !(low..=high).contains(&value)
+            && !range.contains(&value)
         {
+            let (low, high) = (range.start(), range.end());
             return Err(FieldError::new(field, format!("must be between {low} and {high}, found {value}")));
         }
     }

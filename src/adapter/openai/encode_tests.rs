@@ -249,6 +249,25 @@ fn extra_body_goes_only_to_its_own_service() {
 }
 
 #[test]
+fn what_the_configuration_adds_stands_below_what_the_call_adds() {
+    let own = |fields: Value| fields.as_object().cloned().expect("an object");
+    for (name, model) in
+        [("openai", "m"), ("anthropic", "claude-3-5-haiku-latest"), ("gemini", "g"), ("cohere", "c"), ("ollama", "o")]
+    {
+        let params = EndpointParams {
+            extra_body: own(json!({ "x": 1, "y": { "a": 1 }, "options": { "num_ctx": 1, "mirostat": 2 } })),
+            ..EndpointParams::new(service(name).expect("known"))
+        };
+        let request = request(json!({ "extra_body": { name: { "y": 2, "options": { "num_ctx": 3 } } } }));
+        let encoded = Endpoint::new(params).expect("valid").encode_chat(&request, model, true, &[]).expect("encodes");
+        let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
+        assert_eq!((&body["x"], &body["y"]), (&json!(1), &json!(2)), "{name}");
+        // A field that only holds others keeps those of them that the call does not name.
+        assert_eq!(body["options"], json!({ "num_ctx": 3, "mirostat": 2 }), "{name}");
+    }
+}
+
+#[test]
 fn extra_body_cannot_switch_streaming() {
     let (body, warnings) = encode("openai", "m", json!({ "extra_body": { "openai": { "stream": true } } }));
     assert_eq!(body.get("stream"), None);
