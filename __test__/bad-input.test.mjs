@@ -318,7 +318,11 @@ describe('LLMPool odd input: passes whole', () => {
     // In an error: its words and its class stay what they are.
     a.always(status(429, { error: { message: 'slow \ud83d down', code: 'insufficient_quota' } }))
     const error = await rejection(pool.chat(ask(), { maxRetries: 0 }))
-    assert.deepEqual([error.errorClass, /slow \uFFFD down/.test(error.message)], ['quota_exhausted', true], error.message)
+    assert.deepEqual(
+      [error.errorClass, /slow \uFFFD down/.test(error.message)],
+      ['quota_exhausted', true],
+      error.message,
+    )
   })
 
   it('a character cut in two between chunks is whole again', bounded, async (t) => {
