@@ -115,6 +115,7 @@ describe('LLMPool statsFile', () => {
     const often = await openPool(t, [provider('a', a)], { statsFile, saveStatsInterval: 5 })
     await often.chat(ask())
     await until(() => requests() === 2)
+    await often.shutdown() // before its folder goes
   })
 
   it('that is damaged is set aside with a warning', bounded, async (t) => {

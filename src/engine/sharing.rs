@@ -86,6 +86,7 @@ pub(super) fn wire_of(config: &ProviderConfig) -> Key {
         maker.text(value);
     }
     maker.text(&format!("{:?} {:?} {:?}", config.max_tokens, config.temperature, config.params));
+    maker.text(&format!("{:?}", config.extra_body));
     maker.flag(config.strict_params);
     maker.finish()
 }

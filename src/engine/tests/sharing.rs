@@ -297,7 +297,9 @@ async fn what_was_kept_outlives_a_reload_that_does_not_change_how_it_is_made_or_
     keyed["providers"][0]["api_key"] = json!("another");
     let mut smaller = base.clone();
     smaller["cache"] = json!({ "max_entries": 5 });
-    for (config, expected) in [(keyed, true), (moved, false), (smaller, false)] {
+    let mut told = base.clone();
+    told["providers"][0]["extra_body"] = json!({ "top_k": 1 });
+    for (config, expected) in [(keyed, true), (moved, false), (told, false), (smaller, false)] {
         let story = Story::with_config(base.clone(), |_| answer("x"));
         story.ask_with(&kept()).await.expect("an answer");
         let environment = crate::config::Environment::from_map::<String, String>([]);
