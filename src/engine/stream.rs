@@ -9,16 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Opened, Order, fit};
+use super::mask::Mask;
 use super::permit::{Outcome, Permit};
-use super::run::{Handover, tell};
+use super::run::tell;
 use super::sharing::Keeping;
 use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, MAX_HINT, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
 use crate::policy::Transition;
+use crate::schema::Schema;
 use crate::time::{self, Instant};
-use crate::types::{Accumulator, AttemptOutcome, ChatRequest, ChatResponse, NanoUsd, ProviderName, StreamEvent, Usage};
+use crate::types::{
+    Accumulator, AttemptOutcome, AttemptRecord, ChatRequest, ChatResponse, NanoUsd, ProviderName, RequestId,
+    StreamEvent, Usage,
+};
 
 /// A stream at its first content, with its permit.
 pub(super) struct OpenStream {
@@ -51,6 +56,20 @@ impl OpenStream {
     pub(super) fn prove(&mut self) -> Option<Transition> {
         self.permit.prove(self.first_content)
     }
+}
+
+/// What a stream takes over from the run that opened it.
+pub(super) struct Handover {
+    pub request_id: RequestId,
+    pub started: Instant,
+    pub deadline: Instant,
+    pub trail: Vec<AttemptRecord>,
+    pub warnings: Vec<String>,
+    pub mask: Arc<Mask>,
+    pub errors: u32,
+    pub excluded: Vec<ProviderName>,
+    pub own_time: Duration,
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// A streamed answer.

@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use super::{Admitted, Run, Visit, tell};
+use super::visit::{Again, Visit};
+use super::{Admitted, Run, tell, unix_ms_of};
 use crate::engine::attempt::{Answer, Missed, Order, attempt};
 use crate::engine::lock;
 use crate::engine::media::Fetched;
 use crate::engine::permit::Permit;
 use crate::engine::refusal::Refusal;
 use crate::engine::work::Work;
-use crate::error::{Error, Failure};
-use crate::time::{self, Instant};
+use crate::error::{Error, Failure, FailureClass, Scope};
+use crate::event::{Event, EventKind};
+use crate::policy::Transition;
+use crate::time::{self, Instant, Now};
 use crate::transport::Started;
 use crate::types::{AttemptOutcome, AttemptRecord, CallOptions};
+
+/// Answers that do not fit the caller's schema after which one more is asked for: what two models cannot keep to is likely
+/// the schema's fault, and every try is paid for.
+const MOST_VIOLATIONS: u32 = 1;
 
 /// What a call asks for, whoever is asked.
 pub(super) struct Call<'c> {
@@ -222,5 +229,101 @@ impl Run<'_> {
         let admitted = self.admit(visit, &others, time::now());
         self.repaired = admitted.is_ok();
         Some(admitted)
+    }
+
+    /// What a failure means for the rest of the call.
+    fn note_failure(
+        &mut self,
+        visit: &mut Visit,
+        key: u32,
+        failure: Failure,
+        transition: Option<Transition>,
+        repaired: bool,
+    ) -> Result<(), Error> {
+        let name = visit.provider.name();
+        let class = failure.class;
+        if class == FailureClass::ContextLength {
+            let window = visit.provider.endpoint().facts(&visit.model).context_window;
+            self.window_above = self.window_above.max(window);
+        }
+        let goes_on = class.scope() != Scope::Caller || self.asks_elsewhere(class);
+        self.errors += 1;
+        let attempt = self.errors;
+        if !repaired && !self.excluded.contains(name) {
+            self.excluded.push(name.clone());
+        }
+        self.log.emit(EventKind::RequestError, || Event::RequestError {
+            request_id: self.request_id.clone(),
+            provider: name.clone(),
+            attempt,
+            error: failure.message.clone(),
+            error_class: class.as_str(),
+            status: failure.status,
+            retryable: goes_on && (failure.same_provider_again() || class.another_provider()),
+            excluded_providers: self.excluded.clone(),
+        });
+        if class.is_rate_signal() {
+            let reset_at = failure.retry_after.map(|wait| unix_ms_of(time::now().mono + wait, time::now()));
+            self.log.emit(EventKind::RateLimited, || Event::RateLimited {
+                provider: name.clone(),
+                kind: "upstream",
+                reset_at,
+            });
+        }
+        if let Some(moved) = transition {
+            tell(self.log, name, moved);
+        }
+        self.log.debug(|| format!("{name}: attempt {attempt} failed: {class}: {}", failure.message));
+        self.last = Some((name.clone(), visit.model.clone(), failure.clone()));
+        if repaired {
+            return Ok(());
+        }
+        if class == FailureClass::ModelOutputInvalid && self.schema.is_some() {
+            self.violations += 1;
+            if self.violations > MOST_VIOLATIONS {
+                return Err(self.provider_error());
+            }
+        }
+        if !goes_on {
+            return Err(self.provider_error());
+        }
+        visit.failed = Some(class);
+        visit.tried.push(key);
+        // Another key helps where the key is to blame, and nowhere else.
+        visit.visited |= class.scope() != Scope::Key;
+        let same_again = failure.same_provider_again() && class.scope() != Scope::Caller;
+        visit.again = same_again.then(|| Again {
+            rate_signal: class.is_rate_signal(),
+            ready: failure.retry_after.map(|wait| time::now().mono + wait),
+        });
+        Ok(())
+    }
+
+    /// The caller's own fault, but perhaps not in the eyes of everybody.
+    fn asks_elsewhere(&self, class: FailureClass) -> bool {
+        match class {
+            FailureClass::ContentFilter => self.roster.routing().failover_on_content_filter,
+            // Only to who is known to read more; should there be nobody, the call ends with this failure.
+            FailureClass::ContextLength => self.window_above.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Asks the pool's retry budget; a refusal goes on the trail.
+    pub(super) fn withdraw_retry(&mut self, visit: &Visit, now: Now) -> bool {
+        if lock(&self.engine.budget).withdraw(now.mono) {
+            return true;
+        }
+        self.trail.push(AttemptRecord {
+            provider: visit.provider.name().clone(),
+            model: visit.model.clone(),
+            key_index: None,
+            outcome: AttemptOutcome::RetryBudget,
+            error_class: None,
+            status: None,
+            latency: Duration::ZERO,
+            waited: Duration::ZERO,
+        });
+        false
     }
 }

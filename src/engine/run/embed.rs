@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::super::attempt::{Answer, Whole};
 use super::ask::Call;
-use super::{Run, Visit, Work};
+use super::visit::Visit;
+use super::{Run, Work};
 use crate::error::{Error, ErrorKind};
 use crate::types::{CallOptions, EmbedReply, EmbedRequest, EmbedResponse, NanoUsd, Usage};
 

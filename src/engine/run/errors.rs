@@ -1,6 +1,7 @@
 //! How a call fails: which error the caller gets once nothing is left to try.
 
-use super::{Run, Visit};
+use super::Run;
+use super::visit::Visit;
 use crate::engine::refusal::{Refusal, Wait};
 use crate::error::{Context, Error, ErrorKind, FailureClass, Phase, Reason};
 use crate::time::Now;

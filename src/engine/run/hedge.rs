@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, Either, select};
 
 use super::ask::{Asked, Call, Ended};
-use super::{Admitted, Run, Visit};
+use super::visit::Visit;
+use super::{Admitted, Run};
 use crate::engine::attempt::{Answer, Missed, Order, attempt};
 use crate::engine::lock;
 use crate::engine::permit::Permit;

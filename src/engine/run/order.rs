@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use super::Visit;
+use super::visit::Visit;
 use crate::engine::lock;
 use crate::policy::{Behaviour, Member, Pace, Turns, order};
 use crate::time::Now;

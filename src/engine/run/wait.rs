@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
-use super::{Run, Visit, fits};
+use super::Run;
+use super::visit::{Visit, fits};
 use crate::engine::Engine;
 use crate::engine::line::{Line, Ticket};
 use crate::engine::provider::Provider;

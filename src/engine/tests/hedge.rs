@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::support::{Answer, Story, answer, fails, hangs, host, provider, question, trail};
-use crate::engine::{Completed, PoolStats};
+use crate::engine::Completed;
+use crate::engine::PoolStats;
 use crate::error::ErrorKind;
 use crate::pool::PoolStream;
 use crate::time;
