@@ -103,6 +103,22 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   /** Who can answer now. Before the pool is initialized: nobody. */
   getPoolHealth(): PoolHealth
 
+  /**
+   * What `chat()` would do with this request if it came now: who is asked first, who would follow, and why the others are
+   * not asked. It goes the way of a call as far as the first provider and has no effect: nobody is called, no turn is
+   * taken, nothing is reserved. Before the pool is initialized it knows no provider.
+   *
+   * @example
+   * ```js
+   * const { reason, providers } = pool.explain(messages, { model: 'fast' })
+   * console.log(reason)
+   * console.table(providers, ['name', 'verdict', 'rank', 'priority', 'score', 'reason'])
+   * ```
+   *
+   * @throws {@link InvalidRequestError} for a request that `chat()` would refuse before it looks for a provider.
+   */
+  explain(request: (ChatRequest & CallOptions) | ChatMessage[], options?: ChatRequestFields & CallOptions): Explanation
+
   /** Everything known of each provider, by name. */
   getProviderStats(): Record<string, ProviderStats>
 
@@ -681,9 +697,75 @@ export interface PoolHealth {
   healthy: boolean
   totalProviders: number
   availableProviders: number
-  /** Who would be asked first now. */
+  /**
+   * Who a plain call would be asked of first now, as `explain()` has it, `routing.max_concurrent` aside; null when nobody
+   * can be asked. Where chance decides (`adaptive` among three and more) it is who the very next call is asked of.
+   */
   bestProvider: string | null
   providers: Record<string, ProviderHealth>
+}
+
+/** What a call would do if it came now, and why. */
+export interface Explanation {
+  /** Somebody is asked at once; or it waits, because what is in the way ends soon enough; or it fails at once. */
+  outcome: 'ask' | 'wait' | 'fail'
+  /** Who would be asked first; null unless the outcome is `'ask'`. */
+  wouldAsk: string | null
+  /** The outcome in a sentence. */
+  reason: string
+  /** Unix ms at which a wait is over at the latest; null where it waits only for other calls to end, or not at all. */
+  retryAt: number | null
+  behaviour: Behaviour
+  /** First those that can be asked, best first; then those that cannot be asked now; then those that cannot answer it. */
+  providers: ExplainedProvider[]
+}
+
+export interface ExplainedProvider {
+  name: string
+  type: ProviderType
+  /** What it would be asked for; null: it does not serve the model that is asked for. */
+  model: string | null
+  /**
+   * `first`: asked first, as soon as the pool has a slot. `next`: could be asked now, and is when those before it have
+   * failed. `blocked`: could answer, and cannot be asked now. `excluded`: not asked by this call at all.
+   */
+  verdict: 'first' | 'next' | 'blocked' | 'excluded'
+  /** 1 is asked first, 2 when that fails, and so on; null for those that are not asked. */
+  rank: number | null
+  priority: number
+  weight: number
+  /** How good it has been lately, 0 to 1, as `adaptive` sees it. */
+  score: number
+  /** What is against it, the first thing first; null: nothing. */
+  reason: string | null
+  /** Unix ms at which that ends, where that is known. */
+  retryAt: number | null
+  /** Every rule with what it says for itself; those about how the provider is doing only where it can answer the call. */
+  rules: RuleVerdict[]
+}
+
+export interface RuleVerdict {
+  /** Whether it can answer the call, and whether it can be asked now. */
+  rule:
+    | 'providers'
+    | 'enabled'
+    | 'weight'
+    | 'model'
+    | 'capabilities'
+    | 'context_window'
+    | 'health'
+    | 'marked'
+    | 'model_exists'
+    | 'circuit_breaker'
+    | 'keys'
+    | 'limits'
+    | 'max_concurrent'
+    | 'queue'
+    | 'remaining'
+  ok: boolean
+  reason: string | null
+  /** Unix ms at which that ends, where that is known. */
+  retryAt: number | null
 }
 
 export interface ProviderHealth {

@@ -211,6 +211,17 @@ class LLMPool extends PoolEmitter {
     return this.#native.metrics()
   }
 
+  /** @param {unknown} request @param {unknown} [options] */
+  explain(request, options) {
+    const { json, signal } = readCall(request, options)
+    unwrap(this.#refusal(signal))
+    try {
+      return JSON.parse(this.#native.explain(json))
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
+  }
+
   /** @param {unknown} what @param {string | null} [model] */
   estimateTokens(what, model) {
     if (model !== undefined && model !== null && typeof model !== 'string') {

@@ -103,6 +103,8 @@ export async function streams() {
 same<Record<string, ProviderStats>>()(pool.getProviderStats())
 same<number>()(pool.getStats().totalCost)
 same<string | null>()(pool.getPoolHealth().bestProvider)
+same<string | null>()(pool.explain(messages, { model: 'fast' }).wouldAsk)
+same<'first' | 'next' | 'blocked' | 'excluded'>()(pool.explain({ messages, session: 's' }).providers[0].verdict)
 same<number | null>()(pool.getAnalytics('24h').providerBreakdown.a.p95)
 same<number>()(pool.getAnalytics('1h').timeSeries[0].at)
 // @ts-expect-error no such window

@@ -51,7 +51,7 @@ pub mod llm_pool;
 #[cfg(feature = "node")]
 mod node;
 
-pub use engine::{Classified, Executed, Fault, HttpStatusError, Turn};
+pub use engine::{Classified, Executed, Explanation, Fault, HttpStatusError, Turn};
 pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
 pub use policy::Behaviour;
 

@@ -20,7 +20,7 @@ pub use upkeep::Upkeep;
 
 use self::control::{Control, refused};
 use crate::config::{Document, Environment, Settings, Source, Watch};
-use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Provider, Task};
+use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Explanation, Provider, Task};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
@@ -254,6 +254,15 @@ impl Pool {
     /// See [`crate::error::ErrorKind`]; every error carries the trail of what was tried.
     pub async fn chat(&self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
         self.chat_until(request, options, Vec::new(), std::future::pending()).await.result
+    }
+
+    /// What [`Pool::chat`] would do with this request now: who is asked first, who would follow, and why the others are
+    /// not asked. Nobody is called and nothing changes.
+    ///
+    /// # Errors
+    /// What a call is refused for before it looks for a provider.
+    pub fn explain(&self, request: &ChatRequest, options: &CallOptions) -> Result<Explanation, Error> {
+        self.engine.explain(request, false, options)
     }
 
     /// The same, given up when `cancelled` resolves. `warnings` are those the caller's own reading of the request gave.

@@ -30,6 +30,11 @@ impl Gate {
             .map(|_| Slot(Arc::clone(self)))
     }
 
+    /// Would a newcomer get one?
+    pub fn has_room(&self, most: Option<u32>) -> bool {
+        self.line.ahead(None) == 0 && most.is_none_or(|most| self.taken() < most)
+    }
+
     pub fn taken(&self) -> u32 {
         self.taken.load(Ordering::SeqCst)
     }
@@ -51,7 +56,8 @@ mod tests {
         let gate = Arc::<Gate>::default();
         let first = gate.enter(Some(2), None).expect("free");
         let second = gate.enter(Some(2), None).expect("free");
-        assert!(gate.enter(Some(2), None).is_none());
+        assert!(gate.enter(Some(2), None).is_none() && !gate.has_room(Some(2)));
+        assert!(gate.has_room(Some(3)) && gate.has_room(None));
         assert!(gate.enter(Some(3), None).is_some(), "a reload may open more");
         assert!(gate.enter(None, None).is_some(), "no limit counts, too");
         drop(first);
@@ -67,7 +73,7 @@ mod tests {
         let (first, second) = (tickets.draw(), tickets.draw());
         gate.line.join(first, &Arc::default());
         gate.line.join(second, &Arc::default());
-        assert!(gate.enter(Some(1), None).is_none(), "a newcomer");
+        assert!(gate.enter(Some(1), None).is_none() && !gate.has_room(Some(1)), "a newcomer");
         assert!(gate.enter(Some(1), Some(second)).is_none());
         assert!(gate.enter(Some(1), Some(first)).is_some());
     }

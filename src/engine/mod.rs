@@ -73,7 +73,7 @@ pub use count::Countable;
 pub use provider::Provider;
 pub use roster::{Clients, Roster};
 use run::{Chance, Hedges};
-pub use run::{Completed, Executed};
+pub use run::{Completed, Executed, ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 pub use scrape::metrics_of_nothing;
 pub use sharing::Keeping;
 pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
@@ -152,7 +152,7 @@ impl Engine {
     }
 
     pub fn health(&self) -> PoolHealth {
-        PoolHealth::of(self.roster().providers(), time::now())
+        PoolHealth::of(self.roster().providers(), self.best_provider(), time::now())
     }
 
     /// Lets go of every connection. Only once no call is left.

@@ -16,13 +16,6 @@ use crate::types::{Content, EmbedInput, Message, Part};
 /// surely too long when half of its estimate is.
 const SURELY: u64 = 2;
 
-/// Why a provider is not asked.
-pub(super) struct Unmet {
-    pub reason: String,
-    /// It is asked all the same when nobody else is left.
-    pub last_resort: bool,
-}
-
 pub(super) struct Needs<'a> {
     work: Work<'a>,
     capabilities: Capabilities,
@@ -46,13 +39,14 @@ impl<'a> Needs<'a> {
         Self { work, capabilities, bytes: bytes as u64, estimate: None }
     }
 
-    /// What speaks against asking this model; `None`: nothing that is known.
-    pub fn unmet(&mut self, model: &str, facts: Facts) -> Option<Unmet> {
+    /// What this model is known not to be capable of, and is needed.
+    pub fn beyond(&self, model: &str, facts: Facts) -> Option<String> {
         let missing = self.capabilities.common(facts.cannot);
-        if !missing.is_empty() {
-            let reason = format!("its model {model:?} is not capable of: {missing}");
-            return Some(Unmet { reason, last_resort: false });
-        }
+        (!missing.is_empty()).then(|| format!("its model {model:?} is not capable of: {missing}"))
+    }
+
+    /// By how much the prompt is surely too long for this model.
+    pub fn too_long(&mut self, model: &str, facts: Facts) -> Option<String> {
         let window = facts.context_window?;
         if self.bytes <= window {
             return None;
@@ -63,9 +57,7 @@ impl<'a> Needs<'a> {
             Work::Own { .. } => 0,
         });
         (estimate / SURELY > window).then(|| {
-            let reason =
-                format!("the prompt of about {estimate} tokens is over the {window} that its model {model:?} reads");
-            Unmet { reason, last_resort: !facts.window_is_stated }
+            format!("the prompt of about {estimate} tokens is over the {window} that its model {model:?} reads")
         })
     }
 }

@@ -433,22 +433,36 @@ impl Provider {
     /// Would it take a call now, as far as is cheap to know, and how good has it been? A yes that turns out wrong costs a
     /// refusal; nothing is reserved and nothing moves.
     pub(super) fn standing(&self, now: Now, model: &str, pace: Pace) -> (bool, f64) {
-        let mut state = lock(&self.state);
-        let marked = state.marked(now.mono).is_some();
-        let State { breaker, rate, keys, missing_models, in_flight, load, .. } = &mut *state;
-        let remaining = rate.remaining(now);
-        let Remaining { minute, day, .. } = remaining;
+        let state = lock(&self.state);
         let missing = |(name, until): &(String, Instant)| *until > now.mono && name == model;
-        let available = !marked
-            && breaker.state(now.mono) != CircuitState::Open
-            && !breaker.is_probing()
-            && minute != Some(0)
-            && day != Some(0)
-            && remaining.tokens() != Some(0)
-            && self.config.max_concurrent.is_none_or(|most| *in_flight < most)
-            && keys.soonest(now.mono).is_none()
-            && !missing_models.iter().any(missing);
-        (available, load.score(pace, *in_flight, now.mono))
+        let State { breaker, rate, keys, missing_models, in_flight, .. } = &*state;
+        let free = is_free(breaker, rate, keys, now) && self.has_place_beside(*in_flight);
+        let marked = state.marked(now.mono).is_some();
+        let available = free && !marked && !missing_models.iter().any(missing);
+        (available, state.load.score(pace, state.in_flight, now.mono))
+    }
+
+    /// What [`Provider::admit`] would have against it now. Reserves nothing and moves nothing.
+    pub(super) fn refuses(&self, now: Now, asking: &Asking<'_>) -> Option<Refusal> {
+        let ahead = self.line.ahead(asking.ticket);
+        lock(&self.state).check(now, asking, self.config.max_concurrent, ahead).err()
+    }
+
+    /// The same, with what each of its rules says for itself.
+    pub(super) fn examine(
+        &self,
+        now: Now,
+        asking: &Asking<'_>,
+    ) -> (Option<Refusal>, Vec<(&'static str, Option<Refusal>)>) {
+        let ahead = self.line.ahead(asking.ticket);
+        let mut state = lock(&self.state);
+        let verdicts = state.verdicts(now, asking, self.config.max_concurrent, ahead);
+        (state.check(now, asking, self.config.max_concurrent, ahead).err(), verdicts)
+    }
+
+    /// May one more attempt be under way beside so many?
+    pub(super) fn has_place_beside(&self, in_flight: u32) -> bool {
+        self.config.max_concurrent.is_none_or(|most| in_flight < most)
     }
 
     /// Would it still refuse at `when`, as far as can be told now, for a reason that is not waited for?
@@ -508,44 +522,109 @@ impl State {
         ahead: u64,
     ) -> Result<(u32, Fit), Refusal> {
         // The program's own word goes before everything that was counted.
-        if let Some(Marked { until }) = self.marked(now.mono) {
-            return Err(Refusal::Marked { until });
-        }
-        let Self { breaker, rate, keys, key_rest_class, missing_models, in_flight, learned, .. } = self;
-        let spent = |key: u32| {
-            learned.get(key as usize).is_some_and(|learned| learned.is_spent(now.mono, asking.tokens.prompt))
-        };
-        if !missing_models.is_empty() {
-            missing_models.retain(|(_, until)| *until > now.mono);
-            if let Some((_, until)) = missing_models.iter().find(|(missing, _)| missing == asking.model) {
-                return Err(Refusal::Model { not_before: *until });
-            }
-        }
+        self.is_unmarked(now)?;
+        self.has_model(now, asking)?;
         // Before the limits: a call must not wait for a limit only to find the breaker open.
-        if let Some(open) = breaker.refuses(now.mono) {
-            return Err(Refusal::open(open));
+        self.breaker_lets_through(now)?;
+        let key = self.usable_key(now, asking)?;
+        let fit = self.within_limits(now, asking, ahead)?;
+        self.has_place(max_concurrent)?;
+        is_its_turn(ahead)?;
+        self.has_something_left(now, asking, key)?;
+        Ok((key, fit))
+    }
+
+    /// The same rules under the words users see, each for itself.
+    fn verdicts(
+        &mut self,
+        now: Now,
+        asking: &Asking<'_>,
+        max_concurrent: Option<u32>,
+        ahead: u64,
+    ) -> Vec<(&'static str, Option<Refusal>)> {
+        let key = self.usable_key(now, asking);
+        let left = key.as_ref().ok().and_then(|key| self.has_something_left(now, asking, *key).err());
+        vec![
+            ("marked", self.is_unmarked(now).err()),
+            ("model_exists", self.has_model(now, asking).err()),
+            ("circuit_breaker", self.breaker_lets_through(now).err()),
+            ("keys", key.err()),
+            ("limits", self.within_limits(now, asking, ahead).err()),
+            ("max_concurrent", self.has_place(max_concurrent).err()),
+            ("queue", is_its_turn(ahead).err()),
+            ("remaining", left),
+        ]
+    }
+
+    fn is_unmarked(&self, now: Now) -> Result<(), Refusal> {
+        self.marked(now.mono).map_or(Ok(()), |Marked { until }| Err(Refusal::Marked { until }))
+    }
+
+    /// It has not said lately that there is no such model.
+    fn has_model(&mut self, now: Now, asking: &Asking<'_>) -> Result<(), Refusal> {
+        if self.missing_models.is_empty() {
+            return Ok(());
         }
-        let key = keys.choose(now.mono, asking.tried, spent).map_err(|KeysResting { not_before }| {
+        self.missing_models.retain(|(_, until)| *until > now.mono);
+        match self.missing_models.iter().find(|(missing, _)| missing == asking.model) {
+            Some((_, until)) => Err(Refusal::Model { not_before: *until }),
+            None => Ok(()),
+        }
+    }
+
+    fn breaker_lets_through(&self, now: Now) -> Result<(), Refusal> {
+        self.breaker.refuses(now.mono).map_or(Ok(()), |open| Err(Refusal::open(open)))
+    }
+
+    /// The next key in turn that this call has not tried.
+    fn usable_key(&self, now: Now, asking: &Asking<'_>) -> Result<u32, Refusal> {
+        let Self { keys, key_rest_class, .. } = self;
+        let is_spent = |key| self.is_spent(now, asking, key);
+        keys.choose(now.mono, asking.tried, is_spent).map_err(|KeysResting { not_before }| {
             let untried = (0..key_rest_class.len()).filter(|key| !asking.tried.contains(&(*key as u32)));
             match untried.min_by_key(|key| keys.resting(*key as u32, now.mono)) {
                 Some(soonest) => Refusal::Keys { class: key_rest_class[soonest], not_before },
                 None => Refusal::KeysTried,
             }
-        })?;
-        let fit = rate
-            .check(now, asking.tokens, ahead)
-            .map_err(|Limited { kind, not_before }| Refusal::Limit { kind, not_before })?;
-        if let Some(limit) = max_concurrent.filter(|limit| *in_flight >= *limit) {
-            return Err(Refusal::Busy { limit });
-        }
-        if ahead > 0 {
-            return Err(Refusal::Behind);
-        }
-        if asking.sparing && spent(key) {
-            return Err(Refusal::Spent);
-        }
-        Ok((key, fit))
+        })
     }
+
+    fn within_limits(&mut self, now: Now, asking: &Asking<'_>, ahead: u64) -> Result<Fit, Refusal> {
+        let fit = self.rate.check(now, asking.tokens, ahead);
+        fit.map_err(|Limited { kind, not_before }| Refusal::Limit { kind, not_before })
+    }
+
+    fn has_place(&self, max_concurrent: Option<u32>) -> Result<(), Refusal> {
+        match max_concurrent.filter(|limit| self.in_flight >= *limit) {
+            Some(limit) => Err(Refusal::Busy { limit }),
+            None => Ok(()),
+        }
+    }
+
+    /// Last, because it is not final: with nobody else left it is asked all the same.
+    fn has_something_left(&self, now: Now, asking: &Asking<'_>, key: u32) -> Result<(), Refusal> {
+        if asking.sparing && self.is_spent(now, asking, key) { Err(Refusal::Spent) } else { Ok(()) }
+    }
+
+    fn is_spent(&self, now: Now, asking: &Asking<'_>, key: u32) -> bool {
+        self.learned.get(key as usize).is_some_and(|learned| learned.is_spent(now.mono, asking.tokens.prompt))
+    }
+}
+
+/// Would some call find room now, as far as is cheap to know?
+pub(super) fn is_free(breaker: &Breaker, rate: &RateLimiter, keys: &KeyRing, now: Now) -> bool {
+    let remaining = rate.remaining(now);
+    let Remaining { minute, day, .. } = remaining;
+    breaker.refuses(now.mono).is_none()
+        && minute != Some(0)
+        && day != Some(0)
+        && remaining.tokens() != Some(0)
+        && keys.soonest(now.mono).is_none()
+}
+
+/// Nobody has waited longer.
+fn is_its_turn(ahead: u64) -> Result<(), Refusal> {
+    if ahead > 0 { Err(Refusal::Behind) } else { Ok(()) }
 }
 
 /// The models that the configuration names, as the provider names them.

@@ -69,6 +69,18 @@ impl Refusal {
         }
     }
 
+    /// When it ends by itself, where that is known.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Marked { until: at }
+            | Self::Breaker { retry_at: at }
+            | Self::Limit { not_before: at, .. }
+            | Self::Keys { not_before: at, .. } => *at,
+            Self::Model { not_before } => Some(*not_before),
+            Self::KeysTried | Self::Busy { .. } | Self::Behind | Self::Spent | Self::PoolBusy { .. } => None,
+        }
+    }
+
     /// Does it hold for every call alike? A key that only this call may not use any more keeps nobody else waiting.
     pub fn is_common(&self) -> bool {
         matches!(self, Self::Limit { .. } | Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Engine;
-use super::provider::{Live, Marked, Provider};
+use super::provider::{Live, Marked, Provider, is_free};
 use super::run::{Hedges, unix_ms_of};
 use crate::metrics::{PoolTally, ProviderTotals, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
@@ -33,7 +33,9 @@ pub struct PoolHealth {
     pub healthy: bool,
     pub total_providers: usize,
     pub available_providers: usize,
-    /// Who would be asked first now.
+    /// Who a plain call (of the pool's behaviour, for no model in particular) would be asked of first now, as
+    /// [`Engine::explain`] has it; `None` when nobody can be asked. Slots of the pool do not count. Where chance decides,
+    /// as `adaptive` among three and more, it is who the very next call is asked of.
     pub best_provider: Option<ProviderName>,
     pub providers: BTreeMap<String, ProviderHealth>,
 }
@@ -203,17 +205,16 @@ impl ProviderListing {
 }
 
 impl PoolHealth {
-    pub(super) fn of(providers: &[Arc<Provider>], now: Now) -> Self {
-        let healths: Vec<_> =
-            providers.iter().map(|p| (p.priority(), p.look(|live| ProviderHealth::of(p, live, now)))).collect();
-        let available = || healths.iter().filter(|(_, health)| health.available);
+    pub(super) fn of(providers: &[Arc<Provider>], best_provider: Option<ProviderName>, now: Now) -> Self {
+        let healths = providers.iter().map(|provider| provider.look(|live| ProviderHealth::of(provider, live, now)));
+        let providers: BTreeMap<_, _> = healths.map(|health| (health.name.to_string(), health)).collect();
+        let available_providers = providers.values().filter(|health| health.available).count();
         Self {
-            healthy: available().next().is_some(),
+            healthy: available_providers > 0,
             total_providers: providers.len(),
-            available_providers: available().count(),
-            // The first of the best priority, as selection has it.
-            best_provider: available().min_by_key(|(priority, _)| *priority).map(|(_, health)| health.name.clone()),
-            providers: healths.into_iter().map(|(_, health)| (health.name.to_string(), health)).collect(),
+            available_providers,
+            best_provider,
+            providers,
         }
     }
 }
@@ -231,13 +232,8 @@ impl ProviderHealth {
         let available = config.enabled
             && marked.is_none()
             && provider.is_healthy()
-            && state != CircuitState::Open
-            && !breaker.is_probing()
-            && minute != Some(0)
-            && day != Some(0)
-            && tokens != Some(0)
-            && config.max_concurrent.is_none_or(|most| in_flight < most)
-            && rests_until.is_none();
+            && is_free(breaker, rate, keys, now)
+            && provider.has_place_beside(in_flight);
         let breaker_retry = (state == CircuitState::Open).then(|| breaker.retry_at()).flatten();
         // As a call of one token would find it.
         let limited = rate.check(now, Tokens { prompt: 1, answer: 0 }, 0).err().and_then(|limited| limited.not_before);

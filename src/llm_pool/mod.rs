@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Environment, Settings, Source};
-use crate::engine::{Classified, Executed, PoolHealth, PoolStats, Turn};
+use crate::engine::{Classified, Executed, Explanation, PoolHealth, PoolStats, Turn};
 use crate::error::Error;
 use crate::policy::Behaviour;
 use crate::pool::{Pool, PoolStream};
@@ -172,6 +172,29 @@ impl LlmPool {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         execute::execute(&self.pool, model, options, function).await
+    }
+
+    /// What [`LlmPool::chat_with`] would do with this request now: who is asked first, who would follow, and why the others
+    /// are not asked. Nobody is called and nothing changes.
+    ///
+    /// ```
+    /// use llmpool::types::{CallOptions, ChatRequest, Message, Role};
+    /// use llmpool::{LlmClient, LlmPoolBuilder};
+    /// let pool = LlmPoolBuilder::new()
+    ///     .client(1, LlmClient::builder("ollama", "llama3.2").name("near"))
+    ///     .client(2, LlmClient::builder("openai", "gpt-4o").name("far").api_key("sk-…").requests_per_minute(0))
+    ///     .build()?;
+    /// let request = ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")]);
+    /// let explained = pool.explain(&request, &CallOptions::default())?;
+    /// assert_eq!(explained.would_ask.as_ref().map(|name| name.as_str()), Some("near"));
+    /// assert_eq!(explained.providers[1].reason.as_deref(), Some("requests_per_minute is 0"));
+    /// # Ok::<(), llmpool::error::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What a call is refused for before it looks for a provider.
+    pub fn explain(&self, request: &ChatRequest, options: &CallOptions) -> Result<Explanation, Error> {
+        self.pool.explain(request, options)
     }
 
     /// The provider that would be asked first now; `None` when none can be.

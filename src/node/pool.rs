@@ -13,7 +13,7 @@ use super::bridge::{Bridge, Channel};
 use super::stream::{Credit, pump};
 use super::{io, record, turn};
 use crate::config::{Environment, Settings};
-use crate::engine::{Analytics, Countable, PoolStats, ProviderListing, metrics_of_nothing};
+use crate::engine::{Analytics, Countable, Explanation, PoolStats, ProviderListing, metrics_of_nothing};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
@@ -234,6 +234,17 @@ impl NativePool {
     pub fn count_prompt(&self, call_json: String, model: Option<String>) -> napi::Result<f64> {
         let call = parse_call(&call_json).map_err(|error| record::thrown(&error.into()))?;
         Ok(self.inner.count(Countable::Prompt(&call.request), model.as_deref().or(call.request.model.as_deref())))
+    }
+
+    /// JSON: what a call, written as a call is, would do now.
+    #[napi(catch_unwind)]
+    pub fn explain(&self, call_json: String) -> napi::Result<String> {
+        let call = parse_call(&call_json).map_err(|error| record::thrown(&error.into()))?;
+        let explained = match self.inner.pool.get() {
+            Some(pool) => pool.engine().explain(&call.request, call.stream, &call.options),
+            None => Ok(Explanation::not_initialized()),
+        };
+        explained.map(|explanation| record::json(&explanation)).map_err(|error| record::thrown(&error))
     }
 
     /// Refuses new calls, lets those under way finish for so long, then ends them.

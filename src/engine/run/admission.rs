@@ -37,11 +37,14 @@ impl Run<'_> {
     ) -> Option<(usize, Admitted)> {
         let asked = self.asked_only(visits);
         let above = self.window_above;
-        let is_left = |visit: &Visit| !visit.visited && (sparing || visit.spared) && fits(above, visit);
+        let is_left = |at: usize, visit: &Visit| {
+            let wanted = asked.is_none_or(|asked| asked == at) && !visit.visited;
+            wanted && (sparing || visit.spared) && fits(above, visit)
+        };
         // Before the tiers are put in order, so that what has changed in a wait for it counts.
         if slot.is_none() {
-            let first = (0..visits.len()).find(|at| asked.is_none_or(|asked| asked == *at) && is_left(&visits[*at]))?;
-            *slot = Some(self.slot_for(visits, first, now)?);
+            let left: Vec<usize> = (0..visits.len()).filter(|at| is_left(*at, &visits[*at])).collect();
+            *slot = Some(self.slot_for(visits, &left, now)?);
         }
         for at in 0..visits.len() {
             if asked.is_some_and(|asked| asked != at) {
@@ -51,7 +54,7 @@ impl Run<'_> {
                 self.ordered += order_first_tier(&mut visits[at..], self.wish, now, &self.engine.chance);
             }
             let visit = &mut visits[at];
-            if !is_left(visit) {
+            if !is_left(at, visit) {
                 continue;
             }
             visit.spared = false;
@@ -62,25 +65,50 @@ impl Run<'_> {
                     lock(&self.engine.budget).first_visit(now.mono);
                     return Some((at, (permit, moved)));
                 }
-                Err(Refusal::KeysTried) => visit.visited = true,
-                Err(Refusal::Spent) => visit.spared = true,
-                Err(refusal) => self.note_refusal(visit, refusal, now),
+                Err(refusal) => self.pass_over(visit, refusal, now),
             }
         }
         None
     }
 
-    /// A slot of the pool for a first visit. Without one the others cannot be asked either, and what they said before is
-    /// out of date.
-    fn slot_for(&mut self, visits: &mut [Visit], at: usize, now: Now) -> Option<Slot> {
-        match self.slot() {
-            Ok(slot) => Some(slot),
-            Err(refusal) => {
-                visits.iter_mut().filter(|visit| !visit.visited).for_each(|visit| visit.refusal = None);
-                self.note_refusal(&mut visits[at], refusal, now);
-                self.pool_is_full_for = Some(at);
-                None
+    /// A slot of the pool for a first visit to one of those `left`. Without one nobody can be asked, and what they said
+    /// before is out of date.
+    fn slot_for(&mut self, visits: &mut [Visit], left: &[usize], now: Now) -> Option<Slot> {
+        if left.is_empty() {
+            return None;
+        }
+        let refusal = match self.slot() {
+            Ok(slot) => return Some(slot),
+            Err(refusal) => refusal,
+        };
+        visits.iter_mut().filter(|visit| !visit.visited).for_each(|visit| visit.refusal = None);
+        self.pool_is_full_for = left.iter().copied().find(|at| self.is_worth_a_slot(&visits[*at], now));
+        match self.pool_is_full_for {
+            Some(at) => self.note_refusal(&mut visits[at], refusal, now),
+            None => {
+                for at in left {
+                    let visit = &mut visits[*at];
+                    if let Some(refusal) = visit.provider.refuses(now, &self.wants(visit, &visit.tried)) {
+                        self.pass_over(visit, refusal, now);
+                    }
+                }
             }
+        }
+        None
+    }
+
+    /// With a slot it could be asked, now or after a wait. What is not waited for elsewhere is not waited for here: a call
+    /// that comes to an open breaker fails at once, however full the pool is.
+    pub(super) fn is_worth_a_slot(&self, visit: &Visit, now: Now) -> bool {
+        let refusal = visit.provider.refuses(now, &self.wants(visit, &visit.tried));
+        refusal.is_none_or(|refusal| refusal.worth_waiting().is_some())
+    }
+
+    fn pass_over(&mut self, visit: &mut Visit, refusal: Refusal, now: Now) {
+        match refusal {
+            Refusal::KeysTried => visit.visited = true,
+            Refusal::Spent => visit.spared = true,
+            refusal => self.note_refusal(visit, refusal, now),
         }
     }
 
@@ -99,7 +127,7 @@ impl Run<'_> {
         slot.ok_or_else(|| Refusal::PoolBusy { limit: most.unwrap_or(u32::MAX) })
     }
 
-    fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
+    pub(super) fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
         let tokens = self.prompt.as_ref().map_or_else(Tokens::default, |prompt| {
             let answer = self.answer_tokens.or(visit.provider.config().max_tokens);
             let prompt = visit.provider.counter(&visit.model).estimate(prompt);

@@ -1,65 +1,133 @@
 //! Who may answer a call at all, and why the others may not.
+//!
+//! A provider is out by the first rule that is against it. The rules look at the configuration and at the request; how the
+//! provider is doing now is asked later, when it is its turn (`Provider::admit`).
 
 use std::sync::Arc;
 
-use super::Run;
-use super::errors::no_provider;
-use super::order::into_tiers;
 use super::visit::Visit;
-use crate::engine::lock;
+use crate::adapter::Facts;
 use crate::engine::needs::Needs;
+use crate::engine::provider::Provider;
+use crate::engine::roster::Roster;
 use crate::engine::work::Work;
-use crate::error::{Error, Reason};
+use crate::error::Reason;
 use crate::types::{CallOptions, FieldError};
 
-impl Run<'_> {
-    /// The providers that may answer, best first.
-    pub(super) fn eligible(&self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
-        let providers = self.roster.providers();
-        if let Some(unknown) = options.providers.iter().find(|name| self.roster.find(name).is_none()) {
-            let known: Vec<_> = providers.iter().map(|provider| provider.name().as_str()).collect();
+/// One thing that may keep a provider from a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The call names others.
+    Providers,
+    Enabled,
+    /// A weight of 0 is asked by its name only.
+    Weight,
+    /// The model or alias that is asked for.
+    Model,
+    Capabilities,
+    ContextWindow,
+}
+
+/// The rules, for one call.
+pub(super) struct Rules<'a> {
+    /// The call names them.
+    named: &'a [String],
+    model: Option<&'a str>,
+    needs: Needs<'a>,
+}
+
+/// A provider, as the rules look at it.
+pub(super) struct Candidate<'a> {
+    pub provider: &'a Arc<Provider>,
+    /// Its own name of the model that is asked for, with what is known of that; `None`: it does not serve it.
+    pub model: Option<(&'a str, Facts)>,
+}
+
+/// Who may answer, in the order of the configuration, and why the others may not.
+pub(super) struct Eligible {
+    pub visits: Vec<Visit>,
+    pub excluded: Vec<Reason>,
+}
+
+impl Rule {
+    /// In the order in which they are looked at.
+    pub const ALL: [Self; 6] =
+        [Self::Providers, Self::Enabled, Self::Weight, Self::Model, Self::Capabilities, Self::ContextWindow];
+
+    /// The word users see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Providers => "providers",
+            Self::Enabled => "enabled",
+            Self::Weight => "weight",
+            Self::Model => "model",
+            Self::Capabilities => "capabilities",
+            Self::ContextWindow => "context_window",
+        }
+    }
+}
+
+impl<'a> Rules<'a> {
+    /// # Errors
+    /// The call names a provider that there is not.
+    pub fn new(roster: &Roster, work: Work<'a>, options: &'a CallOptions) -> Result<Self, FieldError> {
+        let named = &options.providers;
+        if let Some(unknown) = named.iter().find(|name| roster.find(name).is_none()) {
+            let known: Vec<_> = roster.providers().iter().map(|provider| provider.name().as_str()).collect();
             return Err(FieldError {
                 field: "providers".to_owned(),
                 message: format!("there is no provider {unknown:?}; there are {known:?}"),
-            }
-            .into());
+            });
         }
-        let mut reasons = Vec::new();
+        Ok(Self { named, model: work.model(), needs: Needs::of(work) })
+    }
+
+    pub fn candidate<'p>(&self, provider: &'p Arc<Provider>) -> Candidate<'p> {
+        let model = provider.resolve_model(self.model);
+        Candidate { provider, model: model.map(|model| (model, provider.endpoint().facts(model))) }
+    }
+
+    /// What one rule has against a provider; `None`: nothing.
+    pub fn against(&mut self, rule: Rule, candidate: &Candidate<'_>) -> Option<String> {
+        let Candidate { provider, model } = candidate;
+        let by_name = || self.named.iter().any(|name| name == provider.name().as_str());
+        match rule {
+            Rule::Providers => {
+                (!self.named.is_empty() && !by_name()).then(|| "not among this call's providers".to_owned())
+            }
+            Rule::Enabled => (!provider.config().enabled).then(|| "disabled".to_owned()),
+            Rule::Weight => (provider.config().weight == 0 && !by_name())
+                .then(|| "its weight is 0: only asked by its name".to_owned()),
+            Rule::Model => {
+                model.is_none().then(|| format!("does not serve the model {:?}", self.model.unwrap_or_default()))
+            }
+            Rule::Capabilities => model.and_then(|(model, facts)| self.needs.beyond(model, facts)),
+            Rule::ContextWindow => model.and_then(|(model, facts)| self.needs.too_long(model, facts)),
+        }
+    }
+
+    /// All providers, by all rules.
+    pub fn eligible(&mut self, roster: &Roster) -> Eligible {
+        let providers = roster.providers();
         let mut visits = Vec::with_capacity(providers.len());
-        let mut last_resort = Vec::new();
-        let asked = work.model();
-        let mut needs = Needs::of(work);
+        let (mut excluded, mut last_resort) = (Vec::new(), Vec::new());
         for provider in providers {
-            let name = provider.name();
-            let by_name = options.providers.iter().any(|n| n == name.as_str());
-            let reason = if !options.providers.is_empty() && !by_name {
-                "not among this call's providers".to_owned()
-            } else if !provider.config().enabled {
-                "disabled".to_owned()
-            } else if provider.config().weight == 0 && !by_name {
-                "its weight is 0: only asked by its name".to_owned()
-            } else if let Some(model) = provider.resolve_model(asked) {
-                let visit = Visit::new(Arc::clone(provider), model.to_owned());
-                let Some(unmet) = needs.unmet(model, provider.endpoint().facts(model)) else {
-                    visits.push(visit);
-                    continue;
-                };
-                last_resort.extend(unmet.last_resort.then_some(visit));
-                unmet.reason
-            } else {
-                format!("does not serve the model {:?}", asked.unwrap_or_default())
-            };
-            reasons.push(Reason { provider: name.clone(), reason });
+            let candidate = self.candidate(provider);
+            let visit = |(model, _): (&str, Facts)| Visit::new(Arc::clone(provider), model.to_owned());
+            let against = Rule::ALL.into_iter().find_map(|rule| Some((rule, self.against(rule, &candidate)?)));
+            match against {
+                None => visits.extend(candidate.model.map(visit)),
+                Some((rule, reason)) => {
+                    // Only the catalogue says so: with nobody else left the provider may say it itself.
+                    let unsure = |(_, facts): &(&str, Facts)| rule == Rule::ContextWindow && !facts.window_is_stated;
+                    last_resort.extend(candidate.model.filter(unsure).map(visit));
+                    excluded.push(Reason { provider: provider.name().clone(), reason });
+                }
+            }
         }
         if visits.is_empty() {
             visits = last_resort;
         }
-        if visits.is_empty() {
-            return Err(no_provider(reasons));
-        }
-        let behaviour = self.wish.behaviour;
-        lock(&self.engine.tally).planned(behaviour.as_str());
-        into_tiers(&mut visits, behaviour);
-        Ok(visits)
+        Eligible { visits, excluded }
     }
 }

@@ -28,6 +28,7 @@ mod calls;
 mod eligible;
 mod embed;
 mod errors;
+mod explain;
 mod headers;
 mod hedge;
 mod order;
@@ -42,8 +43,12 @@ use serde_json::Value;
 
 use self::ask::{Asked, Call};
 pub use self::calls::{Completed, Executed};
+use self::eligible::{Eligible, Rules};
+use self::errors::no_provider;
+pub use self::explain::{ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 use self::headers::call_headers;
 pub(super) use self::hedge::Hedges;
+use self::order::into_tiers;
 pub(super) use self::order::{Chance, Wish};
 use self::visit::Visit;
 use self::wait::Standing;
@@ -126,6 +131,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// A call, from here on on the books of the pool.
     fn new(
         engine: &'a Engine,
         roster: &'a Arc<Roster>,
@@ -134,17 +140,30 @@ impl<'a> Run<'a> {
         warnings: Vec<String>,
         log: &'a mut EventLog,
     ) -> Self {
+        let mut run = Self::off_the_books(engine, roster, route, options, log);
+        run.closed = false;
+        run.warnings = warnings;
+        lock(&engine.tally).started();
+        run.hedge = roster.limits().qos.hedge.as_ref().filter(|_| run.failover);
+        if run.hedge.is_some() {
+            lock(&engine.hedges).budget.call();
+        }
+        run
+    }
+
+    /// The same without a trace in the pool.
+    fn off_the_books(
+        engine: &'a Engine,
+        roster: &'a Arc<Roster>,
+        route: Route,
+        options: &'a CallOptions,
+        log: &'a mut EventLog,
+    ) -> Self {
         let now = time::now();
         let started = Now { mono: options.submitted.map_or(now.mono, Instant::from_std), ..now };
         let routing = roster.routing();
         let limits = roster.limits();
         let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);
-        lock(&engine.tally).started();
-        let failover = options.failover.unwrap_or(routing.enable_failover);
-        let hedge = limits.qos.hedge.as_ref().filter(|_| failover);
-        if hedge.is_some() {
-            lock(&engine.hedges).budget.call();
-        }
         Self {
             engine,
             roster,
@@ -154,7 +173,7 @@ impl<'a> Run<'a> {
             deadline: started.mono + deadline,
             started,
             max_retries: options.max_retries.unwrap_or(routing.max_retries),
-            failover,
+            failover: options.failover.unwrap_or(routing.enable_failover),
             wish: Wish {
                 behaviour: options.behaviour.unwrap_or(routing.behaviour),
                 session: options.session.as_deref(),
@@ -165,8 +184,8 @@ impl<'a> Run<'a> {
             trail: Vec::new(),
             window_above: None,
             asking: [None; 2],
-            hedge,
-            warnings,
+            hedge: None,
+            warnings: Vec::new(),
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
             errors: 0,
@@ -187,7 +206,7 @@ impl<'a> Run<'a> {
             waited: Duration::ZERO,
             queued: Duration::ZERO,
             not_ours: Duration::ZERO,
-            closed: false,
+            closed: true,
         }
     }
 
@@ -198,8 +217,19 @@ impl<'a> Run<'a> {
         Ok((answer, visits[at].provider.name().clone()))
     }
 
-    /// Reads the call's own headers and finds who may answer.
+    /// Reads what is the call's own, and finds who may answer.
     fn begin(&mut self, work: Work<'_>, options: &CallOptions) -> Result<Vec<Visit>, Error> {
+        self.read(work, options)?;
+        let Eligible { visits, excluded } = Rules::new(self.roster, work, options)?.eligible(self.roster);
+        if visits.is_empty() {
+            return Err(no_provider(excluded));
+        }
+        lock(&self.engine.tally).planned(self.wish.behaviour.as_str());
+        Ok(self.set_up(visits, work))
+    }
+
+    /// The call's own headers and its schema.
+    fn read(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(), Error> {
         self.headers = call_headers(options, &mut self.warnings)?;
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.
@@ -209,14 +239,19 @@ impl<'a> Run<'a> {
         {
             self.schema = Some(Arc::new(Schema::compile(format.get("schema").unwrap_or(&Value::Null))?));
         }
-        let visits = self.eligible(work, options)?;
+        Ok(())
+    }
+
+    /// Puts the visits into tiers, with what is to be known before they are asked.
+    fn set_up(&mut self, mut visits: Vec<Visit>, work: Work<'_>) -> Vec<Visit> {
         // Counting costs time that a call without such limits need not spend.
         let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
         if let Some(request) = work.request().filter(|_| visits.iter().any(counts)) {
             self.prompt = Some(PromptSize::of(request));
             self.answer_tokens = request.max_tokens;
         }
-        Ok(visits)
+        into_tiers(&mut visits, self.wish.behaviour);
+        visits
     }
 
     /// The loop. The answer is that of one attempt, with the place of the visit that made it.
@@ -339,9 +374,10 @@ pub(super) fn tell(log: &mut EventLog, provider: &ProviderName, moved: Transitio
     }
 }
 
-/// A point of the monotonic clock on the wall's.
+/// A point of the monotonic clock on the wall's, rounded up: whoever comes at that moment does not come too early.
 pub(super) fn unix_ms_of(at: Instant, now: Now) -> u64 {
-    let ahead = at.saturating_duration_since(now.mono).as_millis();
+    const NANOS_PER_MS: u128 = 1_000_000;
+    let ahead = at.saturating_duration_since(now.mono).as_nanos().div_ceil(NANOS_PER_MS);
     now.unix_ms.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
 }
 

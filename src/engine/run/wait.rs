@@ -120,6 +120,11 @@ impl Run<'_> {
         options
     }
 
+    /// Is there room for one more that waits?
+    pub(super) fn may_queue(&self) -> bool {
+        self.engine.waiting.load(Ordering::Relaxed) < self.roster.routing().max_queue
+    }
+
     /// The one place where a call waits: until the first of the options is due, or until it is woken because of one of
     /// them.
     pub(super) async fn wait(&mut self, options: &[Next], visits: &[Visit]) -> Result<(), Error> {

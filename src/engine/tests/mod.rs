@@ -10,6 +10,7 @@ mod deadline;
 mod embeddings;
 mod error_after_200;
 mod execute;
+mod explain;
 mod failover;
 mod flapping;
 mod health;

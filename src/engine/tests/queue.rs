@@ -276,7 +276,30 @@ async fn who_loses_its_slot_to_another_still_asks_everybody() {
     // The first is refused by `a` just when the second takes the slot; it waits for the slot, not for `a`.
     let (first, second) = tokio::join!(story.ask(), story.ask());
     assert_eq!(trail(&second.expect("b").attempts), ["a:busy", "a:key_cooling", "b:success"]);
-    assert_eq!(trail(&first.expect("b").attempts), ["a:failure", "a:busy", "b:success"]);
+    assert_eq!(trail(&first.expect("b").attempts), ["a:failure", "b:busy", "b:success"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_pool_does_not_make_a_call_wait_for_what_nobody_waits_for() {
+    let mut config = json!({ "providers": [provider("a", 1), provider("b", 1)], "routing": { "max_concurrent": 1 } });
+    config["providers"][0]["circuit_breaker_threshold"] = json!(1);
+    let story = Story::with_config(config, |request| match host(request) {
+        "a" => super::support::fails(500),
+        _ => answers_after(SECOND),
+    });
+    let only =
+        |name: &str| CallOptions { providers: vec![name.to_owned()], max_retries: Some(0), ..CallOptions::default() };
+    story.ask_with(&only("a")).await.expect_err("its breaker opens");
+    let (to_b, to_a) = (only("b"), only("a"));
+    let slow = story.ask_with(&to_b);
+    let hopeless = async {
+        let error = story.ask_with(&to_a).await.expect_err("an open breaker");
+        (trail(&error.context().attempts), story.in_flight(), error)
+    };
+    let (answered, (trail, in_flight, error)) = tokio::join!(slow, hopeless);
+    answered.expect("b");
+    assert!(matches!(error.kind(), ErrorKind::NoProvider { .. }), "{error:?}");
+    assert_eq!((trail, in_flight), (vec!["a:breaker_open".to_owned()], 1), "at once, while the slot is taken");
 }
 
 #[tokio::test(start_paused = true)]
