@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::order::order_first_tier;
 use super::visit::{Visit, fits};
+use super::wait::Next;
 use super::{Admitted, Run, unix_ms_of};
 use crate::engine::gate::Slot;
 use crate::engine::lock;
@@ -110,6 +111,36 @@ impl Run<'_> {
             Refusal::Spent => visit.spared = true,
             refusal => self.note_refusal(visit, refusal, now),
         }
+    }
+
+    /// The first of the retries a wait was for that can go out now. All that are due are asked, not only the soonest:
+    /// what one of them was refused before may be there now, and a call that stood in line for a thing that it never
+    /// takes would be woken for it without end.
+    pub(super) fn next_retry(
+        &mut self,
+        visits: &mut [Visit],
+        waited_for: &[Next],
+        now: Now,
+    ) -> Option<(usize, Admitted)> {
+        for next in waited_for.iter().filter(|next| next.retry && (next.turn || now.mono >= next.when)) {
+            let visit = &mut visits[next.at];
+            if !self.pay_for_retry(visit, now) {
+                return None;
+            }
+            visit.tried.clear();
+            visit.again = None;
+            match self.admit(visit, &[], now) {
+                Ok(admitted) => {
+                    visit.refusal = None;
+                    self.paid = false;
+                    self.retries += 1;
+                    lock(&self.engine.tally).retried(now.unix_ms);
+                    return Some((next.at, admitted));
+                }
+                Err(refusal) => self.note_refusal(visit, refusal, now),
+            }
+        }
+        None
     }
 
     /// One provider, past the keys in `tried`.

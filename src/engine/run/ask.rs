@@ -309,11 +309,13 @@ impl Run<'_> {
         }
     }
 
-    /// Asks the pool's retry budget; a refusal goes on the trail.
-    pub(super) fn withdraw_retry(&mut self, visit: &Visit, now: Now) -> bool {
-        if lock(&self.engine.budget).withdraw(now.mono) {
+    /// Asks the pool's retry budget, once per retry; a refusal goes on the trail, and there are no more retries.
+    pub(super) fn pay_for_retry(&mut self, visit: &Visit, now: Now) -> bool {
+        if self.paid || lock(&self.engine.budget).withdraw(now.mono) {
+            self.paid = true;
             return true;
         }
+        self.max_retries = self.retries;
         self.trail.push(AttemptRecord {
             provider: visit.provider.name().clone(),
             model: visit.model.clone(),

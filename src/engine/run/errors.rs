@@ -23,7 +23,8 @@ impl Run<'_> {
                 Wait::Turn => None,
             });
             let hinted = visit.again.as_ref().filter(|again| again.rate_signal).and_then(|again| again.ready);
-            refused.max(hinted)
+            // One of its keys is free before the other.
+            [refused, hinted].into_iter().flatten().min()
         };
         let soonest = considered.iter().filter_map(|visit| free_at(visit)).min();
         let reset = soonest.map(|at| at.saturating_duration_since(now.mono));

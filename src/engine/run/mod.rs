@@ -256,8 +256,10 @@ impl<'a> Run<'a> {
 
     /// The loop. The answer is that of one attempt, with the place of the visit that made it.
     async fn drive(&mut self, visits: &mut [Visit], call: &Call<'_>) -> Result<(Answer, usize), Error> {
+        let mut options = Vec::new();
         loop {
             let now = time::now();
+            let waited_for = std::mem::take(&mut options);
             if now.mono >= self.deadline {
                 return Err(self.out_of_time());
             }
@@ -272,42 +274,23 @@ impl<'a> Run<'a> {
                     None => continue,
                 }
             }
-            let next = self.options(visits, now);
-            let Some(first) = next.first() else {
+            if let Some((at, admitted)) = self.next_retry(visits, &waited_for, now) {
+                match self.ask(&mut visits[at], admitted, now.mono, call).await? {
+                    Some(answer) => return Ok((answer, at)),
+                    None => continue,
+                }
+            }
+            options = self.options(visits, now);
+            let Some(first) = options.first() else {
                 if self.failover && self.stay.take().is_some() {
                     continue; // what it gave so far does not mix with another's: that one begins anew
                 }
                 return Err(self.exhausted(visits, now));
             };
-            if first.retry && !self.paid {
-                self.paid = self.withdraw_retry(&visits[first.at], now);
-                if !self.paid {
-                    // A first visit that is still to come draws on nothing and may yet answer.
-                    self.max_retries = self.retries;
-                    continue;
-                }
+            if first.retry && !self.pay_for_retry(&visits[first.at], now) {
+                continue; // a first visit that is still to come draws on nothing and may yet answer
             }
-            self.wait(&next, visits).await?;
-            let now = time::now();
-            let due = first.turn || now.mono >= first.when;
-            if first.retry && due && now.mono < self.deadline {
-                let visit = &mut visits[first.at];
-                visit.tried.clear();
-                visit.again = None;
-                match self.admit(visit, &[], now) {
-                    Ok(admitted) => {
-                        visit.refusal = None;
-                        self.paid = false;
-                        self.retries += 1;
-                        lock(&self.engine.tally).retried(now.unix_ms);
-                        let visit = &mut visits[first.at];
-                        if let Some(answer) = self.ask(visit, admitted, now.mono, call).await? {
-                            return Ok((answer, first.at));
-                        }
-                    }
-                    Err(refusal) => self.note_refusal(visit, refusal, now),
-                }
-            }
+            self.wait(&options, visits).await?;
         }
     }
 

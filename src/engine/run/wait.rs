@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -19,6 +20,9 @@ use crate::engine::refusal::{Refusal, Wait};
 use crate::error::Error;
 use crate::event::millis;
 use crate::time::{self, Instant, Now};
+
+/// A wait that lasts less was none: timers are no finer.
+const SHORT: Duration = Duration::from_millis(1);
 
 /// One thing that could be done next.
 #[derive(Clone)]
@@ -82,38 +86,39 @@ impl Run<'_> {
             .iter()
             .enumerate()
             .filter(|(at, visit)| asked.is_none_or(|asked| asked == *at) && fits(self.window_above, visit))
-            .filter_map(|(at, visit)| {
-                let next = match (&visit.again, &visit.refusal) {
-                    // Tried before: asked again after the backoff, or after the hint.
-                    (Some(again), _) if may_retry => Next {
-                        at,
-                        when: again.ready.unwrap_or(backoff_until),
-                        retry: true,
-                        turn: false,
-                        for_capacity: again.ready.is_some(),
-                        place: None,
-                    },
-                    // Kept back before it was asked: as soon as it is free. After it was asked: a repetition, too.
-                    (None, Some(refusal)) => {
-                        let retry = visit.attempts > 0;
-                        if retry && !may_retry || !retry && visit.visited {
-                            return None;
-                        }
-                        let (when, turn) = match refusal.worth_waiting()? {
-                            Wait::Until(when) => (when, false),
-                            Wait::Turn => (patient_until, true),
-                        };
-                        // A key that only this call may not use any more must not keep those behind it waiting.
-                        let in_line = refusal.is_common() || visit.tried.is_empty();
-                        let place = in_line.then(|| place(visit, refusal));
-                        Next { at, when, retry, turn, for_capacity: true, place }
+            .flat_map(|(at, visit)| {
+                // Tried before: asked again after the backoff, or after the hint.
+                let again = visit.again.as_ref().filter(|_| may_retry).map(|again| Next {
+                    at,
+                    when: again.ready.unwrap_or(backoff_until),
+                    retry: true,
+                    turn: false,
+                    for_capacity: again.ready.is_some(),
+                    place: None,
+                });
+                let kept_back = visit.refusal.as_ref().and_then(|refusal| {
+                    // Before it was asked: as soon as it is free. After it was asked, with whichever of its keys: a
+                    // repetition, too.
+                    let retry = visit.attempts > 0;
+                    if retry && !may_retry || !retry && visit.visited {
+                        return None;
                     }
-                    _ => return None,
-                };
+                    let (when, turn) = match refusal.worth_waiting()? {
+                        Wait::Until(when) => (when, false),
+                        Wait::Turn => (patient_until, true),
+                    };
+                    // A key that only this call may not use any more must not keep those behind it waiting.
+                    let in_line = refusal.is_common() || visit.tried.is_empty();
+                    let place = in_line.then(|| place(visit, refusal));
+                    Some(Next { at, when, retry, turn, for_capacity: true, place })
+                });
+                [again, kept_back].into_iter().flatten()
+            })
+            .filter(|next| {
                 let too_long = next.for_capacity && (next.when > patient_until || patience.is_zero());
-                let in_vain = next.retry && visit.provider.refuses_at(next.when);
+                let in_vain = next.retry && visits[next.at].provider.refuses_at(next.when);
                 let too_late = next.when >= self.deadline && !next.turn;
-                (!too_long && !in_vain && !too_late).then_some(next)
+                !too_long && !in_vain && !too_late
             })
             .collect();
         options.sort_by_key(|next| (next.when, visits[next.at].attempts, next.at));
@@ -156,6 +161,11 @@ impl Run<'_> {
             None => time::sleep_until(when).await,
         }
         let waited = time::now().mono.duration_since(began.mono);
+        if waited < SHORT {
+            // A call that is woken again and again would keep the thread from those it waits for, and from hearing that its
+            // caller gave up.
+            tokio::task::yield_now().await;
+        }
         self.waited += waited;
         self.not_ours += waited;
         if for_capacity {

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::support::{Answer, Story, answer, fails, fails_with, provider};
+use crate::error::ErrorKind;
 use crate::time;
 use crate::types::CallOptions;
 
@@ -144,4 +145,50 @@ async fn no_view_of_a_key_shows_its_value() {
     let stats = serde_json::to_string(&story.pool.engine().provider_stats()).expect("plain data");
     assert!(stats.contains(r#""keys":[{"index":0,"state":"retired""#), "{stats}");
     assert!(!stats.contains("secret-"), "{stats}");
+}
+
+/// A provider whose first key is free in 60 s and the second in 2 s, and the call that is to be made then.
+async fn one_key_soon_and_one_later() -> (Story, Script) {
+    let (story, script) = story(2);
+    says(&script, 0, || fails_with(429, &[("retry-after", "60")]));
+    says(&script, 1, || fails_with(429, &[("retry-after", "2")]));
+    (story, script)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_the_key_that_is_free_first() {
+    let (story, script) = one_key_soon_and_one_later().await;
+    let began = time::now().mono;
+    let answered = async {
+        time::sleep_until(began + Duration::from_secs(1)).await;
+        script.lock().expect("no panic").clear();
+    };
+    let (response, ()) = tokio::join!(story.ask(), answered);
+    let used: Vec<_> = response.expect("an answer").attempts.iter().map(|line| line.key_index).collect();
+    assert_eq!((used, began.elapsed()), (vec![Some(0), Some(1), Some(1)], Duration::from_secs(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_wait_is_told_the_time_of_the_key_that_is_free_first() {
+    let (story, _script) = one_key_soon_and_one_later().await;
+    used(&story).await;
+    let options =
+        CallOptions { max_retries: Some(0), deadline: Some(Duration::from_secs(1)), ..CallOptions::default() };
+    let error = story.ask_with(&options).await.expect_err("both rest");
+    let ErrorKind::RateLimited { reset, .. } = error.kind() else { panic!("{error:?}") };
+    assert_eq!(*reset, Some(Duration::from_secs(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_met_one_key_limit_waits_for_another_key_that_rests_for_less() {
+    let (story, script) = story(2);
+    says(&script, 1, || fails_with(429, &[("retry-after", "2")]));
+    let _ = used(&story).await; // key 0 answers
+    let _ = used(&story).await; // key 1 rests now, key 0 answers
+    says(&script, 0, || fails_with(429, &[("retry-after", "60")]));
+    script.lock().expect("no panic").remove(&1);
+    let began = time::now().mono;
+    let response = story.ask().await.expect("an answer");
+    let used: Vec<_> = response.attempts.iter().filter_map(|line| line.key_index).collect();
+    assert_eq!((used, began.elapsed()), (vec![0, 1], Duration::from_secs(2)));
 }

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::support::{Answer, Story, answer, host, provider, trail};
+use super::support::{Answer, Story, answer, fails, host, provider, question, trail};
 use crate::error::{Error, ErrorKind, Phase};
+use crate::event::Event;
 use crate::time;
 use crate::types::{CallOptions, ChatRequest, ChatResponse, Message, Role};
 
@@ -216,7 +217,7 @@ async fn a_stream_holds_its_slot_until_it_ends_or_is_left() {
         let streams = String::from_utf8_lossy(&request.body).contains("\"stream\":true");
         if streams { super::support::stream_that_stays_open() } else { answer("ok") }
     });
-    let question = Arc::new(super::support::question());
+    let question = Arc::new(question());
     let opened = story.pool.stream_until(question, &CallOptions::default(), Vec::new(), std::future::pending()).await;
     let stream = opened.result.expect("first content");
     let began = time::now().mono;
@@ -363,7 +364,7 @@ async fn a_breaker_that_opens_sends_home_everybody_who_waits_for_it() {
     let story = Story::with_config(json!({ "providers": [config] }), |_| {
         async {
             after(SECOND).await;
-            super::support::fails(500).await
+            fails(500).await
         }
         .boxed()
     });
@@ -476,4 +477,51 @@ impl<F: FnMut()> Drop for Scope<F> {
 /// Runs it when the answer is there, or is not waited for any longer.
 fn scope<T>(end: impl Fn() -> T) -> Scope<impl FnMut()> {
     Scope(move || drop(end()))
+}
+
+/// How often the call said that it waits.
+fn waits(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Debug { message } if message.starts_with("waiting"))).count()
+}
+
+/// A retry that was kept back by the pool's limit, while the call also waits for a provider that is busy.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_waited_for_a_slot_takes_the_one_that_comes() {
+    let config = json!({
+        "providers": [provider("a", 1), narrow("b", 2, 1), provider("c", 3)],
+        "routing": { "max_concurrent": 2, "behaviour": "failover", "retry_delay_ms": 200, "seed": 1 },
+    });
+    let mut asked_a = 0;
+    let story = Story::with_config(config, move |request| match host(request) {
+        "a" => {
+            asked_a += 1;
+            if asked_a == 1 { fails(503) } else { answer("from a") }
+        }
+        "b" => answers_after(SECOND * 20),
+        _ => answers_after(Duration::from_millis(500)),
+    });
+    let only = |names: &[&str]| CallOptions {
+        providers: names.iter().map(|name| (*name).to_owned()).collect(),
+        deadline: Some(SECOND * 30),
+        ..CallOptions::default()
+    };
+    let (of_b, of_a_and_b, of_c) = (only(&["b"]), only(&["a", "b"]), only(&["c"]));
+    let began = time::now().mono;
+    let completed = async {
+        after(Duration::from_millis(10)).await;
+        let request = question();
+        let completed = story.pool.chat_until(&request, &of_a_and_b, Vec::new(), std::future::pending()).await;
+        (completed, began.elapsed())
+    };
+    let fills = async {
+        after(Duration::from_millis(20)).await;
+        story.ask_with(&of_c).await
+    };
+    let (long, (completed, took), filler) = tokio::join!(story.ask_with(&of_b), completed, fills);
+    assert!(long.is_ok() && filler.is_ok());
+    let response = completed.result.expect("from a");
+    assert_eq!(trail(&response.attempts), ["a:failure", "b:busy", "a:busy", "a:success"]);
+    assert_eq!(took, Duration::from_millis(520), "the moment in which the slot became free");
+    assert!(waits(&completed.events) <= 4, "{} waits", waits(&completed.events));
+    assert_eq!((story.in_flight(), story.waiting()), (0, 0));
 }
