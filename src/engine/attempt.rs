@@ -132,13 +132,14 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
-        let reply = reply(&provider, http, sent.mono, asked).await?;
         if !order.work.streams() {
+            let reply = reply(&provider, http, sent.mono, asked).await?;
             let (reply, at) = whole(&provider, reply, order.limits.qos.max_response_bytes).await?;
             return Ok(Arrived::Whole(reply, at));
         }
         let patience = provider.config().timers.first_content;
-        time::until(Some(sent.mono + patience), Box::pin(open(&provider, reply)))
+        let opened = Box::pin(async { open(&provider, reply(&provider, http, sent.mono, asked).await?).await });
+        time::until(Some(sent.mono + patience), opened)
             .await
             .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(patience)))?
             .map(Arrived::Stream)

@@ -75,6 +75,19 @@ async fn the_first_byte_timer_waits_for_the_head_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_content_timer_runs_from_the_sending_on() {
+    let no_headers = with("first_content_timeout_ms", 200, hangs);
+    assert_eq!(stream_times_out(&no_headers).await, (Phase::FirstContent, Duration::from_millis(200)));
+    let all_of_it_late = with("first_content_timeout_ms", 200, || {
+        Box::pin(async {
+            after(Duration::from_millis(500)).await;
+            says(vec![chunk("Oslo"), FINISH.to_owned()]).await
+        })
+    });
+    assert_eq!(stream_times_out(&all_of_it_late).await, (Phase::FirstContent, Duration::from_millis(200)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_attempt_timer_of_a_stream_ends_at_its_first_content() {
     let story = with("timeout", 700, one_word_and_comments);
     let (phase, _) = stream_times_out(&story).await;
