@@ -62,13 +62,19 @@ class LLMPool extends PoolEmitter {
     unwrap(await this.#loaded())
   }
 
+  /** Sees to it that the configuration is there or on its way: in the core, calls wait for it. */
+  #load() {
+    // What went wrong is told to everyone who waits for it.
+    if (!this.#ready) this.#loaded().catch(() => {})
+  }
+
   /** Loads once, whoever asks; a load that failed is not remembered. */
   #loaded() {
-    this.#loading ??= this.#load()
+    this.#loading ??= this.#loadNow()
     return this.#loading
   }
 
-  async #load() {
+  async #loadNow() {
     const outcome = await open(new Call(), (id) => this.#native.initialize(id, JSON.stringify(process.env))).outcome
     if (outcome instanceof Failed) {
       this.#loading = undefined
@@ -109,7 +115,7 @@ class LLMPool extends PoolEmitter {
   async chat(request, options) {
     const { json, signal, stream } = readCall(request, options)
     unwrap(this.#refusal(signal))
-    if (!this.#ready) unwrap(await this.#prepared(signal))
+    this.#load()
     if (stream) return await this.#streamFromFirstContent(json, signal)
     return unwrap(await open(new Call(signal), (id) => this.#native.chat(id, json)).outcome)
   }
@@ -121,8 +127,10 @@ class LLMPool extends PoolEmitter {
       const { json, signal } = readCall(request, options)
       const refused = this.#refusal(signal)
       if (refused !== null) call.settle(refused)
-      else if (this.#ready) this.#sendStream(call, json, signal)
-      else this.#sendStreamWhenReady(call, json, signal)
+      else {
+        this.#load()
+        this.#sendStream(call, json, signal)
+      }
     } catch (error) {
       // A stream reports like a promise: to whoever reads it, not to whoever asks for it.
       call.settle(new Failed(() => error))
@@ -134,7 +142,7 @@ class LLMPool extends PoolEmitter {
   async embed(request, options) {
     const { json, signal } = readEmbed(request, options)
     unwrap(this.#refusal(signal))
-    if (!this.#ready) unwrap(await this.#prepared(signal))
+    this.#load()
     return unwrap(await open(new Call(signal), (id) => this.#native.embed(id, json)).outcome)
   }
 
@@ -153,23 +161,12 @@ class LLMPool extends PoolEmitter {
     open(call, (id) => this.#native.stream(id, json))
   }
 
-  /** @param {StreamCall} call @param {string} json @param {AbortSignal | null} signal */
-  async #sendStreamWhenReady(call, json, signal) {
-    try {
-      const refused = await this.#prepared(signal)
-      if (refused !== null) call.settle(refused)
-      else if (!call.ended) this.#sendStream(call, json, signal)
-    } catch (error) {
-      call.settle(new Failed(() => error))
-    }
-  }
-
   /** @param {unknown} fn @param {unknown} [options] */
   async execute(fn, options) {
     if (typeof fn !== 'function') throw new InvalidRequestError(`fn: must be a function, found ${inspect(fn)}`, 'fn')
     const { json, signal } = readOptions(options)
     unwrap(this.#refusal(signal))
-    if (!this.#ready) unwrap(await this.#prepared(signal))
+    this.#load()
     const call = new ExecuteCall(/** @type {any} */ (fn), signal)
     return unwrap(await open(call, (id) => this.#native.execute(id, json)).outcome)
   }
@@ -180,10 +177,10 @@ class LLMPool extends PoolEmitter {
     return this.#closed ? new Failed(() => new PoolClosedError()) : null
   }
 
-  /** The same, once the configuration is loaded. @param {AbortSignal | null} signal */
-  async #prepared(signal) {
-    const outcome = await this.#loaded()
-    return outcome instanceof Failed ? outcome : this.#refusal(signal)
+  /** The same, once the configuration is loaded. */
+  async #prepared() {
+    const outcome = this.#ready ? null : await this.#loaded()
+    return outcome instanceof Failed ? outcome : this.#refusal(null)
   }
 
   // === looking at it ===
@@ -264,7 +261,7 @@ class LLMPool extends PoolEmitter {
   async reload(config) {
     const json = config === undefined ? undefined : configurationJson(config, 'config')
     unwrap(this.#refusal(null))
-    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await this.#prepared())
     const env = JSON.stringify(process.env)
     this.#applied(unwrap(await open(new Call(), (id) => this.#native.reload(id, env, json)).outcome))
   }
@@ -273,13 +270,13 @@ class LLMPool extends PoolEmitter {
   async addProvider(provider) {
     const json = configurationJson(provider, 'provider')
     unwrap(this.#refusal(null))
-    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await this.#prepared())
     this.#applied(unwrap(await open(new Call(), (id) => this.#native.addProvider(id, json)).outcome))
   }
 
   async saveStats() {
     unwrap(this.#refusal(null))
-    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await this.#prepared())
     unwrap(await open(new Call(), (id) => this.#native.saveStats(id)).outcome)
   }
 

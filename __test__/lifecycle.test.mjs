@@ -575,3 +575,67 @@ describe('LLMPool steering', () => {
     assert.deepEqual(told, []) // failing calls reject; they are no background failure
   })
 })
+
+describe('LLMPool while its configuration loads', () => {
+  /** A pool whose configuration comes when `loaded` is opened, and the providers it will have. */
+  async function loading(t, { statsFile, health } = {}) {
+    const a = await Upstream.start(t)
+    const loaded = gate()
+    const text = JSON.stringify({ providers: [provider('a', a)], ...(health === undefined ? {} : { health }) })
+    const source = await Upstream.start(t, async (exchange) => {
+      await loaded.opened
+      exchange.reply(200, text)
+    })
+    const pool = new LLMPool({ configUrl: `${source.origin}/config.json`, checkInterval: 20, statsFile })
+    t.after(() => pool.shutdown({ drainTimeout: 0 }))
+    t.after(loaded.open)
+    return { a, loaded, source, pool }
+  }
+
+  it('every kind of call waits for it', bounded, async (t) => {
+    const { loaded, pool } = await loading(t)
+    const calls = [pool.chat(ask()), pool.execute(({ provider }) => provider), pool.initialize()]
+    const streamed = pool.stream(ask()).text()
+    loaded.open()
+    const [chat, executed] = await Promise.all(calls)
+    assert.deepEqual([chat.content, executed], ['pong', 'a'])
+    assert.equal(await streamed, 'pong')
+  })
+
+  it('a signal ends a call that waits for it', bounded, async (t) => {
+    const { a, pool } = await loading(t)
+    const controller = new AbortController()
+    const options = { signal: controller.signal }
+    const calls = [
+      pool.chat(ask(), options),
+      pool.stream(ask(), options).text(),
+      pool.embed({ input: 'x' }, options),
+      pool.execute(() => 1, options),
+    ].map(rejection)
+    controller.abort(new Error('enough'))
+    for (const error of await Promise.all(calls)) assert.equal(error.message, 'enough')
+    assert.equal(a.count, 0)
+  })
+
+  it('a deadline ends a call that waits for it, and says what it waited for', bounded, async (t) => {
+    const { pool } = await loading(t)
+    const error = await rejection(pool.chat(ask(), { deadline: 20 }))
+    assert.deepEqual([error.code, error.phase], ['ERR_LLMPOOL_TIMEOUT', 'deadline'])
+    assert.match(error.message, /deadline of 20 ms has passed while the configuration was loading/)
+  })
+
+  it('a shutdown gives it up: nobody is asked, nothing is followed, no file is held', bounded, async (t) => {
+    const statsFile = join(folder(t), 'stats.json')
+    const { a, loaded, source, pool } = await loading(t, { statsFile, health: { active: true, interval_ms: 10 } })
+    const waits = rejection(pool.chat(ask()))
+    const initialized = rejection(pool.initialize())
+    await source.request(1)
+    await pool.shutdown()
+    for (const error of await Promise.all([waits, initialized])) assert.ok(error instanceof PoolClosedError)
+    loaded.open()
+    const other = new LLMPool({ config: { providers: [provider('a', a)] }, statsFile })
+    await other.initialize()
+    await other.shutdown()
+    assert.deepEqual([a.count, source.count], [0, 1])
+  })
+})

@@ -11,6 +11,7 @@
 
 mod bridge;
 mod io;
+mod load;
 mod pool;
 mod record;
 mod records;

@@ -10,6 +10,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use super::bridge::{Bridge, Channel};
+use super::load::Load;
 use super::stream::{Credit, pump};
 use super::{io, record, turn};
 use crate::config::{Environment, Settings};
@@ -20,7 +21,7 @@ use crate::metrics::Window;
 use crate::pool::{Edition, Pool};
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
-use crate::types::{parse_call, parse_embed, parse_options};
+use crate::types::{CallOptions, ParsedCall, parse_call, parse_embed, parse_options};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -40,6 +41,7 @@ pub(super) struct Inner {
     interest: Arc<Interest>,
     /// Set by the first `initialize` that succeeds.
     pub pool: OnceLock<Pool>,
+    pub load: Load,
 }
 
 #[napi]
@@ -55,6 +57,7 @@ impl NativePool {
             settings,
             interest: Arc::default(),
             pool: OnceLock::new(),
+            load: Load::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -65,11 +68,13 @@ impl NativePool {
         self.inner.id
     }
 
-    /// Loads the configuration. `env_json` is the environment as JavaScript sees it: a worker has its own copy.
+    /// Loads the configuration. `env_json` is the environment as JavaScript sees it: a worker has its own copy. Calls that
+    /// come from here on wait for it.
     #[napi(catch_unwind)]
     pub fn initialize(&self, id: f64, env_json: String) -> napi::Result<()> {
+        self.inner.load.begin();
         self.task(id, |inner, id| async move {
-            let result = inner.start(&env_json).await;
+            let result = inner.load.run(inner.start(&env_json)).await;
             inner.channel.push(|records| match result {
                 Ok(initialized) => record::value(records, id, &initialized),
                 Err(error) => record::error(records, id, &error),
@@ -81,13 +86,12 @@ impl NativePool {
     #[napi(catch_unwind)]
     pub fn chat(&self, id: f64, call_json: String) -> napi::Result<()> {
         let submitted = time::now().mono;
-        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
         self.task(id, move |inner, id| async move {
-            let call = match inner.read(&call_json, submitted) {
+            let call = match inner.read(call_json, submitted, &mut cancelled).await {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
-            drop(call_json);
             let (pool, call) = call;
             let completed = pool.chat_until(&call.request, &call.options, call.warnings, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
@@ -105,11 +109,10 @@ impl NativePool {
         let credit = Arc::new(Credit::default());
         let mut cancelled = self.inner.channel.open(id as u64, Some(Arc::clone(&credit))).map(drop);
         self.task(id, move |inner, id| async move {
-            let call = match inner.read(&call_json, submitted) {
+            let call = match inner.read(call_json, submitted, &mut cancelled).await {
                 Ok(call) => call,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
-            drop(call_json);
             let (pool, call) = call;
             let request = Arc::new(call.request);
             let completed = pool.stream_until(request, &call.options, call.warnings, &mut cancelled).await;
@@ -124,16 +127,20 @@ impl NativePool {
     /// Makes embeddings; request fields and options stand in one object.
     #[napi(catch_unwind)]
     pub fn embed(&self, id: f64, call_json: String) -> napi::Result<()> {
-        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
-        self.task(id, |inner, id| async move {
-            let result = match inner.ready().and_then(|pool| Ok((pool, parse_embed(&call_json)?))) {
-                Ok((pool, call)) => {
-                    drop(call_json);
-                    let completed = pool.embed_until(&call.request, &call.options, call.warnings, cancelled).await;
-                    record::events(&inner.channel, inner.id, completed.events);
-                    completed.result
-                }
-                Err(error) => Err(error),
+        let submitted = time::now().mono;
+        let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, move |inner, id| async move {
+            let result = match parse_embed(&call_json) {
+                Ok(mut call) => match inner.arrive(&mut call.options, submitted, &mut cancelled).await {
+                    Ok(pool) => {
+                        drop(call_json);
+                        let completed = pool.embed_until(&call.request, &call.options, call.warnings, cancelled).await;
+                        record::events(&inner.channel, inner.id, completed.events);
+                        completed.result
+                    }
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error.into()),
             };
             inner.channel.push(|records| match result {
                 Ok(response) => record::vectors(records, id, response),
@@ -145,14 +152,17 @@ impl NativePool {
     /// Runs a function of the caller's own: each of its turns comes as a record and goes back by `Bridge.settle()`.
     #[napi(catch_unwind)]
     pub fn execute(&self, id: f64, options_json: String) -> napi::Result<()> {
-        let cancelled = self.inner.channel.open(id as u64, None).map(drop);
-        self.task(id, |inner, id| async move {
-            let (pool, options) = match (inner.ready(), parse_options(&options_json)) {
-                (Ok(pool), Ok(options)) => (pool, options),
-                (Err(error), _) => return inner.channel.push(|records| record::error(records, id, &error)),
-                (_, Err(error)) => return inner.channel.push(|records| record::error(records, id, &error.into())),
+        let submitted = time::now().mono;
+        let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, move |inner, id| async move {
+            let (model, mut options) = match parse_options(&options_json) {
+                Ok(parsed) => parsed,
+                Err(error) => return inner.channel.push(|records| record::error(records, id, &error.into())),
             };
-            let (model, options) = options;
+            let pool = match inner.arrive(&mut options, submitted, &mut cancelled).await {
+                Ok(pool) => pool,
+                Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
+            };
             let call = turn::Call { id, channel: Arc::clone(&inner.channel) };
             let completed = pool.execute_until(&call, model.as_deref(), &options, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
@@ -251,6 +261,7 @@ impl NativePool {
     #[napi(catch_unwind)]
     pub fn shutdown(&self, id: f64, drain_timeout_ms: f64) -> napi::Result<()> {
         self.task(id, move |inner, id| async move {
+            inner.load.close().await;
             if let Some(pool) = inner.pool.get() {
                 // A number that is no duration is the longest or the shortest one.
                 let drain = Duration::try_from_secs_f64(drain_timeout_ms / 1e3).unwrap_or(if drain_timeout_ms > 0.0 {
@@ -336,11 +347,31 @@ impl Inner {
     }
 
     /// The pool in force and the call as it was asked.
-    fn read(&self, json: &str, submitted: Instant) -> Result<(&Pool, crate::types::ParsedCall), Error> {
-        let pool = self.ready()?;
-        let mut call = parse_call(json)?;
-        call.options.submitted = Some(submitted.into_std());
+    async fn read(
+        &self,
+        json: String,
+        submitted: Instant,
+        cancelled: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<(&Pool, ParsedCall), Error> {
+        let mut call = parse_call(&json)?;
+        drop(json);
+        let pool = self.arrive(&mut call.options, submitted, cancelled).await?;
         Ok((pool, call))
+    }
+
+    /// The pool in force, as soon as there is one and before the call is over.
+    async fn arrive(
+        &self,
+        options: &mut CallOptions,
+        submitted: Instant,
+        cancelled: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<&Pool, Error> {
+        options.submitted = Some(submitted.into_std());
+        if self.pool.get().is_none() {
+            let deadline = options.deadline.or(self.settings.deadline);
+            self.load.wait(submitted, deadline, cancelled).await?;
+        }
+        self.ready()
     }
 }
 
