@@ -57,7 +57,7 @@ describe('LLMPool explain', () => {
     assert.deepEqual([next(), next(), next()], ['a', 'a', 'a'])
     assert.equal((await pool.chat(ask(), options)).provider, 'a')
     assert.equal(next(), 'b')
-    assert.equal(pool.explain(ask({ providers: ['a'] }), options).wouldAsk, 'a')
+    assert.equal(pool.explain(ask(), { ...options, providers: ['a'] }).wouldAsk, 'a')
     assert.equal(pool.explain(ask(), { ...options, stream: true }).behaviour, 'combination')
     assert.throws(() => pool.explain(ask(), { providers: ['x'] }), { name: 'InvalidRequestError', field: 'providers' })
     assert.throws(() => pool.explain('hi'), InvalidRequestError)

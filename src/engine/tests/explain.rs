@@ -154,8 +154,8 @@ const STATES: usize = 10;
 struct Worn {
     story: Story,
     random: fastrand::Rng,
-    /// Calls under way.
-    calls: Vec<tokio::task::JoinHandle<()>>,
+    /// Calls under way; dropped, they end.
+    calls: tokio::task::JoinSet<()>,
 }
 
 impl Worn {
@@ -164,7 +164,7 @@ impl Worn {
         let config = config(&mut random);
         let mut acts = fastrand::Rng::with_seed(seed);
         let story = Story::with_config(config, move |_| act(acts.u32(..)));
-        Self { story, random, calls: Vec::new() }
+        Self { story, random, calls: tokio::task::JoinSet::new() }
     }
 
     /// Some calls more, some of which stay under way, and some time.
@@ -174,9 +174,9 @@ impl Worn {
             if self.random.bool() {
                 let _ = pool.chat(&question(), &options).await;
             } else {
-                self.calls.push(tokio::spawn(async move {
+                self.calls.spawn(async move {
                     let _ = pool.chat(&question(), &options).await;
-                }));
+                });
                 after(Duration::from_millis(1)).await;
             }
         }
@@ -242,8 +242,8 @@ fn act(random: u32) -> Answer {
         0 => fails(500),
         1 => fails(503),
         2 => fails_with(429, &[("retry-after", "3")]),
-        3 if random % 5 == 0 => fails(401),
-        4 if random % 5 == 0 => fails(404),
+        3 if random.is_multiple_of(5) => fails(401),
+        4 if random.is_multiple_of(5) => fails(404),
         5 => hangs(),
         6 | 7 => slow(Duration::from_secs(4), "late"),
         8 => {
@@ -290,7 +290,6 @@ async fn who_would_be_asked_is_who_is_asked_in_a_thousand_states() {
             }
             check(&explained, &at);
         }
-        worn.calls.iter().for_each(tokio::task::JoinHandle::abort);
     }
     assert!(outcomes.iter().all(|count| *count > 50), "the states are of every kind: {outcomes:?}");
 }
@@ -346,7 +345,6 @@ async fn to_explain_changes_nothing() {
                 };
                 trails.push(trail(&attempts));
             }
-            worn.calls.iter().for_each(tokio::task::JoinHandle::abort);
             stories.push(trails);
         }
         assert_eq!(stories[0], stories[1], "seed {seed}");

@@ -285,7 +285,7 @@ async fn a_full_pool_does_not_make_a_call_wait_for_what_nobody_waits_for() {
     let mut config = json!({ "providers": [provider("a", 1), provider("b", 1)], "routing": { "max_concurrent": 1 } });
     config["providers"][0]["circuit_breaker_threshold"] = json!(1);
     let story = Story::with_config(config, |request| match host(request) {
-        "a" => super::support::fails(500),
+        "a" => fails(500),
         _ => answers_after(SECOND),
     });
     let only =
