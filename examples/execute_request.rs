@@ -8,8 +8,7 @@ mod upstream;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llmpool::error::{Failure, FailureClass};
-use llmpool::{Classified, Fault, HttpStatusError, LlmClient, LlmPoolBuilder, Turn};
+use llmpool::{Classified, Failure, FailureClass, Fault, HttpStatusError, LlmClient, LlmPoolBuilder, Turn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -68,6 +67,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for attempt in &how.attempts {
         println!("  {}: {} {}", attempt.provider, attempt.outcome.as_str(), attempt.error_class.unwrap_or(""));
     }
-    pool.stop().await;
+    pool.stop().await?;
     Ok(())
 }

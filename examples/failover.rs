@@ -8,8 +8,7 @@ mod upstream;
 
 use std::time::Duration;
 
-use llmpool::types::{ChatRequest, Message, Role};
-use llmpool::{Behaviour, LlmClient, LlmPoolBuilder, PoolMember};
+use llmpool::{Behaviour, ChatRequest, LlmClient, LlmPoolBuilder, PoolMember};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
@@ -29,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     for call in 1..=3 {
-        let answer = pool.chat(&ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")])).await?;
+        let answer = pool.chat(&ChatRequest::user("Where is it cold?")).await?;
         println!("call {call}: {} says {:?}", answer.provider, answer.reply.content);
         for attempt in &answer.attempts {
             println!("  {}: {}", attempt.provider, attempt.outcome.as_str());
@@ -37,6 +36,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let stats = pool.stats();
     println!("{} calls, {} failovers", stats.total_requests, stats.failover_count);
-    pool.stop().await;
+    pool.stop().await?;
     Ok(())
 }

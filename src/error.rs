@@ -292,6 +292,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 /// What went wrong below HTTP, or while reading a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportError {

@@ -51,9 +51,18 @@ pub mod llm_pool;
 #[cfg(feature = "node")]
 mod node;
 
-pub use engine::{Classified, Executed, Explanation, Fault, HttpStatusError, Turn};
+pub use engine::{
+    Analytics, Classified, Executed, Explanation, Fault, HttpStatusError, PoolHealth, PoolStats, ProviderHealth,
+    ProviderStats, Turn,
+};
+pub use error::{Error, ErrorKind, Failure, FailureClass};
 pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
+pub use metrics::Window;
 pub use policy::Behaviour;
+pub use pool::PoolStream;
+pub use types::{
+    CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, Message, Role, StreamEvent, Usage,
+};
 
 #[cfg(test)]
 mod layering {

@@ -217,7 +217,7 @@ impl Pool {
         Upkeep { engine, stop: self.following.clone(), swapped: self.engine.swapped() }
     }
 
-    fn still_open(&self) -> Result<(), Error> {
+    pub(crate) fn still_open(&self) -> Result<(), Error> {
         if self.calls.is_closed() { Err(Error::closed()) } else { Ok(()) }
     }
 

@@ -76,7 +76,9 @@ use run::{Chance, Hedges};
 pub use run::{Completed, Executed, ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 pub use scrape::metrics_of_nothing;
 pub use sharing::Keeping;
-pub use snapshot::{PoolHealth, PoolStats, ProviderListing, ProviderStats};
+pub use snapshot::{
+    KeyStats, Performance, PoolHealth, PoolStats, ProviderHealth, ProviderListing, ProviderStats, ProviderUsage,
+};
 pub use stream::ChatStream;
 pub use swap::Changes;
 pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};

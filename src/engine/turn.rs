@@ -34,9 +34,35 @@ pub enum Fault {
 /// provider is to blame for, are a [`Failure`] of class [`FailureClass::InvalidRequest`]: thrown at once, asked nowhere
 /// else.
 ///
+/// It is implemented for what the pool itself knows: [`Failure`], [`Error`], [`HttpStatusError`], [`std::io::Error`] (a
+/// broken connection, a timeout), and for `Box<dyn Error + Send + Sync>`, which is what the first of these in its chain of
+/// causes says, or else the caller's own. Errors of other libraries are given a class where they come in:
+///
 /// ```
-/// use llmpool::engine::{Classified, Fault, HttpStatusError};
-/// use llmpool::error::{Failure, FailureClass};
+/// use llmpool::{Failure, FailureClass, LlmClient, LlmPoolBuilder, Turn};
+///
+/// async fn answer(turn: Turn) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+///     let body = match turn.provider() {
+///         "nonsense" => "<html>",
+///         _ => "42",
+///     };
+///     // A foreign error that the provider is to blame for. Without a class it would end the call.
+///     let number = body.parse().map_err(|error| Failure::new(FailureClass::BadReply, format!("{error}")))?;
+///     Ok(number)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), llmpool::Error> {
+/// # let client = |name| LlmClient::builder("ollama", "llama3.2").name(name);
+/// let pool = LlmPoolBuilder::new().client(1, client("nonsense")).client(2, client("sound")).build()?;
+/// assert_eq!(pool.execute_request(answer).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An error type of your own says it for each of its kinds:
+///
+/// ```
+/// use llmpool::{Classified, Failure, FailureClass, Fault, HttpStatusError};
 ///
 /// enum MyError {
 ///     Http(HttpStatusError),
@@ -116,6 +142,39 @@ impl Classified for Error {
         });
         Fault::Failure(failure)
     }
+}
+
+impl Classified for std::io::Error {
+    fn fault(&self) -> Fault {
+        let class = match self.kind() {
+            std::io::ErrorKind::TimedOut => FailureClass::Timeout,
+            std::io::ErrorKind::InvalidData => FailureClass::BadReply,
+            _ => FailureClass::Network,
+        };
+        Failure::new(class, self.to_string()).fault()
+    }
+}
+
+impl Classified for Box<dyn std::error::Error + Send + Sync> {
+    fn fault(&self) -> Fault {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self.as_ref());
+        while let Some(error) = cause {
+            if let Some(fault) = known(error) {
+                return fault;
+            }
+            cause = error.source();
+        }
+        Failure::new(FailureClass::InvalidRequest, self.to_string()).fault()
+    }
+}
+
+/// What an error says that the pool knows the type of.
+fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+    let failure = error.downcast_ref::<Failure>().map(Classified::fault);
+    let reply = || error.downcast_ref::<HttpStatusError>().map(Classified::fault);
+    let of_a_pool = || error.downcast_ref::<Error>().map(Classified::fault);
+    let io = || error.downcast_ref::<std::io::Error>().map(Classified::fault);
+    failure.or_else(reply).or_else(of_a_pool).or_else(io)
 }
 
 impl fmt::Display for HttpStatusError {

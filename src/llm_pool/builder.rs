@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::LlmPool;
-use super::client::LlmClientBuilder;
+use super::client_builder::LlmClientBuilder;
 use crate::config::{Document, Environment, Settings, Source};
 use crate::engine::Clients;
 use crate::error::Error;
@@ -19,7 +19,7 @@ pub struct PoolMember {
     client: LlmClientBuilder,
 }
 
-/// Builds a pool, or says everything that is wrong with it.
+/// Builds a pool, or says everything that is wrong with it. What is left out has the default of a configuration file.
 ///
 /// ```
 /// use llmpool::{LlmClient, LlmPoolBuilder};
@@ -29,6 +29,28 @@ pub struct PoolMember {
 /// let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
 /// assert!(error.contains("providers[1].name: this name is taken"), "{error}");
 /// assert!(error.contains("providers[1].colour: unknown key"), "{error}");
+/// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use llmpool::{Behaviour, LlmClient, LlmPoolBuilder};
+///
+/// let pool = LlmPoolBuilder::new()
+///     .behaviour(Behaviour::Failover)
+///     .client(1, LlmClient::builder("groq", "llama-3.3-70b-versatile").api_key("k"))
+///     .client(2, LlmClient::builder("ollama", "llama3.2"))
+///     .max_retries(2)
+///     .backoff(Duration::from_millis(100), 2.0, Duration::from_secs(30))
+///     .timeout(Duration::from_secs(30))
+///     .deadline(Duration::from_secs(120))
+///     .max_concurrent(10)
+///     .queue_timeout(Duration::from_secs(5))
+///     .breaker_window(Duration::from_secs(60), 0.5, 10)
+///     .health_checks(Duration::from_secs(30))
+///     .setting("qos", "max_prompt_bytes", 65_536)
+///     .build()?;
+/// assert_eq!(pool.len(), 2);
+/// # Ok::<(), llmpool::Error>(())
 /// ```
 #[derive(Clone, Default)]
 #[must_use = "a pool exists once it is built"]
@@ -45,8 +67,19 @@ pub struct LlmPoolBuilder {
 
 impl PoolMember {
     /// A lower priority is asked first.
+    ///
+    /// ```
+    /// use llmpool::{LlmClient, PoolMember};
+    /// let first = PoolMember::new(1, LlmClient::builder("ollama", "llama3.2"));
+    /// # drop(first);
+    /// ```
     pub fn new(priority: u32, client: LlmClientBuilder) -> Self {
         Self { client: client.setting("priority", priority) }
+    }
+
+    /// As a configuration says it.
+    pub(super) fn into_value(self) -> Value {
+        self.client.into_value()
     }
 }
 
@@ -96,6 +129,28 @@ impl LlmPoolBuilder {
         self.routing("enable_circuit_breaker", on)
     }
 
+    /// What opens a breaker beside failures in a row: a share of failed calls over this time, of at least so many calls.
+    /// Default: 60 s, 0.5, 10.
+    pub fn breaker_window(self, window: Duration, failure_ratio: f64, min_calls: u32) -> Self {
+        let breaker = json!({ "window_s": window.as_secs(), "failure_ratio": failure_ratio, "min_calls": min_calls });
+        self.routing("breaker", breaker)
+    }
+
+    /// Attempts and open streams of the whole pool at once; at least 1. Default 256.
+    pub fn max_concurrent(self, attempts: u32) -> Self {
+        self.routing("max_concurrent", attempts)
+    }
+
+    /// Asks every provider so often whether it is up, beside the calls, once the pool is started. Default: never.
+    pub fn health_checks(self, interval: Duration) -> Self {
+        self.setting("health", "active", true).setting("health", "interval_ms", millis(interval))
+    }
+
+    /// How long [`LlmPool::mark_error`] holds. Default 60 s; zero: not at all.
+    pub fn error_cooldown(self, cooldown: Duration) -> Self {
+        self.routing("error_cooldown_ms", millis(cooldown))
+    }
+
     /// The longest a call waits for capacity. Default 10 s; zero: never.
     pub fn queue_timeout(self, wait: Duration) -> Self {
         self.routing("queue_timeout_ms", millis(wait))
@@ -142,13 +197,9 @@ impl LlmPoolBuilder {
     }
 
     /// The same over transports of the caller's making.
-    ///
-    /// # Errors
-    /// As [`LlmPoolBuilder::build`].
-    pub fn build_over(self, clients: Clients) -> Result<LlmPool, Error> {
+    pub(super) fn build_over(self, clients: Clients) -> Result<LlmPool, Error> {
         let Self { members, sections: mut document, timeout, deadline, history_limit } = self;
-        let members = members.into_iter().map(|member| Value::Object(member.client.0));
-        document.insert("providers".to_owned(), members.collect());
+        document.insert("providers".to_owned(), members.into_iter().map(PoolMember::into_value).collect());
         let document = Value::Object(document);
         let unset = Settings::new(Source::Inline(document.clone()));
         let settings = Settings {
@@ -158,7 +209,7 @@ impl LlmPoolBuilder {
             ..unset
         };
         let (document, environment) = (Document::object(document), Environment::process());
-        Ok(LlmPool { pool: Pool::with_clients(document, environment, settings, Arc::default(), clients)? })
+        Pool::with_clients(document, environment, settings, Arc::default(), clients).map(LlmPool::over)
     }
 }
 

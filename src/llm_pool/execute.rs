@@ -68,6 +68,13 @@ where
     }
 }
 
+impl<E> From<ExecuteError<E>> for Error {
+    /// What the pool says of it; the cause stays behind.
+    fn from(failed: ExecuteError<E>) -> Self {
+        failed.error
+    }
+}
+
 impl<E> fmt::Display for ExecuteError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)

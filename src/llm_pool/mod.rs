@@ -5,48 +5,57 @@
 //! but a handier face. [`LlmClient`] is one provider of it.
 //!
 //! ```no_run
-//! use llmpool::{Behaviour, LlmClient, LlmPoolBuilder, PoolMember};
-//! use llmpool::types::{ChatRequest, Message, Role};
+//! use llmpool::{Behaviour, ChatRequest, LlmClient, LlmPoolBuilder, PoolMember};
 //!
-//! # async fn answer() -> Result<(), llmpool::error::Error> {
+//! # async fn answer() -> Result<(), llmpool::Error> {
 //! let pool = LlmPoolBuilder::new()
 //!     .behaviour(Behaviour::Failover)
 //!     .member(PoolMember::new(1, LlmClient::builder("groq", "llama-3.3-70b-versatile").api_key("${GROQ_API_KEY}")))
 //!     .member(PoolMember::new(2, LlmClient::builder("openai", "gpt-4o").api_key("${OPENAI_API_KEY}")))
 //!     .max_retries(2)
 //!     .build()?;
-//! let answer = pool.chat(&ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")])).await?;
+//! let answer = pool.chat(&ChatRequest::user("Where is it cold?")).await?;
 //! println!("{} says: {}", answer.provider, answer.reply.content);
-//! pool.stop().await;
-//! # Ok(())
+//! pool.stop().await
 //! # }
 //! ```
 
 mod builder;
 mod client;
+mod client_builder;
 mod execute;
+mod life;
+mod look;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{LlmPoolBuilder, PoolMember};
-pub use client::{LlmClient, LlmClientBuilder};
+pub use client::LlmClient;
+pub use client_builder::LlmClientBuilder;
 pub use execute::ExecuteError;
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::{Environment, Settings, Source};
-use crate::engine::{Classified, Executed, Explanation, PoolHealth, PoolStats, Turn};
+use crate::engine::{Classified, Executed, Turn};
 use crate::error::Error;
 use crate::policy::Behaviour;
 use crate::pool::{Pool, PoolStream};
-use crate::types::{CallOptions, ChatRequest, ChatResponse};
-
-/// How long [`LlmPool::stop`] lets calls under way finish.
-const DRAIN: Duration = Duration::from_secs(5);
+use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse};
 
 /// A pool of LLM providers. Cheap to clone; clones are the same pool.
+///
+/// It answers calls from the moment it is built, on whatever tokio runtime asks it. [`LlmPool::start`] adds what goes on
+/// beside the calls; [`LlmPool::stop`] ends it all. Dropped without that, it closes its connections and ends what was
+/// started.
 #[derive(Clone)]
 pub struct LlmPool {
     pool: Pool,
+    /// Whether [`LlmPool::start`] was called.
+    started: Arc<AtomicBool>,
 }
 
 impl LlmPool {
@@ -57,7 +66,7 @@ impl LlmPool {
     /// let local = LlmClient::builder("ollama", "llama3.2");
     /// let pool = LlmPool::new(vec![PoolMember::new(1, local)], Behaviour::Failover)?;
     /// assert_eq!(pool.len(), 1);
-    /// # Ok::<(), llmpool::error::Error>(())
+    /// # Ok::<(), llmpool::Error>(())
     /// ```
     ///
     /// # Errors
@@ -66,16 +75,77 @@ impl LlmPool {
         members.into_iter().fold(LlmPoolBuilder::new().behaviour(behaviour), LlmPoolBuilder::member).build()
     }
 
-    /// A pool as a configuration file says. Must be called on a tokio runtime.
+    /// A pool as a configuration file says: JSON with comments, YAML or TOML by its extension. Must be called on a tokio
+    /// runtime. Changes of the file are followed once the pool is started.
+    ///
+    /// ```
+    /// # use llmpool::LlmPool;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("llmpool-doc-{}.toml", std::process::id()));
+    /// std::fs::write(&path, r#"
+    ///     [[providers]]
+    ///     name = "local"
+    ///     type = "ollama"
+    ///     model = "llama3.2"
+    /// "#)?;
+    /// let pool = LlmPool::from_file(&path).await?;
+    /// assert_eq!(pool.clients()[0].name(), "ollama/llama3.2");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A file that cannot be read, and everything that is wrong with what it says.
-    pub async fn from_file(path: impl Into<std::path::PathBuf>) -> Result<Self, Error> {
-        let settings = Settings::new(Source::File(path.into()));
-        Ok(Self { pool: Pool::open(settings, Environment::process(), Arc::default()).await? })
+    pub async fn from_file(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open(Settings::new(Source::File(path.into()))).await
     }
 
-    /// Answers a request by the best provider that can.
+    /// A pool as these settings say: a file or a URL, how often it is read again, where statistics are kept. Must be
+    /// called on a tokio runtime.
+    ///
+    /// ```
+    /// use llmpool::LlmPool;
+    /// use llmpool::config::{Settings, Source};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), llmpool::Error> {
+    /// let config = serde_json::json!({ "providers": [{ "name": "local", "model": "llama3.2" }] });
+    /// let settings = Settings { max_retries: Some(0), ..Settings::new(Source::Inline(config)) };
+    /// let pool = LlmPool::open(settings).await?;
+    /// assert_eq!(pool.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A source that cannot be read, and everything that is wrong with what it says.
+    pub async fn open(settings: Settings) -> Result<Self, Error> {
+        Ok(Self::over(Pool::open(settings, Environment::process(), Arc::default()).await?))
+    }
+
+    fn over(pool: Pool) -> Self {
+        Self { pool, started: Arc::default() }
+    }
+
+    // === calls ===
+
+    /// Answers a request by the best provider that can. Dropping the future cancels the call: the socket closes, what was
+    /// reserved returns, nobody is blamed.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// use llmpool::{ChatRequest, LlmClient, LlmPoolBuilder};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (down, sound) = (upstream::start(503, "out of order").await?, upstream::start(200, "In Oslo.").await?);
+    /// let client = |name, url: &str| LlmClient::builder("openai-compatible", "m").name(name).base_url(url);
+    /// let pool = LlmPoolBuilder::new().client(1, client("down", &down)).client(2, client("sound", &sound)).build()?;
+    /// let answer = pool.chat(&ChatRequest::user("Where is it cold?")).await?;
+    /// assert_eq!((answer.provider.as_str(), answer.reply.content.as_str()), ("sound", "In Oslo."));
+    /// assert_eq!(answer.attempts.len(), 2, "the trail has the failure, too");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`crate::error::ErrorKind`]; every error carries the trail of what was tried.
@@ -85,6 +155,23 @@ impl LlmPool {
 
     /// The same, with options of this call.
     ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// use std::time::Duration;
+    /// use llmpool::{CallOptions, ChatRequest, LlmClient, LlmPoolBuilder};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(503, "out of order").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").base_url(&url);
+    /// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+    /// let once = CallOptions { max_retries: Some(0), timeout: Some(Duration::from_secs(5)), ..CallOptions::default() };
+    /// let error = pool.chat_with(&ChatRequest::user("Where is it cold?"), &once).await.unwrap_err();
+    /// assert_eq!(error.context().attempts.len(), 1);
+    /// assert!(error.is_retryable());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`LlmPool::chat`].
     pub async fn chat_with(&self, request: &ChatRequest, options: &CallOptions) -> Result<ChatResponse, Error> {
@@ -92,6 +179,22 @@ impl LlmPool {
     }
 
     /// Answers a request by a provider that serves `model`, a model's name or an alias.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// use llmpool::{ChatRequest, LlmClient, LlmPoolBuilder};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "In Oslo.").await?;
+    /// let pool = LlmPoolBuilder::new()
+    ///     .client(1, LlmClient::builder("openai-compatible", "large").name("a").base_url(&url))
+    ///     .client(2, LlmClient::builder("openai-compatible", "small").name("b").base_url(&url))
+    ///     .build()?;
+    /// let answer = pool.complete(ChatRequest::user("Where is it cold?"), "small").await?;
+    /// assert_eq!(answer.provider.as_str(), "b");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`LlmPool::chat`].
@@ -103,8 +206,29 @@ impl LlmPool {
     /// Opens a stream; it resolves at the first content, and until then every failure fails over. Dropping it closes the
     /// socket.
     ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// use llmpool::{ChatRequest, LlmClient, LlmPoolBuilder, StreamEvent};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "It is cold in Oslo.").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").base_url(&url);
+    /// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+    /// let mut stream = pool.stream(ChatRequest::user("Where is it cold?")).await?;
+    /// let mut text = String::new();
+    /// while let Some(event) = stream.next().await {
+    ///     if let StreamEvent::Text(piece) = event? {
+    ///         text.push_str(&piece);
+    ///     }
+    /// }
+    /// let whole = stream.into_response().expect("it ended well");
+    /// assert_eq!((text.as_str(), whole.reply.content.as_str()), ("It is cold in Oslo.", "It is cold in Oslo."));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// As [`LlmPool::chat`].
+    /// As [`LlmPool::chat`]; of a stream that is cut later, from [`PoolStream::next`].
     pub async fn stream(&self, request: ChatRequest) -> Result<PoolStream, Error> {
         self.stream_with(request, &CallOptions::default()).await
     }
@@ -117,15 +241,45 @@ impl LlmPool {
         self.pool.stream_until(Arc::new(request), options, Vec::new(), std::future::pending()).await.result
     }
 
+    /// Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs beyond
+    /// what the provider takes at once are sent in batches.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// use llmpool::{EmbedRequest, LlmClient, LlmPoolBuilder};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").base_url(&url);
+    /// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+    /// let answer = pool.embed(&EmbedRequest::new(["snow", "ice"])).await?;
+    /// assert_eq!(answer.vectors.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LlmPool::chat`].
+    pub async fn embed(&self, request: &EmbedRequest) -> Result<EmbedResponse, Error> {
+        self.embed_with(request, &CallOptions::default()).await
+    }
+
+    /// The same, with options of this call.
+    ///
+    /// # Errors
+    /// As [`LlmPool::chat`].
+    pub async fn embed_with(&self, request: &EmbedRequest, options: &CallOptions) -> Result<EmbedResponse, Error> {
+        self.pool.embed(request, options).await
+    }
+
     /// Runs an async function of your own under the pool: it decides at whom, within which limits, whether again, and
     /// books what came of it. The function is given its [`Turn`] and may be called several times; its error says what it
     /// means by [`Classified`].
     ///
     /// ```
-    /// use llmpool::error::{Failure, FailureClass};
-    /// use llmpool::{LlmClient, LlmPool, LlmPoolBuilder};
+    /// use llmpool::{Failure, FailureClass, LlmClient, LlmPoolBuilder};
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), llmpool::error::Error> {
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), llmpool::Error> {
     /// let pool = LlmPoolBuilder::new()
     ///     .client(1, LlmClient::builder("ollama", "small").name("broken"))
     ///     .client(2, LlmClient::builder("ollama", "large").name("sound"))
@@ -173,71 +327,13 @@ impl LlmPool {
     {
         execute::execute(&self.pool, model, options, function).await
     }
+}
 
-    /// What [`LlmPool::chat_with`] would do with this request now: who is asked first, who would follow, and why the others
-    /// are not asked. Nobody is called and nothing changes.
-    ///
-    /// ```
-    /// use llmpool::types::{CallOptions, ChatRequest, Message, Role};
-    /// use llmpool::{LlmClient, LlmPoolBuilder};
-    /// let pool = LlmPoolBuilder::new()
-    ///     .client(1, LlmClient::builder("ollama", "llama3.2").name("near"))
-    ///     .client(2, LlmClient::builder("openai", "gpt-4o").name("far").api_key("sk-…").requests_per_minute(0))
-    ///     .build()?;
-    /// let request = ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")]);
-    /// let explained = pool.explain(&request, &CallOptions::default())?;
-    /// assert_eq!(explained.would_ask.as_ref().map(|name| name.as_str()), Some("near"));
-    /// assert_eq!(explained.providers[1].reason.as_deref(), Some("requests_per_minute is 0"));
-    /// # Ok::<(), llmpool::error::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// What a call is refused for before it looks for a provider.
-    pub fn explain(&self, request: &ChatRequest, options: &CallOptions) -> Result<Explanation, Error> {
-        self.pool.explain(request, options)
-    }
-
-    /// The provider that would be asked first now; `None` when none can be.
-    pub fn get_client(&self) -> Option<LlmClient> {
-        self.client(self.pool.engine().health().best_provider?.as_str())
-    }
-
-    /// The provider of this name.
-    pub fn client(&self, name: &str) -> Option<LlmClient> {
-        LlmClient::of(&self.pool, name)
-    }
-
-    /// Every provider, in the order written.
-    pub fn clients(&self) -> Vec<LlmClient> {
+impl fmt::Debug for LlmPool {
+    /// Names only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let roster = self.pool.engine().roster();
-        roster.providers().iter().filter_map(|provider| self.client(provider.name().as_str())).collect()
-    }
-
-    /// How many providers there are.
-    pub fn len(&self) -> usize {
-        self.pool.engine().roster().providers().len()
-    }
-
-    /// A pool is never built empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub fn stats(&self) -> PoolStats {
-        self.pool.engine().stats()
-    }
-
-    pub fn health(&self) -> PoolHealth {
-        self.pool.engine().health()
-    }
-
-    /// The pool with all that this face leaves out: events, cancellation, breakers.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// Refuses new calls, lets those under way finish for five seconds, then ends them, and closes every connection.
-    pub async fn stop(&self) {
-        self.pool.shutdown(DRAIN).await;
+        let names: Vec<_> = roster.providers().iter().map(|provider| provider.name().as_str()).collect();
+        f.debug_struct("LlmPool").field("providers", &names).finish_non_exhaustive()
     }
 }

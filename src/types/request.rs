@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::message::{Message, function_kind};
+use super::message::{Message, Role, function_kind};
 
 /// What the caller asks. `None` and empty mean "not said": nothing is sent for it and the provider's default holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +40,11 @@ impl ChatRequest {
     /// A request that says nothing but its messages.
     pub fn new(messages: Vec<Message>) -> Self {
         Self { messages, ..Self::default() }
+    }
+
+    /// The shortest good request: a user's one message.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::new(vec![Message::text(Role::User, text)])
     }
 
     /// Fields of OpenAI's chat API that the pool passes on without a meaning of its own.
