@@ -286,6 +286,17 @@ describe('Provider connections', () => {
     assert.equal(a.connections.length, 1)
   })
 
+  it('an idle one is closed after connection_idle_timeout_ms, and none is kept at 0', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a, { connection_idle_timeout_ms: 20 })])
+    await pool.chat(ask())
+    await a.connections[0].closed
+    const b = await Upstream.start(t)
+    const keeping = await openPool(t, [provider('b', b, { connection_idle_timeout_ms: 0 })])
+    for (let call = 0; call < 3; call++) await keeping.chat(ask())
+    assert.equal(b.connections.length, 3)
+  })
+
   it('are kept after an error answer, too', bounded, async (t) => {
     const a = await Upstream.start(t)
     a.next((exchange) => exchange.reply(400, { error: { message: 'no' } }))

@@ -1,10 +1,14 @@
-//! Everything worth telling. Events are built only when somebody listens: the emitter asks [`Interest`] first.
+//! Everything worth telling. Events are built only when somebody listens: the emitter asks [`Interest`] first, and
+//! `tracing` beside it.
+
+pub mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::Span;
 
 use crate::types::{NanoUsd, ProviderName, RequestId, Usage};
 
@@ -149,17 +153,37 @@ impl Interest {
 pub struct EventLog {
     interest: Arc<Interest>,
     events: Vec<Event>,
+    /// In which they are traced.
+    span: Span,
 }
 
 impl EventLog {
     pub fn new(interest: Arc<Interest>) -> Self {
-        Self { interest, events: Vec::new() }
+        Self { interest, events: Vec::new(), span: Span::none() }
     }
 
-    /// Builds and keeps the event, if somebody listens to its kind.
+    /// Events from here on are those of this call.
+    pub fn begin(&mut self, call: Span) {
+        self.span = call;
+    }
+
+    /// The call's own, as `tracing` knows it; disabled where nobody subscribes.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Builds the event if anybody wants to hear of its kind, and keeps it for those who listen.
     pub fn emit(&mut self, kind: EventKind, build: impl FnOnce() -> Event) {
-        if self.interest.wants(kind) {
-            self.events.push(build());
+        let (heard, traced) = (self.interest.wants(kind), trace::wants(kind));
+        if !heard && !traced {
+            return;
+        }
+        let event = build();
+        if traced {
+            trace::event(&self.span, &event);
+        }
+        if heard {
+            self.events.push(event);
         }
     }
 

@@ -15,7 +15,7 @@ use super::run::tell;
 use super::sharing::Keeping;
 use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, MAX_HINT, Phase};
-use crate::event::{Event, EventKind, EventLog, millis};
+use crate::event::{Event, EventKind, EventLog, millis, trace};
 use crate::metrics::Route;
 use crate::policy::Transition;
 use crate::schema::Schema;
@@ -451,12 +451,14 @@ impl ChatStream {
         }
         let message = format!("{} stopped in the middle of the stream: {failure}", self.provider);
         let partial = Box::new(std::mem::take(&mut self.accumulator).into_reply());
-        Error::new(ErrorKind::StreamInterrupted { partial, failure }, message).with_context(Context {
+        let error = Error::new(ErrorKind::StreamInterrupted { partial, failure }, message).with_context(Context {
             provider: Some(self.provider.clone()),
             model: Some(self.model.clone()),
             request_id: Some(request_id.clone()),
             attempts: std::mem::take(trail),
-        })
+        });
+        self.log.span().in_scope(|| trace::failed(&error));
+        error
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use super::{LlmPool, PoolMember};
 use crate::error::{Error, Problem};
+use crate::event::trace;
 
 /// How long [`LlmPool::stop`] lets calls under way finish.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -139,7 +140,8 @@ impl LlmPool {
             return Ok(());
         }
         runtime.spawn(self.pool.upkeep().run(drop));
-        let (follower, _) = self.pool.follower();
+        let (follower, note) = self.pool.follower();
+        trace::warnings(&note);
         if let Some(follower) = follower {
             runtime.spawn(follower.run(drop));
         }

@@ -165,6 +165,18 @@ impl LlmPool {
         self.pool.engine().count_tokens(Countable::Prompt(request), request.model.as_deref())
     }
 
+    /// What is allowed in the configuration in force but probably not meant, each with its path.
+    ///
+    /// ```
+    /// # use llmpool::{LlmClient, LlmPoolBuilder};
+    /// let pool = LlmPoolBuilder::new().client(1, LlmClient::builder("ollama", "m").prices(3.0, 15.0)).build()?;
+    /// assert!(pool.warnings()[0].contains("looks like a price per million"), "these look like prices per million");
+    /// # Ok::<(), llmpool::Error>(())
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        self.pool.warnings()
+    }
+
     /// The pool with all that this face leaves out: events as values, calls that end with a future of yours, reloads.
     pub fn pool(&self) -> &Pool {
         &self.pool

@@ -27,7 +27,11 @@ mod execute;
 mod life;
 mod look;
 #[cfg(test)]
+mod names_doc;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tracing_tests;
 
 pub use builder::{LlmPoolBuilder, PoolMember};
 pub use client::LlmClient;

@@ -8,20 +8,22 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::{Clients, HttpStatusError};
-use crate::error::{ErrorKind, Failure, FailureClass, Phase};
+use crate::error::{ErrorKind, Failure, FailureClass, Phase, TransportError};
 use crate::time;
 use crate::transport::fake::{self, FakeTransport};
-use crate::transport::{HttpRequest, Transport};
+use crate::transport::{HttpReply, HttpRequest, Transport};
 use crate::types::StreamEvent;
 
+type Make = Box<dyn Fn() -> AnyError + Send + Sync>;
 type AnyError = Box<dyn StdError + Send + Sync>;
 
-fn client(name: &str) -> LlmClientBuilder {
+pub(super) fn client(name: &str) -> LlmClientBuilder {
     LlmClient::builder("openai-compatible", "m").name(name).base_url(&format!("https://{name}.test/v1"))
 }
 
@@ -31,7 +33,14 @@ fn two() -> LlmPoolBuilder {
 
 /// Over upstreams that answer with their own name.
 fn built(builder: LlmPoolBuilder) -> (LlmPool, FakeTransport) {
-    let upstream = FakeTransport::new(|request| fake::reply(200, &[], answer(request).to_string()));
+    built_over(builder, |request| fake::reply(200, &[], answer(request).to_string()))
+}
+
+pub(super) fn built_over(
+    builder: LlmPoolBuilder,
+    script: impl FnMut(&HttpRequest) -> BoxFuture<'static, Result<HttpReply, TransportError>> + Send + 'static,
+) -> (LlmPool, FakeTransport) {
+    let upstream = FakeTransport::new(script);
     let transport = upstream.clone();
     let clients = Clients::new(move |_| Ok(Arc::new(transport.clone()) as Arc<dyn Transport>));
     (builder.build_over(clients).expect("valid"), upstream)
@@ -56,7 +65,7 @@ fn asked(upstream: &FakeTransport, method: &Method) -> Vec<String> {
     upstream.requests().iter().filter(|request| request.method == method).map(host).collect()
 }
 
-async fn after(wait: Duration) {
+pub(super) async fn after(wait: Duration) {
     time::sleep_until(time::now().mono + wait).await;
 }
 
@@ -277,7 +286,7 @@ async fn an_error_of_any_type_is_what_the_first_known_cause_of_it_says() {
         body: bytes::Bytes::new(),
     };
     let io = |kind| std::io::Error::new(kind, "broken");
-    let cases: [(Box<dyn Fn() -> AnyError + Send + Sync>, FailureClass, usize); 7] = [
+    let cases: [(Make, FailureClass, usize); 7] = [
         (Box::new(|| "a typo".into()), FailureClass::InvalidRequest, 1),
         (Box::new(|| Box::new(Failure::new(FailureClass::Overloaded, "full"))), FailureClass::Overloaded, 2),
         (Box::new(move || Box::new(status(503))), FailureClass::Overloaded, 2),

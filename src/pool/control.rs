@@ -13,6 +13,7 @@ use super::stats_file::{Saved, StatsFile};
 use crate::config::{Config, Document, Environment, Feed, Overlay, Settings, Source};
 use crate::engine::{Changes, Clients, Engine, ProviderListing, Roster};
 use crate::error::{Error, ErrorKind, Problem};
+use crate::event::trace;
 use crate::types::ProviderName;
 
 /// What a change came to.
@@ -92,6 +93,7 @@ impl Control {
     ) -> Result<Self, Error> {
         let config = Config::of(&document, &environment, &settings)?;
         let roster = Roster::build(config.clone(), &settings, &clients, None)?;
+        trace::warnings(&config.warnings);
         let in_force = InForce {
             source: document.checksum().to_owned(),
             document: Arc::new(document),
@@ -264,7 +266,9 @@ impl Control {
             let roster = Roster::build(config.clone(), &self.settings, &self.clients, Some(&self.engine.roster()))?;
             let Changes { added, removed, changed } = self.engine.swap(roster);
             self.clients.forget_unused();
+            trace::reloaded(in_force.version + 1, added.len(), removed.len(), changed.len());
             let new = |warning: &&String| !in_force.config.warnings.contains(warning);
+            trace::warnings(config.warnings.iter().filter(new));
             Some(Change {
                 providers: self.engine.listing(),
                 added,

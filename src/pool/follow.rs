@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Change, Control};
 use crate::config::Watch;
 use crate::error::Error;
+use crate::event::trace;
 use crate::policy::BackoffParams;
 use crate::time;
 
@@ -66,6 +67,7 @@ impl Follower {
                     let said = error.to_string();
                     if told.as_ref() != Some(&said) {
                         told = Some(said);
+                        trace::rejected("reload", &error);
                         tell(Notice::Rejected(error));
                     }
                 }

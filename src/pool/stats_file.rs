@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Control, refused};
 use crate::config::replace_file;
 use crate::error::Error;
+use crate::event::trace;
 use crate::metrics::Totals;
 use crate::time;
 
@@ -153,6 +154,7 @@ impl Saver {
                 Ok(()) => told = false,
                 Err(error) => {
                     if !told {
+                        trace::rejected("saving statistics", &error);
                         tell(error);
                     }
                     told = true;

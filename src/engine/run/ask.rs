@@ -11,7 +11,7 @@ use crate::engine::permit::Permit;
 use crate::engine::refusal::Refusal;
 use crate::engine::work::Work;
 use crate::error::{Error, Failure, FailureClass, Scope};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, trace};
 use crate::policy::Transition;
 use crate::time::{self, Instant, Now};
 use crate::transport::Started;
@@ -110,9 +110,11 @@ impl Run<'_> {
             Some((from, _, failure)) if visit.attempts == 0 && visit.gathered.vectors.is_empty() => {
                 let reason = failure.class.as_str();
                 lock(&self.engine.tally).failed_over(time::unix_ms(), from, provider.name(), reason);
+                trace::failover(from, provider.name(), failure.class);
             }
             None | Some(_) => {}
         }
+        trace::attempt(provider.name(), &visit.model, key, self.errors + 1);
         visit.attempts += 1;
         self.standing = None;
         self.backoff_until = None;

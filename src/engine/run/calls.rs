@@ -4,6 +4,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use super::Run;
 use crate::engine::Engine;
 use crate::engine::attempt::{Answer, Own, Whole};
@@ -53,7 +55,7 @@ impl Engine {
     ) -> Result<ChatResponse, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Chat, options, warnings, log);
-        let result = unless(ended, pin!(run.whole(request, options))).await;
+        let result = unless(run.span(), ended, pin!(run.whole(request, options))).await;
         result.map_err(|error| run.give_context(error))
     }
 
@@ -68,7 +70,7 @@ impl Engine {
     ) -> Result<EmbedResponse, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Embed, options, warnings, log);
-        let result = unless(ended, pin!(run.embed(request, options))).await;
+        let result = unless(run.span(), ended, pin!(run.embed(request, options))).await;
         result.map_err(|error| run.give_context(error))
     }
 
@@ -83,12 +85,12 @@ impl Engine {
     ) -> Result<ChatStream, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Stream, options, warnings, log);
-        let opened = unless(ended, pin!(run.first(Work::Stream(&request), options))).await;
+        let opened = unless(run.span(), ended, pin!(run.first(Work::Stream(&request), options))).await;
         match opened {
             Ok((Answer::Stream(open), _)) => {
-                let interest = Arc::clone(&self.interest);
-                let told = run.handover();
-                Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), told, EventLog::new(interest)))
+                let mut log = EventLog::new(Arc::clone(&self.interest));
+                log.begin(run.span());
+                Ok(ChatStream::new(*open, Arc::clone(self), Arc::clone(&request), run.handover(), log))
             }
             Ok(_) => Err(Error::new(ErrorKind::Internal, "a stream came back as something else")),
             Err(error) => Err(run.give_context(error)),
@@ -106,7 +108,7 @@ impl Engine {
     ) -> Result<Executed, Error> {
         let roster = Arc::clone(&self.roster());
         let mut run = Run::new(self, &roster, Route::Execute, options, Vec::new(), log);
-        let result = unless(ended, pin!(run.own(Work::Own { model, task }, options))).await;
+        let result = unless(run.span(), ended, pin!(run.own(Work::Own { model, task }, options))).await;
         result.map_err(|error| run.give_context(error))
     }
 }
@@ -185,13 +187,14 @@ impl Run<'_> {
 /// The call, unless it is over before. It comes pinned: moved in, its kilobytes of state would stand in its caller's
 /// state twice.
 async fn unless<T>(
+    span: Span,
     ended: impl Future<Output = Error>,
     call: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     tokio::select! {
         // In this order: an answer that is here goes over an end that came with it.
         biased;
-        result = call => result,
+        result = call.instrument(span) => result,
         error = ended => Err(error),
     }
 }

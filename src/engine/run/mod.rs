@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
+use tracing::Span;
 
 use self::ask::{Asked, Call};
 pub use self::calls::{Completed, Executed};
@@ -61,7 +62,7 @@ use super::stream::Handover;
 use super::work::Work;
 use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
-use crate::event::{Event, EventKind, EventLog};
+use crate::event::{Event, EventKind, EventLog, trace};
 use crate::metrics::Route;
 use crate::policy::{HedgeParams, Pace, Transition};
 use crate::schema::Schema;
@@ -148,7 +149,13 @@ impl<'a> Run<'a> {
         if run.hedge.is_some() {
             lock(&engine.hedges).budget.call();
         }
+        run.log.begin(trace::call(route.as_str(), &run.request_id));
         run
+    }
+
+    /// In which the call is traced.
+    fn span(&self) -> Span {
+        self.log.span().clone()
     }
 
     /// The same without a trace in the pool.
@@ -310,11 +317,13 @@ impl<'a> Run<'a> {
             lock(&self.engine.tally).failed(now.unix_ms, self.route, duration, out_of_time);
         }
         let context = error.context().clone();
-        error.with_context(Context {
+        let error = error.with_context(Context {
             request_id: Some(self.request_id.clone()),
             attempts: std::mem::take(&mut self.trail),
             ..context
-        })
+        });
+        self.log.span().in_scope(|| trace::failed(&error));
+        error
     }
 
     fn handover(&mut self) -> Handover {
