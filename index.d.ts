@@ -1132,7 +1132,7 @@ export declare class RateLimitError extends ProviderError {
 export declare class TimeoutError extends ProviderError {
   constructor(message: string, provider?: string | null, phase?: TimeoutError['phase'])
   /** Which timer. */
-  phase: 'connect' | 'attempt' | 'content_idle' | 'deadline' | null
+  phase: 'connect' | 'first_byte' | 'first_content' | 'attempt' | 'content_idle' | 'deadline' | null
 }
 
 /** A stream was cut after content was delivered. `ERR_LLMPOOL_STREAM_INTERRUPTED` */

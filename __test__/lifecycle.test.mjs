@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads'
 import * as esm from '../index.mjs'
 import { Upstream, after, hang, ok, sse, status } from './support/upstream.mjs'
 import { ENTRY, ROOT, folder, runNode, startNode } from './support/child.mjs'
-import { ask, inOrder, openPool, poolOf, provider, record, rejection } from './support/pool.mjs'
+import { ask, drain, inOrder, openPool, poolOf, provider, record, rejection, trail } from './support/pool.mjs'
 import { bounded, gate, roomy, settled, until } from './support/wait.mjs'
 
 const { ConfigurationError, LLMPool, LLMPoolError, PoolClosedError, ProviderError, RateLimitError } = esm
@@ -336,6 +336,27 @@ describe('LLMPool shutdown', () => {
       assert.equal((await rejection(pool.chat(ask()))).code, 'ERR_LLMPOOL_CLOSED')
     })
   }
+
+  it('ends streams that are held and not read', bounded, async (t) => {
+    const a = await Upstream.start(
+      t,
+      sse((stream) => stream.text('first')),
+    )
+    const pool = await openPool(t, [provider('a', a)])
+    const unread = pool.stream(ask())
+    const begun = pool.stream(ask())
+    const chunks = begun[Symbol.asyncIterator]()
+    assert.equal((await chunks.next()).value.delta, 'first')
+    await a.request(2)
+    await pool.shutdown({ drainTimeout: 50 })
+    await Promise.all(a.exchanges.map((exchange) => exchange.closed))
+    assert.equal(pool.getProviderStats().a.usage.inFlight, 0)
+    for (const rest of [unread, { [Symbol.asyncIterator]: () => chunks }]) {
+      const { error } = await drain(rest)
+      assert.ok(error instanceof PoolClosedError, error.stack)
+      assert.deepEqual(trail(error), ['a:cancelled'])
+    }
+  })
 
   it('ends a backoff and a wait, too', bounded, async (t) => {
     const a = await Upstream.start(t, status(500))

@@ -380,26 +380,31 @@ describe('LLMPool streams: leaving', () => {
     assert.equal(results.at(-1).done, true)
   })
 
-  it('a stream that was dropped without a word lets go of its socket', bounded, async (t) => {
-    const a = await Upstream.start(
-      t,
-      sse((stream) => stream.text('first')),
-    )
-    const child = startNode(
-      t,
-      `
-      const { LLMPool } = await import(ENTRY)
-      const pool = new LLMPool({ config: { providers: [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', base_url: process.env.BASE }] } })
-      await pool.initialize()
-      await (async () => { await pool.stream([{ role: 'user', content: 'x' }])[Symbol.asyncIterator]().next() })()
-      setInterval(() => gc(), 5)
-    `,
-      { env: { BASE: a.base }, flags: ['--expose-gc'] },
-    )
-    await a.request(1)
-    await a.last.closed
-    child.kill()
-  })
+  for (const [when, read] of [
+    ['in the middle', 'await stream[Symbol.asyncIterator]().next()'],
+    ['before anything was read', ''],
+  ]) {
+    it(`a stream that was dropped ${when} lets go of its socket`, bounded, async (t) => {
+      const a = await Upstream.start(
+        t,
+        sse((stream) => stream.text('first')),
+      )
+      const child = startNode(
+        t,
+        `
+        const { LLMPool } = await import(ENTRY)
+        const pool = new LLMPool({ config: { providers: [{ name: 'a', type: 'openai', api_key: 'k', model: 'm', base_url: process.env.BASE }] } })
+        await pool.initialize()
+        await (async () => { const stream = pool.stream([{ role: 'user', content: 'x' }]); ${read} })()
+        setInterval(() => gc(), 5)
+      `,
+        { env: { BASE: a.base }, flags: ['--expose-gc'] },
+      )
+      await a.request(1)
+      await a.last.closed
+      child.kill()
+    })
+  }
 
   it('leaving while the upstream is in the middle of writing', bounded, async (t) => {
     const a = await Upstream.start(

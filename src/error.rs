@@ -2,6 +2,8 @@
 //!
 //! [`Failure`] is one failed attempt, classified; [`Error`] is what the caller of the pool gets. What may be done
 //! after a failure is asked of its [`FailureClass`] and of nothing else: nobody reads a message twice.
+//!
+#![doc = include_str!("../docs/failures.md")]
 
 use std::fmt;
 use std::time::Duration;
@@ -93,28 +95,7 @@ impl FailureClass {
         Self::Network,
     ];
 
-    /// The table. One row per class:
-    ///
-    /// | class | counts against the provider | rate signal | same provider again | another provider | scope |
-    /// |---|---|---|---|---|---|
-    /// | `auth` | no | no | no | yes | key |
-    /// | `permission` | no | no | no | yes | key |
-    /// | `quota_exhausted` | no | yes | no | yes | key |
-    /// | `rate_limit` | no | yes | yes | yes | key |
-    /// | `overloaded` | yes | no | yes | yes | provider |
-    /// | `server_error` | yes | no | yes | yes | provider |
-    /// | `timeout` | yes | no | yes | yes | provider |
-    /// | `model_loading` | no | no | yes | yes | provider |
-    /// | `model_not_found` | no | no | no | yes | model |
-    /// | `unsupported` | no | no | no | yes | model |
-    /// | `context_length` | no | no | no | no | caller |
-    /// | `request_too_large` | no | no | no | no | caller |
-    /// | `content_filter` | no | no | no | no | caller |
-    /// | `invalid_request` | no | no | no | no | caller |
-    /// | `model_output_invalid` | no | no | yes | yes | model |
-    /// | `stream_truncated` | yes | no | yes | yes | provider |
-    /// | `bad_reply` | yes | no | yes | yes | provider |
-    /// | `network` | yes | no | yes | yes | provider |
+    /// The table. One row per class; the page of this module shows it with what leads to each class.
     const fn answers(self) -> Answers {
         const fn row(hard: bool, rate_signal: bool, same_again: bool, another: bool, scope: Scope) -> Answers {
             Answers { hard, rate_signal, same_again, another, scope }
@@ -508,6 +489,102 @@ mod tests {
         for class in [FailureClass::RateLimit, FailureClass::QuotaExhausted] {
             assert!(class.is_rate_signal() && !class.counts_against_provider() && class.another_provider());
         }
+    }
+
+    #[test]
+    fn the_timers_have_one_name_each_in_rust_in_json_and_in_the_types() {
+        let types = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("index.d.ts");
+        let types = std::fs::read_to_string(types).expect("index.d.ts");
+        let declared = types.lines().find(|line| line.starts_with("  phase: '")).expect("TimeoutError.phase");
+        let phases = [
+            Phase::Connect,
+            Phase::FirstByte,
+            Phase::FirstContent,
+            Phase::Attempt,
+            Phase::ContentIdle,
+            Phase::Deadline,
+        ];
+        for phase in phases {
+            assert_eq!(serde_json::to_value(phase).expect("a word"), phase.as_str());
+            assert!(declared.contains(&format!("'{}'", phase.as_str())), "{phase:?} is missing in: {declared}");
+        }
+        assert_eq!(declared.matches('|').count(), phases.len(), "each of them, or null: {declared}");
+    }
+
+    #[test]
+    fn no_hint_is_longer_than_a_year() {
+        assert_eq!(MAX_HINT.as_secs(), 31_536_000);
+    }
+
+    #[test]
+    fn an_error_says_whether_it_is_worth_another_try_and_when() {
+        let hinted = |class| Failure { retry_after: Some(Duration::from_secs(7)), ..Failure::new(class, "said") };
+        let provider = |class| ErrorKind::Provider { failure: hinted(class) };
+        let reason = Reason { provider: ProviderName::new("a"), reason: "its breaker is open".to_owned() };
+        let cut = ErrorKind::StreamInterrupted { partial: Box::default(), failure: hinted(FailureClass::Network) };
+        let limited =
+            |reset: Option<u64>| ErrorKind::RateLimited { reset: reset.map(Duration::from_secs), failure: None };
+        let timeout = |failure| ErrorKind::Timeout { phase: Phase::Attempt, failure };
+        // The kind, whether it may be tried again, whether somebody left, and the seconds to wait.
+        for (kind, again, left, wait) in [
+            (ErrorKind::Configuration { problems: Vec::new() }, false, false, None),
+            (ErrorKind::InvalidRequest { field: String::new() }, false, false, None),
+            (provider(FailureClass::ServerError), true, false, Some(7)),
+            // Another provider may have it, or the same one may be well again.
+            (provider(FailureClass::ModelNotFound), true, false, Some(7)),
+            (provider(FailureClass::InvalidRequest), false, false, Some(7)),
+            (limited(Some(3)), true, false, Some(3)),
+            (limited(None), true, false, None),
+            (ErrorKind::NoProvider { reasons: vec![reason] }, true, false, None),
+            (ErrorKind::NoProvider { reasons: Vec::new() }, false, false, None),
+            (timeout(Some(hinted(FailureClass::Timeout))), true, false, Some(7)),
+            (timeout(None), true, false, None),
+            (cut, true, false, Some(7)),
+            (ErrorKind::Closed, false, true, None),
+            (ErrorKind::Cancelled, false, true, None),
+            (ErrorKind::Internal, false, false, None),
+        ] {
+            let error = Error::new(kind, "m");
+            let said = (error.is_retryable(), error.is_cancellation(), error.retry_after().map(|wait| wait.as_secs()));
+            assert_eq!(said, (again, left, wait), "{:?}", error.kind());
+        }
+        // The word of the provider goes over the table here as well.
+        let mut failure = Failure::new(FailureClass::ModelNotFound, "m");
+        failure.should_retry = Some(false);
+        let moves_on = Error::new(ErrorKind::Provider { failure: failure.clone() }, "m");
+        assert!(moves_on.is_retryable(), "elsewhere");
+        failure.class = FailureClass::InvalidRequest;
+        failure.should_retry = Some(true);
+        assert!(Error::new(ErrorKind::Provider { failure }, "m").is_retryable(), "there");
+    }
+
+    #[test]
+    fn the_failure_behind_a_limit_is_kept() {
+        let failure = Some(Failure::new(FailureClass::RateLimit, "slow down"));
+        let error = Error::new(ErrorKind::RateLimited { reset: None, failure: failure.clone() }, "m");
+        assert_eq!(error.failure(), failure.as_ref());
+        assert_eq!(Error::closed().failure(), None);
+    }
+
+    #[test]
+    fn one_problem_stands_in_the_line_and_several_each_in_their_own() {
+        let problem = |path: &str| Problem { path: path.to_owned(), message: "is wrong".to_owned() };
+        let said = |problems: &[Problem]| Error::configuration(problems.to_vec()).to_string();
+        assert_eq!(said(&[problem("a.b")]), "invalid configuration: a.b: is wrong");
+        assert_eq!(said(&[problem("")]), "invalid configuration: is wrong");
+        assert_eq!(
+            said(&[problem("a"), problem("b")]),
+            "invalid configuration, 2 problems:\n  - a: is wrong\n  - b: is wrong"
+        );
+    }
+
+    #[test]
+    fn a_class_is_found_by_its_name_and_by_nothing_else() {
+        for class in FailureClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(class));
+            assert_eq!(serde_json::to_value(class).expect("a word"), class.as_str());
+        }
+        assert_eq!("no_such_class".parse::<FailureClass>(), Err(()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod control;
 mod follow;
 mod stats_file;
+mod stream;
 mod upkeep;
 
 use std::sync::Arc;
@@ -16,15 +17,20 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub use control::{Change, Edition};
 pub use follow::{Follower, Notice};
 pub use stats_file::Saver;
+pub use stream::PoolStream;
 pub use upkeep::Upkeep;
 
 use self::control::{Control, refused};
+use self::stream::OpenStreams;
 use crate::config::{Document, Environment, Settings, Source, Watch};
-use crate::engine::{ChatStream, Clients, Completed, Engine, Executed, Explanation, Provider, Task};
+use crate::engine::{Clients, Completed, Engine, Executed, Explanation, Provider, Task};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
 use crate::time;
-use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, StreamEvent};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse};
+
+/// How long a shutdown waits for calls that it has ended to notice: far longer than a runtime takes to poll them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A pool of providers in force. Cheap to clone; clones are the same pool.
 #[derive(Clone)]
@@ -39,6 +45,7 @@ pub struct Pool {
     calls: TaskTracker,
     /// Ends the calls that a shutdown does not wait for any longer.
     ending: CancellationToken,
+    streams: Arc<OpenStreams>,
 }
 
 impl Pool {
@@ -74,7 +81,7 @@ impl Pool {
     }
 
     fn over(control: Control, interest: Arc<Interest>) -> Self {
-        let following = CancellationToken::new();
+        let (following, ending) = (CancellationToken::new(), CancellationToken::new());
         Self {
             engine: Arc::clone(&control.engine),
             control: Arc::new(control),
@@ -82,7 +89,8 @@ impl Pool {
             _following: Arc::new(following.clone().drop_guard()),
             following,
             calls: TaskTracker::new(),
-            ending: CancellationToken::new(),
+            streams: Arc::new(OpenStreams::new(ending.clone())),
+            ending,
         }
     }
 
@@ -308,7 +316,7 @@ impl Pool {
                         Box::pin(self.engine.stream_shared(request, options, warnings, ttl, &mut log, ended)).await
                     }
                 };
-                opened.map(|stream| PoolStream { stream, ending: self.ending.clone(), call: Some(call) })
+                opened.map(|stream| self.streams.hold(stream, call))
             }
             Err(error) => Err(error),
         };
@@ -379,15 +387,18 @@ impl Pool {
         }
     }
 
-    /// Refuses new calls, gives those under way `drain`, then ends them; returns when the last is gone, with what kept the
-    /// statistics from being saved. Idempotent.
+    /// Refuses new calls, gives those under way `drain`, then ends them, streams that nobody reads included; returns when
+    /// the last is gone, with what kept the statistics from being saved. A call whose future is kept and never polled
+    /// again cannot be ended and is left behind. Idempotent.
     pub async fn shutdown(&self, drain: Duration) -> Option<Error> {
         self.calls.close();
         self.following.cancel();
         let drained = time::until(Some(time::now().mono + drain), self.calls.wait()).await;
         if drained.is_err() {
             self.ending.cancel();
-            self.calls.wait().await;
+            self.streams.end();
+            // What is left hears of it when it is polled; whoever holds a call and never polls it again holds up nobody.
+            let _ = time::until(Some(time::now().mono + LAST_WORDS), self.calls.wait()).await;
         }
         self.engine.disconnect();
         self.control.clients.forget_all();
@@ -404,61 +415,4 @@ fn start(
 ) -> Result<Control, Error> {
     let (interest, history) = (Arc::clone(interest), settings.history_limit as usize);
     Control::start(document, environment, settings, clients, |roster| Engine::new(roster, interest, history))
-}
-
-/// A stream that ends with its pool.
-pub struct PoolStream {
-    stream: ChatStream,
-    ending: CancellationToken,
-    /// Let go of at the end: a shutdown waits for streams, not for those who keep one that is over.
-    call: Option<TaskTrackerToken>,
-}
-
-impl PoolStream {
-    /// The next event; `None` at the end of a complete stream. After an error there is nothing more.
-    pub async fn next(&mut self) -> Option<Result<StreamEvent, Error>> {
-        let event = tokio::select! {
-            biased;
-            event = self.stream.next() => event,
-            () = self.ending.cancelled() => Some(Err(self.stream.end(Error::closed()))),
-        };
-        if !matches!(event, Some(Ok(_))) {
-            self.call = None;
-        }
-        event
-    }
-
-    /// Waits until the consumer has room. An error: the stream is over, because the pool was shut down or the call's
-    /// deadline has come.
-    pub async fn until_room(&mut self, room: impl Future<Output = ()>) -> Option<Error> {
-        let error = tokio::select! {
-            biased;
-            waited = time::until(Some(self.stream.deadline()), room) => match waited {
-                Ok(()) => return None,
-                Err(_) => self.stream.out_of_time(),
-            },
-            () = self.ending.cancelled() => self.stream.end(Error::closed()),
-        };
-        self.call = None;
-        Some(error)
-    }
-
-    pub fn take_events(&mut self) -> Vec<Event> {
-        self.stream.take_events()
-    }
-
-    /// Who answers, and the model that was asked for.
-    pub fn source(&self) -> (&str, &str) {
-        (self.stream.provider().as_str(), self.stream.model())
-    }
-
-    /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.
-    pub fn take_violation(&mut self) -> Option<Error> {
-        self.stream.take_violation()
-    }
-
-    /// The whole answer, once the stream has ended well.
-    pub fn into_response(self) -> Option<ChatResponse> {
-        self.stream.into_response()
-    }
 }

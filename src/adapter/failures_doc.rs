@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::failure::by_status;
+use super::failure::{by_status, transport_failure};
 use super::signals::{CODES, LONG_WINDOWS, PHRASES, TYPES, Under};
-use crate::error::{FailureClass, Scope};
+use crate::error::{FailureClass, Scope, TransportError, TransportErrorKind};
 
 const HEAD: &str = "\
 # Failures
@@ -17,6 +17,9 @@ those, then run `UPDATE_DOCS=1 cargo test failures_doc`.
 
 A reply that is no answer, an error inside a 200 or inside a stream, a body that cannot be read and a broken connection
 all take this way, once.
+
+The order of questions matters, because one status means several things: rows of your own, then the numbered sections
+below from the first to the fourth.
 ";
 
 /// Statuses that providers send, or that stand in front of them.
@@ -52,6 +55,42 @@ provider says: a reply with an error status, an error inside a 200 or inside a s
 timer of the pool and a broken connection are nothing a provider said.
 "#;
 
+const NOTES: &str = "
+1. Goes on to a provider whose model is known to have a larger window than the one that found the prompt too long, and
+   to nobody else: where no window is known, or none is larger, the call ends with this failure.
+2. Goes on with `routing.on_content_filter: \"failover\"`. Refused content in a 200 is an answer, not a failure, whatever
+   that key says.
+3. An answer that does not fit the caller's schema goes to one further provider, or once more to the only one; the second
+   that does not fit ends the call.
+
+The scope is whose state it is. A key rests until its hint; where it was refused without one, 5 min doubling to 1 h. A
+model that is not there is not asked for there for 5 min. A provider rests by its breaker, for what counts against it.
+What is the caller's is thrown at once, and nothing rests for it.
+
+`x-should-retry` goes over \"same provider again\" and over nothing else.
+";
+
+const WAITS: &str = "
+## How long to wait
+
+Read from the most to the least precise: `retry-after-ms`; `retry-after` as seconds or as a date; the wait or the reset
+that the error body names; after a rate signal, the latest reset among the limits whose `remaining` header is 0; the
+words of the message (\"try again in 4.77s\"). A number may be seconds, Unix seconds or Unix milliseconds, and a text a
+duration (`6m0s`), RFC 3339 or an HTTP date. What is negative, not a number, no time at all or already past says
+nothing, and the backoff of the pool stands in; what is longer than a year is a year.
+";
+
+/// Everything below HTTP, in words.
+const TRANSPORT: &[(TransportErrorKind, &str)] = &[
+    (TransportErrorKind::Connect, "no connection came about: DNS, TCP, a proxy"),
+    (TransportErrorKind::ConnectTimeout, "not within `connect_timeout_ms`"),
+    (TransportErrorKind::Tls, "no trust, or no TLS"),
+    (TransportErrorKind::Reset, "broken before any byte of the reply"),
+    (TransportErrorKind::Body, "broken while the body was read, or its framing or compression is wrong"),
+    (TransportErrorKind::TooLarge, "a body larger than `qos.max_response_bytes`"),
+    (TransportErrorKind::Request, "a header of the call that HTTP cannot carry"),
+];
+
 fn render() -> String {
     let mut page = String::from(HEAD);
     page.push_str("\n## What follows from a class\n\n");
@@ -67,18 +106,24 @@ fn render() -> String {
             Scope::Model => "model",
             Scope::Provider => "provider",
         };
+        // What the run decides beyond the table; see the notes below it.
+        let another = match class {
+            FailureClass::ContextLength => "no ¹",
+            FailureClass::ContentFilter => "no ²",
+            FailureClass::ModelOutputInvalid => "yes ³",
+            _ => word(class.another_provider()),
+        };
         line(
             &mut page,
             format_args!(
-                "| `{class}` | {} | {} | {} | {} | {scope} |",
+                "| `{class}` | {} | {} | {} | {another} | {scope} |",
                 word(class.counts_against_provider()),
                 word(class.is_rate_signal()),
                 word(class.same_provider_again()),
-                word(class.another_provider()),
             ),
         );
     }
-    page.push_str("\n`x-should-retry` goes over \"same provider again\" and over nothing else.\n");
+    page.push_str(NOTES);
     page.push_str(ROWS);
     page.push_str("\n## 1. Codes, under any status\n\n| class | codes and types |\n|---|---|\n");
     for (codes, class) in CODES {
@@ -114,6 +159,13 @@ fn render() -> String {
     for status in STATUSES {
         line(&mut page, format_args!("| {status} | `{}` |", by_status(Some(*status))));
     }
+    page.push_str("\n## 5. Below HTTP\n\n| what | class |\n|---|---|\n");
+    for (kind, what) in TRANSPORT {
+        let class = transport_failure(&TransportError::new(*kind, "")).class;
+        line(&mut page, format_args!("| {what} | `{class}` |"));
+    }
+    page.push_str("| any other timer of the pool | `timeout` |\n| a stream without an end | `stream_truncated` |\n");
+    page.push_str(WAITS);
     page
 }
 
@@ -122,9 +174,10 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn listed(words: &[&str]) -> String {
-    // A code span may not begin or end with its own mark.
+    // A code span may not begin or end with its own mark, and a row of a table is one line.
     words
         .iter()
+        .map(|word| word.replace('\n', "⏎"))
         .map(|word| if word.contains('`') { format!("`` {word} ``") } else { format!("`{word}`") })
         .collect::<Vec<_>>()
         .join(", ")

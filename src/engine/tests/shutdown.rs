@@ -1,9 +1,11 @@
 //! A shutdown with calls in flight: it refuses, it waits, and it ends what does not end by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use super::support::*;
@@ -117,15 +119,91 @@ async fn whatever_a_call_is_doing_the_shutdown_ends_it() {
     assert_eq!(story.in_flight(), 0);
 }
 
+/// A body that says one word, and tells when it is let go of: its socket closes with it.
+fn watched(gone: &Arc<AtomicBool>) -> Answer {
+    struct Gone(Arc<AtomicBool>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let kept = Gone(Arc::clone(gone));
+    let first = stream::iter([Ok(bytes::Bytes::from(chunk("Oslo")))]);
+    body(first.chain(stream::pending()).inspect(move |_| _ = &kept).boxed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_is_ended_as_well() {
+    let gone = Arc::<AtomicBool>::default();
+    let story = Story::new(&["a"], {
+        let gone = Arc::clone(&gone);
+        move |_| watched(&gone)
+    });
+    let mut unread = open(&story).await.expect("opens");
+    let mut begun = open(&story).await.expect("opens");
+    assert!(matches!(begun.next().await, Some(Ok(_))));
+    let began = time::now().mono;
+    story.pool.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    assert!(gone.load(Ordering::Relaxed), "its socket is closed");
+    assert_eq!(story.in_flight(), 0);
+    for stream in [&mut unread, &mut begun] {
+        let error = stream.next().await.expect("there is something to say").expect_err("ended");
+        assert!(matches!(error.kind(), ErrorKind::Closed), "{error:?}");
+        assert_eq!(trail(&error.context().attempts), ["a:cancelled"]);
+        assert!(stream.next().await.is_none(), "it was said");
+    }
+    assert_eq!(story.pool.engine().stats().cancelled_requests, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_left_its_reading_holds_up_nothing() {
+    let story = Story::new(&["a"], |_| stalls(vec![chunk("Oslo")]));
+    let mut stream = open(&story).await.expect("opens");
+    while time::until(Some(time::now().mono + Duration::from_secs(1)), stream.next()).await.is_ok() {}
+    let began = time::now().mono;
+    story.pool.shutdown(Duration::from_secs(2)).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(story.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_stream_that_is_kept_keeps_no_shutdown_and_its_answer() {
+    let story = Story::new(&["a"], |_| says(vec![chunk("Oslo"), FINISH.to_owned(), DONE.to_owned()]));
+    let (_, kept) = read(open(&story).await.expect("opens")).await;
+    let mut kept = kept.expect("complete");
+    let began = time::now().mono;
+    story.pool.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(kept.next().await.is_none());
+    assert_eq!(kept.into_response().expect("an answer").reply.content, "Oslo");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_polled_again_holds_up_no_shutdown_for_ever() {
+    let story = Story::new(&["a"], |_| hangs());
+    let mut forgotten = Box::pin(story.ask());
+    assert!(futures_util::poll!(&mut forgotten).is_pending());
+    let mut stream = Box::pin(open(&story));
+    assert!(futures_util::poll!(&mut stream).is_pending());
+    let began = time::now().mono;
+    story.pool.shutdown(Duration::from_secs(5)).await;
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    assert!(matches!(forgotten.await.expect_err("polled after all").kind(), ErrorKind::Closed));
+    assert_eq!(story.in_flight(), 1, "the stream's opening is still held");
+    drop(stream);
+    assert_eq!(story.in_flight(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_in_flight_is_drained_or_ended() {
     let story = Story::new(&["a"], |_| {
-        let late = futures_util::stream::once(async {
+        let late = stream::once(async {
             after(Duration::from_secs(2)).await;
             Ok(bytes::Bytes::from(chunk(" is cold") + FINISH))
         });
-        let first = futures_util::stream::iter([Ok(bytes::Bytes::from(chunk("Oslo")))]);
-        body(Box::pin(futures_util::StreamExt::chain(first, late)))
+        let first = stream::iter([Ok(bytes::Bytes::from(chunk("Oslo")))]);
+        body(first.chain(late).boxed())
     });
     let stream = open(&story).await.expect("opens");
     let ((text, end), _) = tokio::join!(read(stream), story.pool.shutdown(Duration::from_secs(5)));
