@@ -42,24 +42,38 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    *
    * Rejects with {@link InvalidRequestError} before anything is sent, {@link ProviderError}, {@link RateLimitError},
    * {@link TimeoutError}, {@link NoProviderError}, {@link PoolClosedError}, or the signal's reason.
+   *
+   * @typeParam Parsed what `response.parsed` is, where `response_format` is a `json_schema`: your word for it, since the
+   * schema is not read here.
+   *
+   * @example
+   * ```ts
+   * const { parsed } = await pool.chat<{ city: string }>({ messages, response_format })
+   * parsed?.city // string | undefined
+   * ```
    */
-  chat(
+  chat<Parsed = unknown>(
     request: ChatRequest & { stream: true } & CallOptions,
     options?: ChatRequestFields & CallOptions,
-  ): Promise<ChatStream>
-  chat(
+  ): Promise<ChatStream<Parsed>>
+  chat<Parsed = unknown>(
     request: (ChatRequest & CallOptions) | ChatMessage[],
     options: ChatRequestFields & CallOptions & { stream: true },
-  ): Promise<ChatStream>
-  chat(
+  ): Promise<ChatStream<Parsed>>
+  chat<Parsed = unknown>(
     request: (ChatRequest & { stream?: false } & CallOptions) | ChatMessage[],
     options?: ChatRequestFields & CallOptions & { stream?: false },
-  ): Promise<ChatResponse>
+  ): Promise<ChatResponse<Parsed>>
 
   /**
    * Asks for one answer, piece by piece. Nothing is thrown here: whatever goes wrong, the reader of the stream is told.
+   *
+   * @typeParam Parsed what `parsed` of the whole answer is, as with {@link chat}.
    */
-  stream(request: (ChatRequest & CallOptions) | ChatMessage[], options?: ChatRequestFields & CallOptions): ChatStream
+  stream<Parsed = unknown>(
+    request: (ChatRequest & CallOptions) | ChatMessage[],
+    options?: ChatRequestFields & CallOptions,
+  ): ChatStream<Parsed>
 
   /**
    * Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs beyond
@@ -495,7 +509,8 @@ export interface ToolCall {
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other'
 
-export interface ChatResponse {
+/** @typeParam Parsed what `parsed` is: the caller's word for what the schema describes */
+export interface ChatResponse<Parsed = unknown> {
   /** The provider's own id; empty when it sent none. */
   id: string
   content: string
@@ -509,7 +524,7 @@ export interface ChatResponse {
    * What the answer says, where `response_format` is a `json_schema`: it fits the schema. Left out when the model called
    * tools, declined or ran out of tokens.
    */
-  parsed?: unknown
+  parsed?: Parsed
   finish_reason: FinishReason
   /** The provider's own word. */
   raw_finish_reason: string | null
@@ -645,7 +660,7 @@ export interface EmbeddingResponse<Vector extends number[] | string = number[]> 
  * An answer as it is written. Iterate it once; leaving the loop early closes the upstream socket. A stream that the
  * provider cuts short rejects with {@link StreamInterruptedError}: it never ends as if it were complete.
  */
-export interface ChatStream extends AsyncIterable<ChatChunk> {
+export interface ChatStream<Parsed = unknown> extends AsyncIterable<ChatChunk> {
   [Symbol.asyncIterator](): AsyncIterableIterator<ChatChunk>
   /** Ends the call, down to the socket. Whoever reads is told `reason`. @default an `AbortError` */
   abort(reason?: unknown): void
@@ -653,7 +668,7 @@ export interface ChatStream extends AsyncIterable<ChatChunk> {
    * The whole answer, when it is there; works beside an iteration and without one. From the first time it is asked for,
    * the upstream is read to its end at full speed, whatever the pace of the iteration.
    */
-  response(): Promise<ChatResponse>
+  response(): Promise<ChatResponse<Parsed>>
   /** The text of the whole answer. */
   text(): Promise<string>
   /** The chunks as a web stream. The upstream is read at the pace of the reader; cancelling it ends the call. */

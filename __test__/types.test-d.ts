@@ -86,6 +86,27 @@ export async function answers() {
   messages.push({ role: response.role, content: response.content, tool_calls: response.tool_calls })
 }
 
+interface City {
+  name: string
+}
+
+export async function parsed() {
+  const schema = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] }
+  const response_format = { type: 'json_schema' as const, json_schema: { name: 'city', schema } }
+  same<unknown>()((await pool.chat({ messages, response_format })).parsed)
+  // @ts-expect-error nobody said what it is
+  ;(await pool.chat({ messages, response_format })).parsed?.name
+  same<City | undefined>()((await pool.chat<City>({ messages, response_format })).parsed)
+  same<City | undefined>()((await pool.chat<City>(messages, { response_format })).parsed)
+  same<ChatStream<City>>()(await pool.chat<City>({ messages, response_format, stream: true }))
+  same<City | undefined>()((await pool.stream<City>({ messages, response_format }).response()).parsed)
+  // An answer with a type can stand wherever an answer can.
+  const response: ChatResponse = await pool.chat<City>({ messages, response_format })
+  // @ts-expect-error and not the other way round
+  const city: ChatResponse<City> = response
+  return city
+}
+
 export async function streams() {
   const stream = pool.stream(messages)
   for await (const chunk of stream) {
