@@ -10,6 +10,8 @@
 
 mod backoff;
 mod breaker;
+mod budget;
+mod calendar;
 mod hedge;
 mod keys;
 mod learn;
@@ -23,11 +25,15 @@ use std::time::Duration;
 
 pub use backoff::BackoffParams;
 pub use breaker::{Breaker, BreakerOpen, BreakerParams, CircuitState, Pass, Transition, Verdict};
+pub use budget::{
+    AnswerSizes, Budget, BudgetMode, BudgetParams, BudgetWarning, BudgetWindow, OverBudget, Reserved, SavedBudget,
+};
+pub use calendar::{DayZone, Period};
 pub use hedge::{ENOUGH_SAMPLES, HedgeAfter, HedgeBudget, HedgeParams};
 pub use keys::{KeyRing, KeyState, KeysResting};
 pub use learn::{Learned, Said};
 pub use load::{Load, Pace};
-pub use rate::{DayZone, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
+pub use rate::{Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
 pub use retry::{RetryBudget, RetryBudgetParams};
 pub use select::{Behaviour, Member, Turns, order};
 pub use timers::TimerParams;

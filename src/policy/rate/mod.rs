@@ -16,10 +16,9 @@
 mod day;
 mod window;
 
-pub use day::DayZone;
-
-use self::day::{Day, Span};
+use self::day::Day;
 use self::window::Window;
+use super::calendar::{DayZone, Span};
 use crate::time::{Instant, Now};
 
 /// The limits of one provider. Default: none.

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::day::DAY_MILLIS;
 use super::window::BUCKETS;
 use super::*;
+use crate::policy::calendar::DAY_MILLIS;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MILLI: Duration = Duration::from_millis(1);
