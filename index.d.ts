@@ -41,7 +41,8 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * Asks for one answer. Request fields and options may stand in either argument; the second one wins.
    *
    * Rejects with {@link InvalidRequestError} before anything is sent, {@link ProviderError}, {@link RateLimitError},
-   * {@link TimeoutError}, {@link NoProviderError}, {@link PoolClosedError}, or the signal's reason.
+   * {@link TimeoutError}, {@link NoProviderError}, {@link BudgetExceededError}, {@link PoolClosedError}, or the signal's
+   * reason.
    *
    * @typeParam Parsed what `response.parsed` is, where `response_format` is a `json_schema`: your word for it, since the
    * schema is not read here.
@@ -581,7 +582,7 @@ export interface Attempt {
 
 /**
  * From `marked` on nothing was sent. `marked`: by {@link LLMPool.markError}. `busy`: `max_concurrent` of the provider or the
- * pool was reached.
+ * pool was reached. `budget`: a budget has no room for it, or cannot say whether it has.
  */
 export type AttemptOutcome =
   | 'success'
@@ -593,6 +594,7 @@ export type AttemptOutcome =
   | 'busy'
   | 'key_cooling'
   | 'retry_budget'
+  | 'budget'
 
 /** The row of the failure table that a failure belongs to. */
 export type ErrorClass =
@@ -708,7 +710,7 @@ export interface ProviderListing {
 }
 
 export interface PoolHealth {
-  /** At least one provider is available. */
+  /** At least one provider is available, and the pool's budget has room. */
   healthy: boolean
   totalProviders: number
   availableProviders: number
@@ -787,13 +789,16 @@ export interface ProviderHealth {
   name: string
   type: ProviderType
   /**
-   * Enabled, not marked as broken, up as far as active checks say, its breaker lets calls through, no limit is reached,
-   * and a key is usable.
+   * Enabled, not marked as broken, up as far as active checks say, its breaker lets calls through, no limit is reached, its
+   * budget has room, and a key is usable.
    */
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
-  /** Unix ms at which a mark, its breaker, its keys and its limits let a call through again; null when that is now, or never. */
+  /**
+   * Unix ms at which a mark, its breaker, its keys, its limits and its budget let a call through again; null when that is now,
+   * or never.
+   */
   retryAt: number | null
   /** In the rolling minute, by the configured limit or as the provider says, whichever is less; null where neither is known. */
   requestsRemaining: number | null
@@ -861,6 +866,25 @@ export interface ProviderStats {
   }
   /** In the order of the configuration; empty for a provider without keys. */
   keys: KeyStats[]
+  /** Its own budget; null: it has none. */
+  budget: BudgetStats | null
+}
+
+/** The limits of a budget as they stand; null where it has none. */
+export interface BudgetStats {
+  daily: BudgetPeriodStats | null
+  monthly: BudgetPeriodStats | null
+}
+
+export interface BudgetPeriodStats {
+  /** USD. */
+  limit: number
+  /** USD of answers, of streams that were cut, and of calls that were left. */
+  spent: number
+  /** USD set aside for requests under way. */
+  reserved: number
+  /** Unix ms at which the day or month ends. */
+  resetAt: number
 }
 
 /** A key is known by its place; its value is never shown. */
@@ -924,6 +948,8 @@ export interface PoolStats {
   /** USD: the known part; answers without a price are counted in `unpricedRequests`. */
   totalCost: number
   unpricedRequests: number
+  /** The pool's own budget; null: it has none. */
+  budget: BudgetStats | null
   /** 1 at the start; one more with every change. 0 before the pool is initialized. */
   configVersion: number
   /** SHA-256 of the configuration's text. */
@@ -1033,6 +1059,21 @@ export interface PoolEvents {
       kind: 'requests_per_minute' | 'requests_per_day' | 'tokens_per_minute' | 'tokens_per_day' | 'upstream'
       /** Unix ms; null when nobody said. */
       resetAt: number | null
+    },
+  ]
+  /** `warn_at` of a budget is spent. Once per day or month, with the call that ends next. */
+  budgetWarning: [
+    event: {
+      scope: 'pool' | 'provider'
+      /** Whose budget it is; left out for the pool's. */
+      provider?: string
+      period: 'daily' | 'monthly'
+      /** USD. */
+      spent: number
+      /** USD. */
+      limit: number
+      /** Unix ms at which the day or month ends. */
+      resetAt: number
     },
   ]
   /**
@@ -1171,6 +1212,25 @@ export declare class NoProviderError extends LLMPoolError {
   reasons: { provider: string; reason: string }[]
 }
 
+/**
+ * A spend limit would be passed, and no other provider could be asked. Thrown at once: nothing waits for another day.
+ * `provider` is whose budget it is; null: the pool's. Of several limits it is the one that has room again first.
+ * `ERR_LLMPOOL_BUDGET`
+ */
+export declare class BudgetExceededError extends LLMPoolError {
+  constructor(message: string)
+  scope: 'pool' | 'provider'
+  period: 'daily' | 'monthly'
+  /** USD. */
+  limit: number
+  /** USD of answers. */
+  spent: number
+  /** USD set aside for requests under way. */
+  reserved: number
+  /** Unix ms at which the day or month ends, `retryAfterMs` from now; null: this request alone asks for more than the limit. */
+  resetAt: number | null
+}
+
 /** The pool was shut down. A call that it ended has its `requestId` and `attempts`. `ERR_LLMPOOL_CLOSED` */
 export declare class PoolClosedError extends LLMPoolError {
   constructor(message?: string)
@@ -1249,7 +1309,8 @@ export interface PoolConfig {
     /** After decompression. @default 33554432 */
     max_response_bytes?: number | null
   }
-  /** Asked before the pool's own failure table; the first that matches counts. */
+  /** What the whole pool may spend. @default no limit */
+  budget?: BudgetConfig | null
   /** Images and files that a message names by their address, for providers that fetch nothing themselves. */
   media?: {
     /** Whether anything is fetched. @default false */
@@ -1261,7 +1322,33 @@ export interface PoolConfig {
     /** Hosts that may have addresses outside the public internet. @default [] */
     allow_hosts?: string[]
   }
+  /** Asked before the pool's own failure table; the first that matches counts. */
   failures?: FailureRow[]
+}
+
+/**
+ * Money in a calendar day and a calendar month. A request goes out while what was spent, what is reserved for requests under
+ * way and what it needs itself stay within every limit; without room the call goes to another provider, or fails at once with
+ * {@link BudgetExceededError}.
+ */
+export interface BudgetConfig {
+  /** USD in a calendar day; 0: only what costs nothing. @default no limit */
+  daily_usd?: number | null
+  /** USD in a calendar month; 0: only what costs nothing. @default no limit */
+  monthly_usd?: number | null
+  /**
+   * `soft` reserves what a request is likely to cost, so those under way may pass the limit by what they cost beyond that.
+   * `strict` reserves the most it can cost, which needs `max_tokens` (else {@link InvalidRequestError}), and is never passed.
+   *
+   * @default 'soft'
+   */
+  mode?: 'soft' | 'strict'
+  /** A request whose price nobody knows: refused, or let through and not counted. @default 'deny' */
+  on_unknown_price?: 'deny' | 'allow'
+  /** The share of a limit that `budgetWarning` tells once; 0: with the first money, null: never. @default 0.8 */
+  warn_at?: number | null
+  /** Where days and months begin at midnight, as the IANA names it. @default 'UTC' */
+  timezone?: string
 }
 
 /** At least one of `status`, `code` and `message`; all that is given must hold. */
@@ -1375,7 +1462,8 @@ export interface ProviderConfig {
   circuit_breaker_timeout?: number
   /**
    * USD per **1,000** tokens. As soon as one price of a provider is set, none of the catalogue's holds for it: what is
-   * missing then is unknown. The prices hold for all of the provider's models. @default the catalogue's
+   * missing then is unknown. The prices hold for all of the provider's models but those with `prices` of their own.
+   * @default the catalogue's
    */
   input_token_price?: number
   /** USD per **1,000** tokens. @default the catalogue's */
@@ -1388,6 +1476,8 @@ export interface ProviderConfig {
   cached_input_price_per_million?: number
   /** USD per **million** prompt tokens that the provider wrote to its cache. @default as other prompt tokens */
   cache_write_price_per_million?: number
+  /** What this provider may be paid; the pool's budget holds beside it. @default no limit */
+  budget?: BudgetConfig | null
   /**
    * What the provider's models count with: `o200k_base`, `cl100k_base`, or the path of a `tokenizer.json`.
    * @default by the model's name
@@ -1407,6 +1497,19 @@ export interface ModelConfig {
   context_window?: number | null
   /** Everything it can do. */
   capabilities?: Capability[]
+  /**
+   * What it costs. As soon as one price is set, neither the provider's prices nor the catalogue's hold for it: what is missing
+   * then is unknown.
+   */
+  prices?: Pick<
+    ProviderConfig,
+    | 'input_token_price'
+    | 'output_token_price'
+    | 'input_price_per_million'
+    | 'output_price_per_million'
+    | 'cached_input_price_per_million'
+    | 'cache_write_price_per_million'
+  >
 }
 
 /** What a model can do. A list that names neither `chat` nor `embeddings` leaves to the catalogue which it is. */

@@ -23,6 +23,7 @@ const CORE_EVENTS = new Set([
   'circuitClose',
   'rateLimited',
   'healthChanged',
+  'budgetWarning',
   'debug',
 ])
 
@@ -423,6 +424,7 @@ const face = {
   ProviderError: errors.ProviderError,
   RateLimitError: errors.RateLimitError,
   NoProviderError: errors.NoProviderError,
+  BudgetExceededError: errors.BudgetExceededError,
   TimeoutError: errors.TimeoutError,
   StreamInterruptedError: errors.StreamInterruptedError,
   PoolClosedError,

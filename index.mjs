@@ -9,6 +9,7 @@ export const {
   ProviderError,
   RateLimitError,
   NoProviderError,
+  BudgetExceededError,
   TimeoutError,
   StreamInterruptedError,
   PoolClosedError,

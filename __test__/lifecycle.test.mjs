@@ -467,6 +467,7 @@ describe('LLMPool module', () => {
       'ProviderError',
       'RateLimitError',
       'NoProviderError',
+      'BudgetExceededError',
       'TimeoutError',
       'StreamInterruptedError',
       'PoolClosedError',

@@ -65,6 +65,7 @@ const EVENTS = [
   'providerPriorityChanged',
   'circuitBreakersReset',
   'healthChanged',
+  'budgetWarning',
 ]
 
 /** A pool that keeps whatever its events said. */

@@ -20,6 +20,12 @@ const RECORD_FIELDS = [
   'reasons',
   'phase',
   'resetTime',
+  'resetAt',
+  'scope',
+  'period',
+  'limit',
+  'spent',
+  'reserved',
   'field',
 ]
 
@@ -153,6 +159,24 @@ class NoProviderError extends LLMPoolError {
   }
 }
 
+class BudgetExceededError extends LLMPoolError {
+  static code = 'ERR_LLMPOOL_BUDGET'
+
+  /** @param {string} message */
+  constructor(message) {
+    super(message)
+    /** @type {'pool' | 'provider'} */
+    this.scope = 'pool'
+    /** @type {'daily' | 'monthly'} */
+    this.period = 'daily'
+    this.limit = 0
+    this.spent = 0
+    this.reserved = 0
+    /** @type {number | null} */
+    this.resetAt = null
+  }
+}
+
 class PoolClosedError extends LLMPoolError {
   static code = 'ERR_LLMPOOL_CLOSED'
 
@@ -171,6 +195,7 @@ const CLASSES = {
   TimeoutError,
   StreamInterruptedError,
   NoProviderError,
+  BudgetExceededError,
   PoolClosedError,
 }
 
@@ -250,6 +275,7 @@ exports.RateLimitError = RateLimitError
 exports.TimeoutError = TimeoutError
 exports.StreamInterruptedError = StreamInterruptedError
 exports.NoProviderError = NoProviderError
+exports.BudgetExceededError = BudgetExceededError
 exports.PoolClosedError = PoolClosedError
 exports.Failed = Failed
 exports.unwrap = unwrap

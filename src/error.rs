@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::types::{AttemptRecord, FieldError, ProviderName, Reply, RequestId};
+use crate::types::{AttemptRecord, FieldError, NanoUsd, ProviderName, Reply, RequestId};
 
 /// The row of the failure table that an attempt's failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -364,12 +364,31 @@ pub enum ErrorKind {
     Timeout { phase: Phase, failure: Option<Failure> },
     /// The stream was cut after content was delivered; `partial` is what had come.
     StreamInterrupted { partial: Box<Reply>, failure: Failure },
+    /// A spend limit would be passed.
+    BudgetExceeded(Box<BudgetExceeded>),
     /// The pool was shut down.
     Closed,
     /// The caller left.
     Cancelled,
     /// A defect of ours.
     Internal,
+}
+
+/// The limit of the budget that would be passed; of several, the one that has room again first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetExceeded {
+    /// Whose budget it is; `None`: the pool's.
+    pub provider: Option<ProviderName>,
+    /// `daily` or `monthly`.
+    pub period: &'static str,
+    pub limit: NanoUsd,
+    pub spent: NanoUsd,
+    /// For requests under way.
+    pub reserved: NanoUsd,
+    /// Until there is room again; `None`: the request alone asks for more than the limit.
+    pub reset: Option<Duration>,
+    /// The same in Unix milliseconds.
+    pub reset_at: Option<u64>,
 }
 
 /// Where in which call it happened.
@@ -452,6 +471,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0.kind {
             ErrorKind::RateLimited { reset, .. } => *reset,
+            ErrorKind::BudgetExceeded(exceeded) => exceeded.reset,
             _ => self.failure().and_then(|failure| failure.retry_after),
         }
     }

@@ -69,6 +69,19 @@ pub enum Event {
         /// Unix milliseconds at which a mark ends by itself, which no further event tells; `null` for all else.
         retry_at: Option<u64>,
     },
+    /// `warn_at` of a budget is spent: once per day or month.
+    BudgetWarning {
+        /// `pool`, or `provider` with its name.
+        scope: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provider: Option<ProviderName>,
+        /// `daily` or `monthly`.
+        period: &'static str,
+        spent: NanoUsd,
+        limit: NanoUsd,
+        /// Unix milliseconds at which the period begins anew.
+        reset_at: u64,
+    },
     Debug {
         message: String,
     },
@@ -84,6 +97,7 @@ impl Event {
             Self::CircuitClose { .. } => EventKind::CircuitClose,
             Self::RateLimited { .. } => EventKind::RateLimited,
             Self::HealthChanged { .. } => EventKind::HealthChanged,
+            Self::BudgetWarning { .. } => EventKind::BudgetWarning,
             Self::Debug { .. } => EventKind::Debug,
         }
     }
@@ -101,10 +115,11 @@ pub enum EventKind {
     RateLimited = 1 << 5,
     Debug = 1 << 6,
     HealthChanged = 1 << 7,
+    BudgetWarning = 1 << 8,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RequestSuccess,
         Self::RequestError,
         Self::CircuitOpen,
@@ -112,6 +127,7 @@ impl EventKind {
         Self::CircuitClose,
         Self::RateLimited,
         Self::HealthChanged,
+        Self::BudgetWarning,
         Self::Debug,
     ];
 
@@ -125,6 +141,7 @@ impl EventKind {
             Self::CircuitClose => "circuitClose",
             Self::RateLimited => "rateLimited",
             Self::HealthChanged => "healthChanged",
+            Self::BudgetWarning => "budgetWarning",
             Self::Debug => "debug",
         }
     }

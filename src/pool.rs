@@ -100,6 +100,11 @@ impl Pool {
         self.control.edition()
     }
 
+    /// The pool's counters as OpenMetrics 1.0 text.
+    pub fn metrics(&self) -> String {
+        self.control.metrics()
+    }
+
     /// What is allowed in the configuration in force but probably not meant.
     pub fn warnings(&self) -> Vec<String> {
         self.control.warnings()

@@ -321,6 +321,14 @@ impl Endpoint {
         }
     }
 
+    /// The bound that an answer gets here for which the call `asked`, after the provider has refused the fields `without`;
+    /// `None`: the request goes out without one.
+    pub fn answer_bound(&self, asked: Option<u32>, without: &[String]) -> Option<u32> {
+        // Where the bound has another name, a refused one is sent under that.
+        let is_sent = self.service.adapter == AdapterKind::OpenAi || !without.iter().any(|field| field == "max_tokens");
+        asked.or(self.max_tokens).filter(|_| is_sent)
+    }
+
     /// The parts of a request whose addresses this service does not read by itself: they have to be put into the
     /// request, or it is refused.
     pub fn remote_parts<'a>(&self, request: &'a ChatRequest) -> Vec<RemotePart<'a>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::budget;
 use super::env::Environment;
 use super::failures;
 use super::nearest::nearest;
@@ -71,11 +72,12 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, health, cache, failures } = raw;
+    let RawConfig { schema, providers, routing, qos, media, health, cache, budget, failures } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()), reader);
     let health = check_health(health.or(RawHealth::default()), reader);
+    let budget = budget::check(budget, "budget", reader);
     let media = check_media(media.or(RawMedia::default()), reader);
     let cache = check_cache(cache.or(RawCache::default()));
     let client = network::from_environment(environment, reader);
@@ -117,6 +119,7 @@ fn check<'a>(
         media,
         health,
         cache,
+        budget,
         warnings: Vec::new(),
     }
 }

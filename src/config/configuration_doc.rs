@@ -293,6 +293,7 @@ fn a_text_that_takes_only_some_words_lists_them() {
                 config["failures"] = json!([{ "status": 418, "class": "auth" }]);
                 config["failures"][0][key.name] = json!("no-such-word");
             }
+            "providers[].budget" => provider["budget"] = json!({ key.name: "no-such-word" }),
             "" => config[key.name] = json!("no-such-word"),
             path => config[path] = json!({ key.name: "no-such-word" }),
         }

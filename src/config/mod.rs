@@ -9,6 +9,7 @@
 //!
 //! Secrets: keys are [`Secret`]s; values of keys, headers and URLs appear in no problem, no warning and no `Debug`.
 
+mod budget;
 mod check;
 mod document;
 mod env;
@@ -55,7 +56,9 @@ use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated
 use crate::cache::CacheParams;
 use crate::cost::Prices;
 use crate::error::{Error, ErrorKind};
-use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeParams, RateParams, RetryBudgetParams, TimerParams};
+use crate::policy::{
+    BackoffParams, Behaviour, BreakerParams, BudgetParams, HedgeParams, RateParams, RetryBudgetParams, TimerParams,
+};
 use crate::tokens::CounterParams;
 use crate::transport::{ClientParams, MediaParams};
 use crate::types::ProviderName;
@@ -84,6 +87,8 @@ pub struct Config {
     pub media: MediaConfig,
     pub health: HealthConfig,
     pub cache: CacheParams,
+    /// Of the whole pool; `None`: no limit.
+    pub budget: Option<BudgetParams>,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].
@@ -138,6 +143,8 @@ pub struct ProviderConfig {
     pub breaker: BreakerParams,
     /// `None`: those of the catalogue.
     pub prices: Option<Prices>,
+    /// `None`: no limit of its own.
+    pub budget: Option<BudgetParams>,
     pub counter: CounterParams,
     /// With the environment in it.
     pub client: ClientParams,
@@ -152,6 +159,8 @@ pub struct ModelConfig {
     pub model: String,
     /// Goes over what is said of all models of the provider.
     pub stated: Stated,
+    /// `None`: the provider's, or those of the catalogue.
+    pub prices: Option<Prices>,
 }
 
 /// Who is asked, how often, and how long a call waits for it.
@@ -278,6 +287,7 @@ impl ProviderConfig {
             timeout: self.timeout,
             timers: self.timers.clone(),
             prices: self.prices.clone(),
+            budget: self.budget.clone(),
             failure_rows: self.failure_rows.clone(),
             client: ClientParams { max_connections: self.client.max_connections, ..other.client.clone() },
             ..other.clone()
@@ -340,6 +350,7 @@ impl fmt::Debug for ProviderConfig {
             max_concurrent,
             breaker,
             prices,
+            budget,
             counter,
             client,
             failure_rows,
@@ -375,6 +386,7 @@ impl fmt::Debug for ProviderConfig {
             .field("max_concurrent", max_concurrent)
             .field("breaker", breaker)
             .field("prices", prices)
+            .field("budget", budget)
             .field("counter", counter)
             .field("client", client)
             .field("failure_rows", failure_rows)

@@ -1,57 +1,48 @@
-//! What a provider charges, as the configuration says it. The keys of one provider are its whole price list: as soon as
-//! one is set, nothing is taken from the catalogue.
+//! What a provider or one of its models charges, as the configuration says it. The keys in one place are a whole price
+//! list: as soon as one is set, nothing is taken from elsewhere.
 
+use super::raw::RawPrices;
 use super::section::{Reader, join};
 use crate::cost::{LOOKS_PER_MILLION, Prices, Rate, UsdPerToken};
 
-/// Every key about prices, as it was read.
-pub(super) struct PriceKeys {
-    pub input_token_price: Option<f64>,
-    pub output_token_price: Option<f64>,
-    pub input_price_per_million: Option<f64>,
-    pub output_price_per_million: Option<f64>,
-    pub cached_input_price_per_million: Option<f64>,
-    pub cache_write_price_per_million: Option<f64>,
-}
-
-impl PriceKeys {
-    /// `None` when no price is given.
-    pub fn check(self, at: &str, reader: &mut Reader<'_>) -> Option<Prices> {
-        let Self {
-            input_token_price,
-            output_token_price,
-            input_price_per_million,
-            output_price_per_million,
-            cached_input_price_per_million,
-            cache_write_price_per_million,
-        } = self;
-        let prices = Prices {
-            input: one_of(
-                per_1k("input_token_price", input_token_price, at, reader),
-                ("input_price_per_million", input_price_per_million),
-                at,
-                reader,
-            ),
-            output: one_of(
-                per_1k("output_token_price", output_token_price, at, reader),
-                ("output_price_per_million", output_price_per_million),
-                at,
-                reader,
-            ),
-            cached: per_million(("cached_input_price_per_million", cached_input_price_per_million), at, reader),
-            cache_write: per_million(("cache_write_price_per_million", cache_write_price_per_million), at, reader),
-            ..Prices::default()
-        };
-        if prices == Prices::default() {
-            return None;
-        }
-        for (key, price) in [("input_token_price", &prices.input), ("output_token_price", &prices.output)] {
-            if price.is_none() {
-                reader.warn(&join(at, key), "is missing while another price is set; costs will be unknown");
-            }
-        }
-        Some(prices)
+/// `None` when no price is given.
+pub(super) fn check(raw: RawPrices, at: &str, reader: &mut Reader<'_>) -> Option<Prices> {
+    let RawPrices {
+        input_token_price,
+        output_token_price,
+        input_price_per_million,
+        output_price_per_million,
+        cached_input_price_per_million,
+        cache_write_price_per_million,
+    } = raw;
+    let cached = ("cached_input_price_per_million", cached_input_price_per_million.some());
+    let cache_write = ("cache_write_price_per_million", cache_write_price_per_million.some());
+    let prices = Prices {
+        input: one_of(
+            per_1k("input_token_price", input_token_price.some(), at, reader),
+            ("input_price_per_million", input_price_per_million.some()),
+            at,
+            reader,
+        ),
+        output: one_of(
+            per_1k("output_token_price", output_token_price.some(), at, reader),
+            ("output_price_per_million", output_price_per_million.some()),
+            at,
+            reader,
+        ),
+        cached: per_million(cached, at, reader),
+        cache_write: per_million(cache_write, at, reader),
+        ..Prices::default()
+    };
+    if prices == Prices::default() {
+        return None;
     }
+    for (key, price) in [("input_token_price", &prices.input), ("output_token_price", &prices.output)] {
+        if price.is_none() {
+            reader.warn(&join(at, key), "is missing while another price is set; costs will be unknown");
+        }
+    }
+    Some(prices)
 }
 
 /// The price of one thing under one of its two keys.

@@ -10,13 +10,11 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Map;
 
 use super::nearest::nearest;
-use super::network;
-use super::prices::PriceKeys;
-use super::raw::{RawModel, RawProvider, Served};
+use super::raw::{RawModel, RawPrices, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, Tree, UNLIMITED, shown};
-use super::{ModelConfig, ProviderConfig};
+use super::{ModelConfig, ProviderConfig, budget, network, prices};
 use crate::adapter::{
     Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
 };
@@ -90,6 +88,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         output_price_per_million,
         cached_input_price_per_million,
         cache_write_price_per_million,
+        budget,
         tokenizer,
         proxy,
         ca_file,
@@ -117,17 +116,18 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         allow: check_params(allow_params, &join(at, "allow_params"), reader),
         omit: check_params(omit_params, &join(at, "omit_params"), reader),
     };
-    let prices = PriceKeys {
-        input_token_price: input_token_price.some(),
-        output_token_price: output_token_price.some(),
-        input_price_per_million: input_price_per_million.some(),
-        output_price_per_million: output_price_per_million.some(),
-        cached_input_price_per_million: cached_input_price_per_million.some(),
-        cache_write_price_per_million: cache_write_price_per_million.some(),
-    }
-    .check(at, reader);
+    let prices = RawPrices {
+        input_token_price,
+        output_token_price,
+        input_price_per_million,
+        output_price_per_million,
+        cached_input_price_per_million,
+        cache_write_price_per_million,
+    };
+    let prices = prices::check(prices, at, reader);
+    let budget = budget::check(budget, &join(at, "budget"), reader);
     let (proxy, extra_roots) = check_connection(proxy, ca_file, &shared.client, at, reader);
-    let day_zone = check_day_timezone(day_timezone, &join(at, "day_timezone"), reader);
+    let day_zone = check_timezone(day_timezone, &join(at, "day_timezone"), reader);
     let max_connections = max_connections.some();
     if max_connections == Some(0) {
         reader.problem(join(at, "max_connections"), "must be at least 1, found 0; enabled: false takes a provider out");
@@ -183,6 +183,7 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
             ..shared.breaker.clone()
         },
         prices,
+        budget,
         counter: CounterParams { counting: shared.counting, tokenizer: tokenizer.some().map(tokenizer_choice) },
         client: ClientParams {
             connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
@@ -285,7 +286,7 @@ fn check_params(params: Field<Vec<Field<Text>>>, at: &str, reader: &mut Reader<'
     names
 }
 
-fn check_day_timezone(zone: Field<Text>, path: &str, reader: &mut Reader<'_>) -> DayZone {
+pub(super) fn check_timezone(zone: Field<Text>, path: &str, reader: &mut Reader<'_>) -> DayZone {
     let Some(zone) = zone.some() else { return DayZone::default() };
     DayZone::named(&zone.value).unwrap_or_else(|| {
         let said = shown(&zone.shown).map_or_else(String::new, |shown| format!(" {shown:?}"));
@@ -302,11 +303,12 @@ fn check_models(models: Field<Dict<Served>>, at: &str, reader: &mut Reader<'_>) 
     let served = models.into_iter().filter_map(|(alias, served)| {
         let at = join(at, &alias);
         let served = match served.some()? {
-            Served::Name(name) => ModelConfig { model: name.value, stated: Stated::default() },
-            Served::Entry(RawModel { model, context_window, capabilities }) => {
+            Served::Name(name) => ModelConfig { model: name.value, stated: Stated::default(), prices: None },
+            Served::Entry(RawModel { model, context_window, capabilities, prices }) => {
                 let model = model.required(&at, "model", reader);
                 let stated = check_stated(context_window, capabilities, &at, reader);
-                ModelConfig { model: model?.value, stated }
+                let prices = prices::check(prices.or(RawPrices::default()), &join(&at, "prices"), reader);
+                ModelConfig { model: model?.value, stated, prices }
             }
         };
         Some((alias, served))

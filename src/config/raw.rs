@@ -26,6 +26,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("media", RawMedia::KEYS),
     ("health", RawHealth::KEYS),
     ("cache", RawCache::KEYS),
+    ("budget", RawBudget::KEYS),
+    ("prices", RawPrices::KEYS),
 ];
 
 section! {
@@ -45,6 +47,8 @@ section! {
         health: RawHealth,
         /// Which answers are kept, and for how long.
         cache: RawCache,
+        /// What the whole pool may spend. Default: no limit.
+        budget: RawBudget,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
     }
@@ -150,6 +154,8 @@ section! {
         cached_input_price_per_million: f64,
         /// Prompt tokens written to the provider's cache. Default: as the other prompt tokens.
         cache_write_price_per_million: f64,
+        /// What this provider may be paid. Default: no limit; the pool's budget holds beside it.
+        budget: RawBudget,
         /// "o200k_base", "cl100k_base" or the path of a `tokenizer.json`. Default: by the model's name.
         tokenizer: Text,
         /// `http`, `https` or `socks` URL; goes over the proxies of the environment. Default: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the
@@ -170,6 +176,26 @@ section! {
         context_window: u64,
         /// Everything it can do.
         capabilities: Vec<Field<Text>>,
+        /// What it costs, whatever its provider's prices are.
+        prices: RawPrices,
+    }
+}
+
+section! {
+    /// What one model costs. As soon as one key is set, the others are unknown and not the provider's or the catalogue's.
+    struct RawPrices {
+        /// USD per 1,000 tokens.
+        input_token_price: f64,
+        /// USD per 1,000 tokens.
+        output_token_price: f64,
+        /// USD per million tokens: either this or `input_token_price`.
+        input_price_per_million: f64,
+        /// USD per million tokens: either this or `output_token_price`.
+        output_price_per_million: f64,
+        /// Prompt tokens read from the provider's cache. Default: as the other prompt tokens.
+        cached_input_price_per_million: f64,
+        /// Prompt tokens written to the provider's cache. Default: as the other prompt tokens.
+        cache_write_price_per_million: f64,
     }
 }
 
@@ -342,6 +368,29 @@ section! {
         max_bytes: u64,
         /// A larger answer is not kept, which is a warning of the call. Default 1048576; `null` = no limit but `max_bytes`.
         max_entry_bytes: u64,
+    }
+}
+
+section! {
+    /// Money in a calendar day and a calendar month. A request goes out while what was spent, what is reserved for
+    /// requests under way and what it needs itself stay within every limit; see [`cost.md`](cost.md#budgets).
+    struct RawBudget {
+        /// USD in a calendar day. Default: no limit; 0 = only what costs nothing.
+        daily_usd: f64,
+        /// USD in a calendar month. Default: no limit; 0 = only what costs nothing.
+        monthly_usd: f64,
+        /// `soft` reserves what a request is likely to cost, so requests under way may pass the limit by what they cost
+        /// beyond that; `strict` reserves the most it can cost, which needs `max_tokens`, and is never passed. Default
+        /// `soft`.
+        mode: Text,
+        /// A request whose price nobody knows: `deny` refuses it, `allow` lets it pass and does not count it. Default
+        /// `deny`.
+        on_unknown_price: Text,
+        /// The share of a limit that is told once by `budgetWarning`. Default 0.8; 0 = with the first money, `null` =
+        /// never.
+        warn_at: f64,
+        /// Where days and months begin at midnight, as the IANA names it. Default "UTC".
+        timezone: Text,
     }
 }
 

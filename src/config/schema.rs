@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::budget;
 use super::check::CONTENT_FILTER;
 use super::provider::{NEEDED, UNSUPPORTED_PARAMS};
 use super::raw::RawConfig;
@@ -43,6 +44,8 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
         }
         "failures[].class" => Some(FailureClass::ALL.map(FailureClass::as_str).to_vec()),
         "routing.behaviour" => Some(Behaviour::ALL.map(Behaviour::as_str).to_vec()),
+        "budget.mode" | "providers[].budget.mode" => Some(budget::MODES.to_vec()),
+        "budget.on_unknown_price" | "providers[].budget.on_unknown_price" => Some(budget::ON_UNKNOWN_PRICE.to_vec()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
         _ => None,
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawBreaker, RawCache, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawProvider, RawQos, RawRetryBudget,
-    RawRouting,
+    RawBreaker, RawBudget, RawCache, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawPrices, RawProvider,
+    RawQos, RawRetryBudget, RawRouting,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -890,13 +890,26 @@ fn every_key_makes_a_difference() {
             "tokens_per_minute": 5, "tokens_per_day": 5, "day_timezone": "Asia/Tokyo", "max_concurrent": 5,
             "circuit_breaker_threshold": 2, "circuit_breaker_timeout": 5, "input_token_price": 0.1,
             "output_token_price": 0.1, "input_price_per_million": 5, "output_price_per_million": 5,
-            "cached_input_price_per_million": 5, "cache_write_price_per_million": 5, "tokenizer": "cl100k_base", "proxy": "p:1", "ca_file": "f.pem"
+            "cached_input_price_per_million": 5, "cache_write_price_per_million": 5, "budget": { "daily_usd": 5 },
+            "tokenizer": "cl100k_base", "proxy": "p:1", "ca_file": "f.pem"
         }),
     );
     let mut served = base.clone();
     merge(served.pointer_mut("/providers/0").expect("one"), json!({ "models": { "x": { "model": "y" } } }));
-    let samples = json!({ "model": "z", "context_window": 5, "capabilities": ["tools"] });
+    let prices = json!({ "input_token_price": 0.1, "output_token_price": 0.1, "input_price_per_million": 5,
+        "output_price_per_million": 5, "cached_input_price_per_million": 5, "cache_write_price_per_million": 5 });
+    let samples = json!({ "model": "z", "context_window": 5, "capabilities": ["tools"],
+        "prices": { "input_token_price": 0.1 } });
     assert_all_count(RawModel::KEYS, &served, "/providers/0/models/x", samples);
+    merge(served.pointer_mut("/providers/0/models/x").expect("one"), json!({ "prices": {} }));
+    assert_all_count(RawPrices::KEYS, &served, "/providers/0/models/x/prices", prices);
+    let budgets = json!({ "daily_usd": 6, "monthly_usd": 5, "mode": "strict", "on_unknown_price": "allow", "warn_at": 0.5,
+        "timezone": "Asia/Tokyo" });
+    for at in ["", "/providers/0"] {
+        let mut limited = base.clone();
+        merge(limited.pointer_mut(at).expect("it"), json!({ "budget": { "daily_usd": 5 } }));
+        assert_all_count(RawBudget::KEYS, &limited, &format!("{at}/budget"), budgets.clone());
+    }
     assert_all_count(
         RawRouting::KEYS,
         &base,
@@ -964,7 +977,10 @@ fn every_key_makes_a_difference() {
         json!({ "enabled": true, "ttl_seconds": 5, "max_entries": 5, "max_bytes": 5, "max_entry_bytes": 5 }),
     );
     // `$schema` is for editors: the pool does not read it.
-    assert_eq!(RawConfig::KEYS, ["$schema", "providers", "routing", "qos", "media", "health", "cache", "failures"]);
+    assert_eq!(
+        RawConfig::KEYS,
+        ["$schema", "providers", "routing", "qos", "media", "health", "cache", "budget", "failures"]
+    );
 }
 
 #[test]

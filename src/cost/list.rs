@@ -1,6 +1,7 @@
 //! Prices over time: a model may get cheaper on a date, or be cheaper in some hours of each day.
 
 use super::prices::Prices;
+use crate::types::NanoUsd;
 
 const DAY_MINUTES: u64 = 24 * 60;
 const MINUTE_MILLIS: u64 = 60_000;
@@ -44,6 +45,19 @@ impl PriceList {
     /// The prices in force at this Unix time.
     pub fn at(&self, unix_ms: u64) -> &Prices {
         self.later.iter().rev().find(|(when, _)| when.holds(unix_ms)).map_or(&self.first, |(_, prices)| prices)
+    }
+
+    /// An upper bound of what an answer of these sizes can cost whose request goes out between two Unix times that are not
+    /// hours apart; see [`Prices::most`].
+    pub fn most(
+        &self,
+        from_unix_ms: u64,
+        to_unix_ms: u64,
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    ) -> Option<NanoUsd> {
+        let [first, last] = [from_unix_ms, to_unix_ms].map(|at| self.at(at).most(prompt_tokens, completion_tokens));
+        Some(first?.max(last?))
     }
 }
 
@@ -89,6 +103,14 @@ mod tests {
     fn before_any_period_the_first_one_counts() {
         let list = list(&[(When::From(DAY), 1.0), (When::From(2 * DAY), 2.0)]);
         assert_eq!(list.at(0), &prices(1.0));
+    }
+
+    #[test]
+    fn the_most_is_that_of_the_dearer_end() {
+        let list = list(&[(When::Always, 1.0), (When::From(DAY), 3.0)]);
+        assert_eq!(list.most(DAY - 2, DAY - 1, 10, 0), Some(NanoUsd(10_000)));
+        assert_eq!(list.most(DAY - 1, DAY, 10, 0), Some(NanoUsd(30_000)));
+        assert_eq!(list.most(DAY - 1, DAY, 10, 1), None, "what is not known has no bound");
     }
 
     #[test]

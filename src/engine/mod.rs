@@ -19,6 +19,7 @@
 //! | `needs` | what a call needs of a provider's model |
 //! | `models` | what is known of each model of a provider: prices, window, how tokens are counted |
 //! | `count` | how many tokens something would be |
+//! | `purse` | what a request may cost, set aside before it goes out and settled with its permit |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `sharing` | calls whose answer was kept, or is under way for another one |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
@@ -39,6 +40,7 @@ mod models;
 mod needs;
 mod permit;
 mod provider;
+mod purse;
 mod refusal;
 mod roster;
 mod run;
@@ -56,11 +58,12 @@ mod work;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::Notify;
 
 use self::gate::Gate;
 use self::line::Tickets;
+use self::purse::{Purse, Teller};
 use self::sharing::Flights;
 use self::snapshot::Slots;
 use crate::event::Interest;
@@ -71,6 +74,7 @@ use crate::time;
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use count::Countable;
 pub use provider::Provider;
+pub use purse::{BudgetPeriodStats, BudgetStats, SavedBudgets, Unbounded};
 pub use roster::{Clients, Roster};
 use run::{Chance, Hedges};
 pub use run::{Completed, Executed, ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
@@ -94,6 +98,10 @@ pub struct Engine {
     chance: Mutex<Chance>,
     tally: Mutex<PoolTally>,
     books: Mutex<totals::Books>,
+    budgets: Mutex<purse::Books>,
+    /// The pool's own budget in force.
+    purse: ArcSwapOption<Purse>,
+    teller: Teller,
     /// Providers of earlier rosters whose last attempt may still be under way.
     retired: Mutex<Vec<Arc<Provider>>>,
     /// The slots of the pool.
@@ -109,12 +117,16 @@ impl Engine {
         let routing = roster.routing();
         let mut books = totals::Books::default();
         books.open(&roster);
+        let mut budgets = purse::Books::default();
         Self {
             budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
             hedges: Mutex::new(Hedges::new(roster.limits().qos.hedge.as_ref())),
             chance: Mutex::new(Chance::new(routing.seed)),
             tally: Mutex::new(PoolTally::new(history_limit)),
             books: Mutex::new(books),
+            purse: ArcSwapOption::new(budgets.open(&roster, time::now())),
+            teller: budgets.teller(),
+            budgets: Mutex::new(budgets),
             retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             swapped: Arc::default(),
@@ -150,11 +162,16 @@ impl Engine {
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
         let slots = Slots { most: roster.routing().max_concurrent, taken: self.gate.taken() };
-        PoolStats::of(&totals, &lock(&self.tally), &lock(&self.hedges), in_flight, trips, slots)
+        let stats = PoolStats::of(&totals, &lock(&self.tally), &lock(&self.hedges), in_flight, trips, slots);
+        PoolStats { budget: self.purse.load().as_ref().map(|purse| purse.stats(time::unix_ms())), ..stats }
     }
 
     pub fn health(&self) -> PoolHealth {
-        PoolHealth::of(self.roster().providers(), self.best_provider(), time::now())
+        let now = time::now();
+        let has_money = self.purse.load().as_ref().is_none_or(|purse| purse.spent_until(now.unix_ms).is_none());
+        let best = self.best_provider().filter(|_| has_money);
+        let health = PoolHealth::of(self.roster().providers(), best, now);
+        PoolHealth { healthy: health.healthy && has_money, ..health }
     }
 
     /// Lets go of every connection. Only once no call is left.

@@ -1,10 +1,12 @@
 //! What the pool knows of each model of a provider: what it charges, how long its window is, how its tokens are counted.
 //! Looked up once, when the provider is built; a call only takes what stands here.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use crate::config::ProviderConfig;
+use crate::config::{ModelConfig, ProviderConfig};
 use crate::cost::{Catalogue, Listed, PriceList};
+use crate::policy::AnswerSizes;
 use crate::tokens::Counter;
 use crate::types::{NanoUsd, Usage};
 
@@ -17,25 +19,32 @@ pub(super) struct Model {
     pub prices: Option<PriceList>,
     pub context_window: Option<u64>,
     pub counter: Counter,
+    /// How long its answers are.
+    pub answers: Mutex<AnswerSizes>,
 }
 
 impl Models {
     /// An error is about the key `tokenizer`.
     pub fn of(config: &ProviderConfig) -> Result<Self, String> {
         let mut names = vec![config.model.as_str()];
-        for served in config.models.values() {
-            let name = served.model.as_str();
-            if !names.contains(&name) {
-                names.push(name);
+        let mut own_prices = BTreeMap::new();
+        for ModelConfig { model, prices, stated: _ } in config.models.values() {
+            if !names.contains(&model.as_str()) {
+                names.push(model);
+            }
+            // What an alias says of a model holds by whatever name it is asked for.
+            if let Some(prices) = prices {
+                own_prices.entry(model.as_str()).or_insert(prices);
             }
         }
         let shelf = Catalogue::embedded().shelf(config.service.name, config.base_url.as_deref());
-        let configured = config.prices.clone().map(PriceList::from);
         let counters = Counter::for_models(names.iter().copied(), &config.counter)?;
         let models = names.iter().zip(counters).map(|(name, counter)| {
             let Listed { prices, context_window } =
                 shelf.as_ref().and_then(|shelf| shelf.find(name)).unwrap_or_default();
-            let model = Model { prices: configured.clone().or(prices), context_window, counter };
+            let configured = own_prices.get(name).copied().or(config.prices.as_ref()).cloned();
+            let prices = configured.map(PriceList::from).or(prices);
+            let model = Model { prices, context_window, counter, answers: Mutex::default() };
             ((*name).to_owned(), Arc::new(model))
         });
         Ok(Self(models.collect()))

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::gate::Slot;
 use super::models::Model;
 use super::provider::Provider;
+use super::purse::Money;
 use crate::error::{Failure, FailureClass};
 use crate::metrics::ModelId;
 use crate::policy::{Pace, Pass, Reservation, Transition};
@@ -36,6 +37,7 @@ pub(super) struct Hold {
     /// The call had asked nobody before.
     pub first: bool,
     pub reservation: Reservation,
+    pub money: Money,
     pub pass: Pass,
     pub dispatch: Option<Dispatch>,
     /// Of the pool.

@@ -4,7 +4,7 @@
 //! each limit and a slot, or says why not and until when; `book` (reached through the permit only) corrects them by the outcome.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -14,6 +14,7 @@ use super::line::{Line, Ticket};
 use super::lock;
 use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit};
+use super::purse::{Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
 use super::sharing::wire_of;
 use crate::adapter::{Endpoint, Quota, RateHeaders};
@@ -49,6 +50,8 @@ pub struct Provider {
     /// than the shortest wait before a retry, or the retry would find the key still resting.
     unhinted_rest: Duration,
     models: Models,
+    /// Its own budget, if it has one; empty until its roster comes into force.
+    purse: OnceLock<Arc<Purse>>,
     /// Shared with the provider of an earlier roster, where nothing that was counted means anything else now.
     state: Arc<Mutex<State>>,
     /// Calls that wait for it; shared like its state, whose changes they wait for.
@@ -95,6 +98,10 @@ pub(super) struct Asking<'a> {
     pub ticket: Option<Ticket>,
     /// Passes over a provider that says it has nothing left: others are asked first.
     pub sparing: bool,
+    /// The pool's budget.
+    pub purse: Option<Arc<Purse>>,
+    /// Looked at by budgets alone.
+    pub extent: Extent,
 }
 
 impl Provider {
@@ -153,6 +160,7 @@ impl Provider {
             wire: wire_of(&config),
             transport: ArcSwapOption::from_pointee(transport),
             models,
+            purse: OnceLock::new(),
             state,
             line,
             unhealthy,
@@ -270,6 +278,27 @@ impl Provider {
         }
     }
 
+    /// From now on its requests are paid from this.
+    pub(super) fn pay_from(&self, purse: Arc<Purse>) {
+        // Set already, it is the same: a provider that goes over to another roster has the budget it had.
+        let _ = self.purse.set(purse);
+    }
+
+    /// Its own budget.
+    pub(super) fn purse(&self) -> Option<&Purse> {
+        self.purse.get().map(Arc::as_ref)
+    }
+
+    /// Until when nothing may be spent of its own budget, in Unix milliseconds; `None`: something may.
+    pub(super) fn spent_until(&self, now: Now) -> Option<u64> {
+        self.purse().and_then(|purse| purse.spent_until(now.unix_ms))
+    }
+
+    /// The budgets that a request falls under.
+    fn purses(&self, asking: &Asking<'_>) -> Purses {
+        [self.purse.get().cloned(), asking.purse.clone()]
+    }
+
     /// How a model's tokens are counted here.
     pub(super) fn counter(&self, model: &str) -> &Counter {
         &self.models.get(model).counter
@@ -292,7 +321,12 @@ impl Provider {
         asking: &Asking<'_>,
     ) -> Result<(Permit, Option<Transition>), Refusal> {
         let ahead = self.line.ahead(asking.ticket);
+        let known = Arc::clone(self.models.get(asking.model));
+        let purses = self.purses(asking);
         let mut state = lock(&self.state);
+        // Before the limits: a call must not wait for a limit only to find that nothing may be spent.
+        let mut till = Till::open(&purses);
+        till.check(&known, &asking.extent, now).inspect_err(|refusal| till.note(refusal))?;
         let (key, fit) = state.check(now, asking, self.config.max_concurrent, ahead)?;
         // It may hand out the one probe of a half-open breaker; from here on nothing refuses any more.
         let (pass, transition) = state.breaker.admit(now.mono).map_err(Refusal::open)?;
@@ -304,15 +338,16 @@ impl Provider {
         if let Some(learned) = state.learned.get_mut(key as usize) {
             learned.sent(asking.tokens.prompt);
         }
-        let known = Arc::clone(self.models.get(asking.model));
+        let money = till.take();
         let model = lock(&state.tally).model_id(asking.model);
         drop(state);
-        let hold = Hold { key, number, known, model, first: false, reservation, pass, dispatch: None, slot: None };
+        let hold =
+            Hold { key, number, known, model, first: false, reservation, money, pass, dispatch: None, slot: None };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
-        let Hold { key, number: _, known, model, first, reservation, pass, dispatch, slot } = hold;
+        let Hold { key, number: _, known, model, first, reservation, money, pass, dispatch, slot } = hold;
         let mark = Mark { model, unix_ms: now.unix_ms };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
@@ -335,11 +370,13 @@ impl Provider {
             }
         }
         let left = |tally: &mut ProviderTally, received: u64| {
-            if let Some(Dispatch { size, unix_ms, .. }) = &sent {
-                let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
-                tally.spent(mark, &usage, known.cost(&usage, *unix_ms));
-            }
+            let Some(Dispatch { size, unix_ms, .. }) = &sent else { return None };
+            let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
+            let cost = known.cost(&usage, *unix_ms);
+            tally.spent(mark, &usage, cost);
+            cost
         };
+        let mut spent = None;
         learn(load, sent.as_ref(), outcome, now.mono);
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
@@ -347,12 +384,17 @@ impl Provider {
                 if let Some(Dispatch { size, .. }) = &sent {
                     known.counter.learn(size, usage);
                 }
+                if usage.completion_tokens > 0 {
+                    lock(&known.answers).push(usage.completion_tokens);
+                }
+                spent = *cost;
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
             Outcome::Failure { failure, model: asked, received } => {
-                if *received > 0 {
-                    left(&mut tally, *received);
+                // Ended by a timer of ours, it is a request that was left: its provider was at work.
+                if *received > 0 || failure.phase.is_some() {
+                    spent = left(&mut tally, *received);
                 }
                 let class = failure.class;
                 match class.scope() {
@@ -381,7 +423,7 @@ impl Provider {
                 if sent.is_some() {
                     tally.cancelled(mark);
                 }
-                left(&mut tally, *received);
+                spent = left(&mut tally, *received);
                 keys.cancel(key);
                 Verdict::Neutral
             }
@@ -392,6 +434,7 @@ impl Provider {
         }
         drop(tally);
         drop(state);
+        money.settle(spent.unwrap_or_default(), now);
         // The pool's slot first: who is woken here needs one, too.
         drop(slot);
         self.line.wake();
@@ -437,6 +480,7 @@ impl Provider {
         let missing = |(name, until): &(String, Instant)| *until > now.mono && name == model;
         let State { breaker, rate, keys, missing_models, in_flight, .. } = &*state;
         let free = is_free(breaker, rate, keys, now) && self.has_place_beside(*in_flight);
+        let free = free && self.spent_until(now).is_none();
         let marked = state.marked(now.mono).is_some();
         let available = free && !marked && !missing_models.iter().any(missing);
         (available, state.load.score(pace, state.in_flight, now.mono))
@@ -456,8 +500,12 @@ impl Provider {
     ) -> (Option<Refusal>, Vec<(&'static str, Option<Refusal>)>) {
         let ahead = self.line.ahead(asking.ticket);
         let mut state = lock(&self.state);
-        let verdicts = state.verdicts(now, asking, self.config.max_concurrent, ahead);
-        (state.check(now, asking, self.config.max_concurrent, ahead).err(), verdicts)
+        let purses = self.purses(asking);
+        let afford = Till::open(&purses).check(self.models.get(asking.model), &asking.extent, now);
+        let mut verdicts = state.verdicts(now, asking, self.config.max_concurrent, ahead);
+        verdicts.insert(0, ("budget", afford.clone().err()));
+        let refusal = afford.and_then(|()| state.check(now, asking, self.config.max_concurrent, ahead).map(drop)).err();
+        (refusal, verdicts)
     }
 
     /// May one more attempt be under way beside so many?

@@ -1,9 +1,12 @@
 //! Why a provider cannot be asked now, and whether that is worth waiting for.
 
+use std::time::Duration;
+
+use super::purse::Unbounded;
 use crate::error::FailureClass;
-use crate::policy::{BreakerOpen, LimitKind};
+use crate::policy::{BreakerOpen, LimitKind, OverBudget};
 use crate::time::Instant;
-use crate::types::AttemptOutcome;
+use crate::types::{AttemptOutcome, ProviderName};
 
 #[derive(Debug, Clone)]
 pub enum Refusal {
@@ -37,6 +40,23 @@ pub enum Refusal {
     Behind,
     /// It says that nothing is left of its limits. Not final: where nobody else can be asked, it is asked all the same.
     Spent,
+    /// It does not fit into a budget.
+    Budget {
+        /// `None`: the pool's.
+        whose: Option<ProviderName>,
+        over: OverBudget,
+        /// When the budget begins anew; `None`: the request alone asks for more than the limit.
+        free_at: Option<Instant>,
+    },
+    /// It falls under a budget, and nobody knows its price.
+    Unpriced {
+        whose: Option<ProviderName>,
+    },
+    /// It falls under a strict budget, and what it may cost has no bound.
+    Unbounded {
+        whose: Option<ProviderName>,
+        what: Unbounded,
+    },
     /// As many attempts as `routing.max_concurrent` are under way in the pool, or others wait for a slot in front.
     PoolBusy {
         limit: u32,
@@ -66,6 +86,8 @@ impl Refusal {
             Self::Behind | Self::PoolBusy { .. } => Some(Wait::Turn),
             Self::Marked { .. } | Self::Breaker { .. } => None,
             Self::Keys { .. } | Self::KeysTried | Self::Model { .. } | Self::Spent => None,
+            // Nobody waits for a day.
+            Self::Budget { .. } | Self::Unpriced { .. } | Self::Unbounded { .. } => None,
         }
     }
 
@@ -75,9 +97,11 @@ impl Refusal {
             Self::Marked { until: at }
             | Self::Breaker { retry_at: at }
             | Self::Limit { not_before: at, .. }
-            | Self::Keys { not_before: at, .. } => *at,
+            | Self::Keys { not_before: at, .. }
+            | Self::Budget { free_at: at, .. } => *at,
             Self::Model { not_before } => Some(*not_before),
             Self::KeysTried | Self::Busy { .. } | Self::Behind | Self::Spent | Self::PoolBusy { .. } => None,
+            Self::Unpriced { .. } | Self::Unbounded { .. } => None,
         }
     }
 
@@ -93,6 +117,7 @@ impl Refusal {
             Self::Limit { .. } | Self::Spent => AttemptOutcome::RateLimited,
             Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
             Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. } => AttemptOutcome::Busy,
+            Self::Budget { .. } | Self::Unpriced { .. } | Self::Unbounded { .. } => AttemptOutcome::Budget,
         }
     }
 
@@ -128,8 +153,67 @@ impl Refusal {
             }
             Self::Busy { limit } => format!("its max_concurrent of {limit} is reached"),
             Self::Spent => "it says that nothing is left of its limits".to_owned(),
+            Self::Budget { whose, over, free_at } => {
+                let OverBudget { period, limit, spent, reserved, asked, .. } = over;
+                let [limit, spent, reserved, asked] = [limit, spent, reserved, asked].map(|nano| nano.as_usd());
+                let (whose, period) = (budget_of(whose.as_ref()), period.as_str());
+                let then = match free_at {
+                    Some(at) => format!("it begins anew in {}", span(at.saturating_duration_since(now))),
+                    None => "this request alone is more".to_owned(),
+                };
+                format!(
+                    "{whose} {period} budget of {limit} USD has no room for {asked} USD: {spent} USD are spent and \
+                     {reserved} USD reserved; {then}"
+                )
+            }
+            Self::Unpriced { whose } => {
+                let whose = budget_of(whose.as_ref());
+                format!(
+                    "{whose} budget cannot count it, because nobody knows the price of the model: set input_token_price \
+                     and output_token_price, or on_unknown_price: \"allow\""
+                )
+            }
+            Self::Unbounded { whose, what } => {
+                format!("{} budget is strict, and {}", budget_of(whose.as_ref()), what.describe())
+            }
             Self::Behind => "other calls have waited for it longer".to_owned(),
             Self::PoolBusy { limit } => format!("the pool's routing.max_concurrent of {limit} is reached"),
+        }
+    }
+}
+
+fn budget_of(whose: Option<&ProviderName>) -> &'static str {
+    if whose.is_some() { "its" } else { "the pool's" }
+}
+
+/// As people say it.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    match seconds {
+        ..120.0 => format!("{seconds:.1} s"),
+        ..7_200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+impl Unbounded {
+    /// What to do about it, too.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Answer => "neither the call nor the provider sets max_tokens",
+            Self::Parts => "what pictures, sound and files cost has no bound: the model's context_window is not known",
+            Self::ExtraBody => "extra_body may change what the request costs",
+            Self::Function => "what a function costs has no bound: only mode \"soft\" can count it",
+        }
+    }
+
+    /// The field of the request that is to blame.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Answer => "max_tokens",
+            Self::Parts => "messages",
+            Self::ExtraBody => "extra_body",
+            Self::Function => "fn",
         }
     }
 }

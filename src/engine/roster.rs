@@ -11,6 +11,7 @@ use super::provider::Provider;
 use crate::cache::{CacheParams, Store};
 use crate::config::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
+use crate::policy::BudgetParams;
 use crate::transport::{self, ClientParams, MediaClient, Transport};
 use crate::types::ChatResponse;
 
@@ -22,6 +23,7 @@ pub struct Roster {
     cache_params: CacheParams,
     /// What was kept under the same parameters goes over to the next roster.
     cache: Arc<Store<Arc<ChatResponse>>>,
+    budget: Option<BudgetParams>,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
@@ -84,7 +86,8 @@ impl Roster {
     /// Builds the roster of `config`; all problems at once. Providers of the roster so far go over with their live state
     /// where their parameters allow it.
     pub fn build(config: Config, settings: &Settings, clients: &Clients, before: Option<&Self>) -> Result<Self, Error> {
-        let Config { providers: configs, routing, qos, health, media, cache, timeout, deadline, warnings: _ } = config;
+        let Config { providers: configs, routing, qos, health, budget, media, cache, timeout, deadline, warnings: _ } =
+            config;
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
@@ -128,6 +131,7 @@ impl Roster {
                 routing,
                 limits,
                 health,
+                budget,
                 cache_params: cache,
                 cache: kept,
                 mask,
@@ -165,6 +169,11 @@ impl Roster {
 
     pub(super) fn cache(&self) -> &Store<Arc<ChatResponse>> {
         &self.cache
+    }
+
+    /// Of the whole pool.
+    pub(super) fn budget(&self) -> Option<&BudgetParams> {
+        self.budget.as_ref()
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

@@ -1,31 +1,53 @@
 //! The pool as text for scrapers: gathers what the metrics leaf writes down.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::provider::Provider;
+use super::purse::BudgetPeriodStats;
 use super::snapshot::ProviderHealth;
 use super::{Engine, lock};
-use crate::metrics::{Exposition, ProviderFigures};
+use crate::metrics::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, ProviderFigures};
 use crate::policy::CircuitState;
 use crate::time::{self, Now};
 
 impl Engine {
     /// OpenMetrics 1.0 text.
-    pub fn metrics(&self) -> String {
+    pub fn metrics(&self, config: ConfigFigures) -> String {
         let now = time::now();
+        let hedges = lock(&self.hedges);
+        let hedges = HedgeFigures { won: hedges.won, lost: hedges.lost };
         let exposition = Exposition {
             version: env!("CARGO_PKG_VERSION"),
             calls: Some(lock(&self.tally).counters.clone()),
             waiting: self.waiting.load(Ordering::Relaxed) as u64,
+            config: Some(config),
+            hedges,
+            budgets: self.budget_figures(now),
             providers: self.roster().providers().iter().map(|provider| figures(provider, now)).collect(),
         };
         exposition.text()
+    }
+
+    fn budget_figures(&self, now: Now) -> Vec<BudgetFigures> {
+        let roster = self.roster();
+        let pool = self.purse.load();
+        let pool = pool.as_ref().map(|purse| (None, purse.stats(now.unix_ms)));
+        let own =
+            |provider: &Arc<Provider>| Some((Some(provider.name().clone()), provider.purse()?.stats(now.unix_ms)));
+        let mut figures = Vec::new();
+        for (provider, stats) in pool.into_iter().chain(roster.providers().iter().filter_map(own)) {
+            figures.extend(stats.periods().map(|(period, BudgetPeriodStats { limit, spent, reserved, reset_at })| {
+                BudgetFigures { provider: provider.clone(), period, limit, spent, reserved, reset_unix_ms: reset_at }
+            }));
+        }
+        figures
     }
 }
 
 /// The same of a pool that has no configuration yet.
 pub fn metrics_of_nothing() -> String {
-    Exposition { version: env!("CARGO_PKG_VERSION"), calls: None, waiting: 0, providers: Vec::new() }.text()
+    Exposition::of_nothing(env!("CARGO_PKG_VERSION")).text()
 }
 
 fn figures(provider: &Provider, now: Now) -> ProviderFigures {

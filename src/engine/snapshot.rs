@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Engine;
 use super::provider::{Live, Marked, Provider, is_free};
+use super::purse::BudgetStats;
 use super::run::{Hedges, unix_ms_of};
 use crate::metrics::{PoolTally, ProviderTotals, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
@@ -29,7 +30,7 @@ pub struct ProviderListing {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolHealth {
-    /// At least one provider is available.
+    /// At least one provider is available, and the pool's budget has room.
     pub healthy: bool,
     pub total_providers: usize,
     pub available_providers: usize,
@@ -47,11 +48,12 @@ pub struct ProviderHealth {
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Enabled, not marked as broken, up as far as active checks say, its breaker would let a call through, no limit is
-    /// reached and a key is usable.
+    /// reached, its budget has room and a key is usable.
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
-    /// Unix milliseconds at which a mark is over, its breaker admits a probe, a key is usable again and every limit has
+    /// Unix milliseconds at which a mark is over, its breaker admits a probe, a key is usable again and every limit and its
+    /// budget have
     /// room; `None` when none of them is in the way, or there is no such time.
     pub retry_at: Option<u64>,
     /// Of the configured limit, or as the provider's replies say, whichever is less; `None`: neither is known.
@@ -81,6 +83,8 @@ pub struct ProviderStats {
     pub performance: Performance,
     /// In the order of the configuration; empty for a provider without any.
     pub keys: Vec<KeyStats>,
+    /// Its own budget; `None`: it has none.
+    pub budget: Option<BudgetStats>,
 }
 
 /// How a key stands. It is known by its place: its value is never shown.
@@ -174,6 +178,8 @@ pub struct PoolStats {
     pub total_tokens: u64,
     pub total_cost: NanoUsd,
     pub unpriced_requests: u64,
+    /// The pool's own budget; `None`: it has none.
+    pub budget: Option<BudgetStats>,
 }
 
 impl Engine {
@@ -229,11 +235,13 @@ impl ProviderHealth {
         let Remaining { minute, day, .. } = remaining;
         let tokens = remaining.tokens();
         let rests_until = keys.soonest(now.mono);
+        let spent_until = provider.spent_until(now);
         let available = config.enabled
             && marked.is_none()
             && provider.is_healthy()
             && is_free(breaker, rate, keys, now)
-            && provider.has_place_beside(in_flight);
+            && provider.has_place_beside(in_flight)
+            && spent_until.is_none();
         let breaker_retry = (state == CircuitState::Open).then(|| breaker.retry_at()).flatten();
         // As a call of one token would find it.
         let limited = rate.check(now, Tokens { prompt: 1, answer: 0 }, 0).err().and_then(|limited| limited.not_before);
@@ -242,13 +250,15 @@ impl ProviderHealth {
             Some(Marked { until }) => until.max(breaker_retry).max(rests_until).max(limited),
             None => breaker_retry.max(rests_until).max(limited),
         };
+        let forever = matches!(marked, Some(Marked { until: None }));
+        let retry_at = retry_at.map(|at| unix_ms_of(at, now)).max(spent_until.filter(|_| !forever));
         Self {
             name: config.name.clone(),
             kind: config.service.name,
             available,
             circuit_breaker_open: state == CircuitState::Open,
             circuit_state: state.as_str(),
-            retry_at: retry_at.map(|at| unix_ms_of(at, now)),
+            retry_at,
             requests_remaining: fewer(minute, all(learned, |key| key.requests(now.mono))),
             daily_requests_remaining: fewer(day, all(learned, |key| key.daily_requests(now.mono))),
             tokens_remaining: fewer(tokens, all(learned, |key| key.tokens(now.mono))),
@@ -313,6 +323,7 @@ impl ProviderStats {
                 usage,
                 performance,
                 keys,
+                budget: provider.purse().map(|purse| purse.stats(now.unix_ms)),
             }
         })
     }
@@ -376,6 +387,7 @@ impl PoolStats {
             total_tokens: spent.total_tokens,
             total_cost: spent.total_cost,
             unpriced_requests: spent.unpriced_requests,
+            budget: None,
         }
     }
 }

@@ -253,6 +253,7 @@ impl ChatStream {
         let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
         let _ = permit.settle(&Outcome::Cancelled { received }, now);
+        self.engine.teller.tell(&mut self.log);
         lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = AttemptOutcome::Cancelled;
@@ -328,6 +329,7 @@ impl ChatStream {
             Err(failure) => Outcome::Failure { failure, model: &self.model, received: permit.received(&reply) },
         };
         let moved = permit.settle(&outcome, now);
+        self.engine.teller.tell(&mut self.log);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }
@@ -425,6 +427,7 @@ impl ChatStream {
         };
         let class = outcome.class();
         let moved = permit.settle(&outcome, now);
+        self.engine.teller.tell(&mut self.log);
         if let Some(moved) = moved {
             tell(&mut self.log, &self.provider, moved);
         }

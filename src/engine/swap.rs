@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::{Engine, Provider, Roster, lock};
 use crate::policy::RetryBudget;
+use crate::time;
 use crate::types::ProviderName;
 
 /// Whom a swap was about, by name.
@@ -24,6 +25,8 @@ impl Engine {
     pub fn swap(&self, roster: Roster) -> Changes {
         // First, so that the numbers of a name are in one place before anybody is asked.
         lock(&self.books).open(&roster);
+        let purse = lock(&self.budgets).open(&roster, time::now());
+        self.purse.store(purse);
         let roster = Arc::new(roster);
         let before = self.roster.swap(Arc::clone(&roster));
         let (old, new) = (before.routing(), roster.routing());

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use super::purse::SavedBudgets;
 use super::roster::Roster;
 use super::{Engine, lock};
 use crate::metrics::{ProviderTally, ProviderTotals, Totals};
+use crate::time;
 
 /// Providers that are gone are remembered by name up to this many; what further ones came to is kept in one sum. A pool
 /// whose providers come and go under ever new names stays small that way, and no sum ever shrinks.
@@ -80,6 +82,16 @@ impl Engine {
     /// What everything came to so far, saved totals that were taken up included.
     pub fn totals(&self) -> Totals {
         Totals { providers: lock(&self.books).totals(), pool: lock(&self.tally).totals.clone() }
+    }
+
+    /// What was spent under each budget.
+    pub fn saved_budgets(&self) -> SavedBudgets {
+        lock(&self.budgets).saved()
+    }
+
+    /// Adds what an earlier process spent. To be done once per saved state; calls may be under way.
+    pub fn restore_budgets(&self, saved: &SavedBudgets) {
+        lock(&self.budgets).restore(saved, time::now());
     }
 
     /// Adds what an earlier process saved. To be done once per saved state; calls may be under way.

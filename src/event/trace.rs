@@ -85,6 +85,11 @@ pub(super) fn event(span: &Span, event: &Event) {
         }
         Event::HealthChanged { provider, healthy: true, .. } => info!(target: TARGET, %provider, "healthy again"),
         Event::HealthChanged { provider, retry_at, .. } => warn!(target: TARGET, %provider, retry_at, "not healthy"),
+        Event::BudgetWarning { scope, provider, period, spent, limit, reset_at } => {
+            let provider = provider.as_ref().map(ProviderName::as_str);
+            let (spent, limit) = (spent.0, limit.0);
+            warn!(target: TARGET, scope, provider, period, spent, limit, reset_at, "budget nearly spent, in nano-dollars");
+        }
         // For people who debug the pool from JavaScript; a provider's words are in it.
         Event::Debug { .. } => {}
     });

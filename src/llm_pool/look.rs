@@ -150,7 +150,7 @@ impl LlmPool {
     /// # Ok::<(), llmpool::Error>(())
     /// ```
     pub fn metrics(&self) -> String {
-        self.pool.engine().metrics()
+        self.pool.metrics()
     }
 
     /// How many tokens a request would be, as the first provider counts them that serves its model.

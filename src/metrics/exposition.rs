@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Buckets, CallCounters, Failover, ModelTally};
-use crate::types::ProviderName;
+use crate::types::{NanoUsd, ProviderName};
 
 /// Everything that is shown.
 #[derive(Debug)]
@@ -23,7 +23,45 @@ pub struct Exposition {
     pub calls: Option<CallCounters>,
     /// Calls that wait for capacity.
     pub waiting: u64,
+    /// `None` before the pool has a configuration.
+    pub config: Option<ConfigFigures>,
+    /// Second copies of calls, by how they ended.
+    pub hedges: HedgeFigures,
+    /// Every limit of every budget.
+    pub budgets: Vec<BudgetFigures>,
     pub providers: Vec<ProviderFigures>,
+}
+
+/// Which configuration is in force, and what became of attempts to put another one there.
+#[derive(Debug, Clone)]
+pub struct ConfigFigures {
+    /// 1 at the start; one more with every change.
+    pub version: u64,
+    /// SHA-256 of its text.
+    pub hash: String,
+    pub reloads: u64,
+    /// What was in force stayed.
+    pub failed_reloads: u64,
+    /// When the source was last taken over or found unchanged.
+    pub last_success_unix_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HedgeFigures {
+    pub won: u64,
+    pub lost: u64,
+}
+
+/// One limit of a budget.
+#[derive(Debug, Clone)]
+pub struct BudgetFigures {
+    /// `None`: the pool's.
+    pub provider: Option<ProviderName>,
+    pub period: &'static str,
+    pub limit: NanoUsd,
+    pub spent: NanoUsd,
+    pub reserved: NanoUsd,
+    pub reset_unix_ms: u64,
 }
 
 /// One provider of the pool.
@@ -45,6 +83,12 @@ pub struct ProviderFigures {
 // === impl Exposition ===
 
 impl Exposition {
+    /// Of a pool that has no configuration yet.
+    pub fn of_nothing(version: &'static str) -> Self {
+        let hedges = HedgeFigures::default();
+        Self { version, calls: None, waiting: 0, config: None, hedges, budgets: Vec::new(), providers: Vec::new() }
+    }
+
     /// The text, with its end mark.
     pub fn text(self) -> String {
         let mut registry = Registry::default();
@@ -93,6 +137,12 @@ impl Exposition {
             "llmpool_retries",
             "Attempts at a provider that the same call had asked before",
             [(NONE, *retries)],
+        )?;
+        let HedgeFigures { won, lost } = self.hedges;
+        out.counter(
+            "llmpool_hedges",
+            "Second copies of calls that ended: won answered first",
+            [("won", won), ("lost", lost)].map(|(outcome, count)| ([("outcome", outcome)], count)),
         )?;
         out.counter(
             "llmpool_cache_lookups",
@@ -211,9 +261,60 @@ impl Exposition {
                 remaining.map(move |(kind, left)| ([of_provider(provider), ("kind", *kind)], *left))
             }),
         )?;
+        self.budgets(out)?;
+        self.config(out)?;
         out.family("llmpool_build", "The version of llmpool", None, MetricType::Info, |rows| {
             rows.encode_info(&[("version", self.version)])
         })
+    }
+
+    fn budgets(&self, out: &mut Families<'_>) -> fmt::Result {
+        type Of = fn(&BudgetFigures) -> f64;
+        let families: [(&str, &str, Unit, Of); 4] = [
+            ("llmpool_budget_limit", "A limit of a budget", usd(), |budget| budget.limit.as_usd()),
+            ("llmpool_budget_spent", "What was spent under it", usd(), |budget| budget.spent.as_usd()),
+            ("llmpool_budget_reserved", "What is set aside for requests under way", usd(), |budget| {
+                budget.reserved.as_usd()
+            }),
+            ("llmpool_budget_reset_timestamp", "When the day or month of the budget ends", Unit::Seconds, |budget| {
+                seconds(budget.reset_unix_ms)
+            }),
+        ];
+        for (name, help, unit, of) in families {
+            out.family(name, help, Some(unit), MetricType::Gauge, |rows| {
+                for budget in &self.budgets {
+                    let (scope, provider) = match &budget.provider {
+                        Some(name) => ("provider", name.as_str()),
+                        None => ("pool", ""),
+                    };
+                    let labels = [("scope", scope), ("provider", provider), ("period", budget.period)];
+                    rows.encode_family(&labels)?.encode_gauge(&of(budget))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, out: &mut Families<'_>) -> fmt::Result {
+        let Some(config) = &self.config else { return Ok(()) };
+        let ConfigFigures { version, hash, reloads, failed_reloads, last_success_unix_ms } = config;
+        out.family("llmpool_config", "The configuration in force", None, MetricType::Info, |rows| {
+            rows.encode_info(&[("hash", hash.as_str())])
+        })?;
+        out.gauge("llmpool_config_version", "1 at the start, one more with every change", [(NONE, *version)])?;
+        out.counter(
+            "llmpool_config_reloads",
+            "Configurations that were read after the start; after an error what was in force stays",
+            [("success", *reloads), ("error", *failed_reloads)].map(|(result, count)| ([("result", result)], count)),
+        )?;
+        out.family(
+            "llmpool_config_last_success_timestamp",
+            "When the configuration was last read and was sound",
+            Some(Unit::Seconds),
+            MetricType::Gauge,
+            |rows| rows.encode_gauge(&seconds(*last_success_unix_ms)),
+        )
     }
 
     fn models(&self) -> impl Iterator<Item = (&ProviderFigures, &ModelTally)> {
@@ -238,6 +339,11 @@ fn of_provider(provider: &ProviderFigures) -> (&'static str, &str) {
 
 fn of_model(model: &ModelTally) -> (&'static str, &str) {
     ("model", &model.name)
+}
+
+/// A moment as scrapers have it.
+fn seconds(unix_ms: u64) -> f64 {
+    unix_ms as f64 / 1e3
 }
 
 fn usd() -> Unit {
@@ -329,6 +435,22 @@ mod tests {
             version: "1.2.3",
             calls: Some(pool.counters),
             waiting: 0,
+            config: Some(ConfigFigures {
+                version: 3,
+                hash: "abc".to_owned(),
+                reloads: 2,
+                failed_reloads: 1,
+                last_success_unix_ms: 1_795_694_400_500,
+            }),
+            hedges: HedgeFigures { won: 4, lost: 5 },
+            budgets: vec![BudgetFigures {
+                provider: Some(ProviderName::new(provider)),
+                period: "daily",
+                limit: NanoUsd(2_500_000_000),
+                spent: NanoUsd(1_500),
+                reserved: NanoUsd(0),
+                reset_unix_ms: 1_795_737_600_000,
+            }],
             providers: vec![ProviderFigures {
                 name: ProviderName::new(provider),
                 models: tally.models().cloned().collect(),
@@ -360,6 +482,17 @@ mod tests {
             r#"llmpool_breaker_state{provider="a"} 2"#,
             r#"llmpool_rate_limit_remaining{provider="a",kind="requests_per_minute"} 7"#,
             r#"llmpool_build_info{version="1.2.3"} 1"#,
+            r#"llmpool_hedges_total{outcome="won"} 4"#,
+            r#"llmpool_hedges_total{outcome="lost"} 5"#,
+            r#"llmpool_budget_limit_usd{scope="provider",provider="a",period="daily"} 2.5"#,
+            r#"llmpool_budget_spent_usd{scope="provider",provider="a",period="daily"} 0.0000015"#,
+            r#"llmpool_budget_reset_timestamp_seconds{scope="provider",provider="a",period="daily"} 1795737600.0"#,
+            r#"llmpool_config_info{hash="abc"} 1"#,
+            "llmpool_config_version 3",
+            r#"llmpool_config_reloads_total{result="success"} 2"#,
+            r#"llmpool_config_reloads_total{result="error"} 1"#,
+            "llmpool_config_last_success_timestamp_seconds 1795694400.5",
+            "# UNIT llmpool_config_last_success_timestamp_seconds seconds",
             "# UNIT llmpool_cost_usd usd",
             "# TYPE llmpool_overhead_seconds histogram",
         ] {
@@ -381,12 +514,12 @@ mod tests {
         let mut unique = families.clone();
         unique.sort_unstable();
         unique.dedup();
-        assert_eq!((families.len(), unique.len()), (24, 24));
+        assert_eq!((families.len(), unique.len()), (33, 33));
     }
 
     #[test]
     fn a_pool_without_a_configuration_is_valid_too() {
-        let text = Exposition { version: "1", calls: None, waiting: 0, providers: Vec::new() }.text();
+        let text = Exposition::of_nothing("1").text();
         assert!(text.contains("llmpool_build_info{version=\"1\"} 1\n") && text.ends_with("# EOF\n"));
     }
 }

@@ -27,7 +27,7 @@ mod totals;
 pub use attempts::{AttemptSlot, Mark, ModelId, ProviderTally};
 pub use buckets::Buckets;
 pub use calls::{CallCounters, CallSlot, Failover, PoolTally, Route, RouteTally};
-pub use exposition::{Exposition, ProviderFigures};
+pub use exposition::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, ProviderFigures};
 pub use history::{History, Slot, Window};
 pub use model::{Counts, ModelTally, Tokens};
 pub use outcomes::Outcomes;

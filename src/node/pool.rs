@@ -218,7 +218,7 @@ impl NativePool {
     /// OpenMetrics text.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
-        self.inner.pool.get().map_or_else(metrics_of_nothing, |pool| pool.engine().metrics())
+        self.inner.pool.get().map_or_else(metrics_of_nothing, |pool| pool.metrics())
     }
 
     /// JSON; `null` before the pool is initialized.

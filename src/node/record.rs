@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::bridge::Channel;
 use super::records::Records;
 use crate::engine::Turn;
-use crate::error::{Error, ErrorKind, Problem, Reason};
+use crate::error::{BudgetExceeded, Error, ErrorKind, Problem, Reason};
 use crate::event::{Event, millis};
 use crate::types::{
     AttemptRecord, ChatResponse, EmbedResponse, EncodingFormat, FinishReason, NanoUsd, Reply, RequestId, ToolCall,
@@ -230,8 +230,22 @@ struct ErrorRecord<'a> {
     /// Seconds, as the package's README has promised from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     reset_time: Option<f64>,
+    #[serde(flatten)]
+    budget: Option<Budget>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<Partial<'a>>,
+}
+
+/// The limit that would have been passed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Budget {
+    scope: &'static str,
+    period: &'static str,
+    limit: NanoUsd,
+    spent: NanoUsd,
+    reserved: NanoUsd,
+    reset_at: Option<u64>,
 }
 
 /// What of a cut stream had come.
@@ -260,6 +274,7 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::NoProvider { .. } => ("NoProviderError", "ERR_LLMPOOL_NO_PROVIDER"),
             ErrorKind::Timeout { .. } => ("TimeoutError", "ERR_LLMPOOL_TIMEOUT"),
             ErrorKind::StreamInterrupted { .. } => ("StreamInterruptedError", "ERR_LLMPOOL_STREAM_INTERRUPTED"),
+            ErrorKind::BudgetExceeded(_) => ("BudgetExceededError", "ERR_LLMPOOL_BUDGET"),
             ErrorKind::Closed => ("PoolClosedError", "ERR_LLMPOOL_CLOSED"),
             ErrorKind::Cancelled => ("Cancelled", "ERR_LLMPOOL_CANCELLED"),
             ErrorKind::Internal => ("LLMPoolError", "ERR_LLMPOOL_INTERNAL"),
@@ -281,6 +296,7 @@ impl<'a> ErrorRecord<'a> {
             field: None,
             phase: None,
             reset_time: None,
+            budget: None,
             partial: None,
         };
         match error.kind() {
@@ -289,6 +305,11 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::RateLimited { reset, .. } => record.reset_time = reset.map(|reset| reset.as_secs_f64()),
             ErrorKind::NoProvider { reasons } => record.reasons = Some(reasons),
             ErrorKind::Timeout { phase, .. } => record.phase = Some(phase.as_str()),
+            ErrorKind::BudgetExceeded(exceeded) => {
+                let BudgetExceeded { ref provider, period, limit, spent, reserved, reset: _, reset_at } = **exceeded;
+                let scope = if provider.is_some() { "provider" } else { "pool" };
+                record.budget = Some(Budget { scope, period, limit, spent, reserved, reset_at });
+            }
             ErrorKind::StreamInterrupted { partial, .. } => {
                 record.partial = Some(Partial {
                     content: &partial.content,

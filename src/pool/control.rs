@@ -14,6 +14,8 @@ use crate::config::{Config, Document, Environment, Feed, Overlay, Settings, Sour
 use crate::engine::{Changes, Clients, Engine, ProviderListing, Roster};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::trace;
+use crate::metrics::ConfigFigures;
+use crate::time;
 use crate::types::ProviderName;
 
 /// What a change came to.
@@ -50,8 +52,17 @@ pub(super) struct Control {
     /// What there was to say about how the configuration was come by.
     opening: Vec<String>,
     from_cache: bool,
+    reloads: Mutex<Reloads>,
     /// `None`: there is none, or the pool was shut down and let go of it.
     stats_file: Arc<Mutex<Option<StatsFile>>>,
+}
+
+/// Readings of the configuration after the first.
+struct Reloads {
+    /// They put another one in force.
+    changed: u64,
+    failed: u64,
+    last_success_unix_ms: u64,
 }
 
 struct InForce {
@@ -110,6 +121,7 @@ impl Control {
             in_force: Mutex::new(in_force),
             opening: Vec::new(),
             from_cache: false,
+            reloads: Mutex::new(Reloads { changed: 0, failed: 0, last_success_unix_ms: time::unix_ms() }),
             stats_file: Arc::default(),
         })
     }
@@ -119,6 +131,7 @@ impl Control {
         let Some(path) = &self.settings.stats_file else { return Ok(()) };
         let (file, saved, note) = StatsFile::open(path)?;
         self.engine.restore_totals(&saved.totals);
+        self.engine.restore_budgets(&saved.budgets);
         self.opening.extend(note);
         self.stats_file = Arc::new(Mutex::new(Some(file)));
         Ok(())
@@ -144,7 +157,8 @@ impl Control {
             // Held from the reading of the numbers to the end of the writing: of two savings, the later one must stay. And
             // whoever saves the last lets go of the file here, however many savings are still to find it closed.
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let saved = file.as_mut().map(|file| file.save(&Saved::new(engine.totals()))).transpose();
+            let saved =
+                file.as_mut().map(|file| file.save(&Saved::new(engine.totals(), engine.saved_budgets()))).transpose();
             if last {
                 *file = None;
             }
@@ -181,11 +195,17 @@ impl Control {
         config: Value,
         environment: Option<Environment>,
     ) -> Result<Option<Change>, Error> {
-        self.take(Document::object(config), environment, From::Program).await
+        let outcome = self.take(Document::object(config), environment, From::Program).await;
+        self.count(outcome)
     }
 
     /// Reads the source and puts what is there in force. `environment`: a program asks, and says what it is now.
     pub async fn refresh(self: &Arc<Self>, environment: Option<Environment>) -> Result<Option<Change>, Error> {
+        let outcome = self.read_source(environment).await;
+        self.count(outcome)
+    }
+
+    async fn read_source(self: &Arc<Self>, environment: Option<Environment>) -> Result<Option<Change>, Error> {
         let mut feed = self.feed.lock().await;
         let asked = if environment.is_some() { From::SourceOnRequest } else { From::Source };
         if asked == From::SourceOnRequest {
@@ -203,6 +223,27 @@ impl Control {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Books what a reading came to.
+    fn count(&self, outcome: Result<Option<Change>, Error>) -> Result<Option<Change>, Error> {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        match &outcome {
+            Ok(change) => {
+                reloads.changed += u64::from(change.is_some());
+                reloads.last_success_unix_ms = time::unix_ms();
+            }
+            Err(_) => reloads.failed += 1,
+        }
+        outcome
+    }
+
+    /// OpenMetrics 1.0 text.
+    pub fn metrics(&self) -> String {
+        let Edition { version, checksum: hash } = self.edition();
+        let Reloads { changed: reloads, failed: failed_reloads, last_success_unix_ms } =
+            *self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.metrics(ConfigFigures { version, hash, reloads, failed_reloads, last_success_unix_ms })
     }
 
     async fn take(

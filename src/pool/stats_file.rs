@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, refused};
 use crate::config::replace_file;
+use crate::engine::SavedBudgets;
 use crate::error::Error;
 use crate::event::trace;
 use crate::metrics::Totals;
@@ -30,6 +31,9 @@ const MOST_LINKS: u32 = 40;
 pub(super) struct Saved {
     version: u32,
     pub totals: Totals,
+    /// What was spent of the days and months under way.
+    #[serde(default)]
+    pub budgets: SavedBudgets,
 }
 
 /// The file, for as long as this pool may write it.
@@ -42,8 +46,8 @@ pub(super) struct StatsFile {
 }
 
 impl Saved {
-    pub fn new(totals: Totals) -> Self {
-        Self { version: VERSION, totals }
+    pub fn new(totals: Totals, budgets: SavedBudgets) -> Self {
+        Self { version: VERSION, totals, budgets }
     }
 }
 
@@ -188,7 +192,7 @@ mod tests {
     fn some() -> Saved {
         let mut totals = Totals::default();
         totals.pool.total_requests = 7;
-        Saved::new(totals)
+        Saved::new(totals, SavedBudgets::default())
     }
 
     #[test]

@@ -18,4 +18,4 @@ pub use estimate::estimate_text;
 pub use file::FileTokenizer;
 pub use image::PART_TOKENS;
 pub use openai::Encoding;
-pub use size::{PromptSize, estimate_prompt};
+pub use size::{PromptSize, estimate_prompt, most_prompt_tokens};

@@ -51,6 +51,27 @@ pub fn estimate_prompt(request: &ChatRequest) -> u64 {
     super::estimate_text(bytes).saturating_add(parts)
 }
 
+/// Tokens that a provider may put around what it is sent: the prompt with which it explains tools to its model is the
+/// longest of them, some hundreds.
+const UNSEEN_TOKENS: u64 = 1_024;
+
+/// More tokens than the prompt of a request can have, whatever the model: a token is at least a byte, and what frames a
+/// message is shorter than its JSON. `None`: it has pictures, sound or files, whose tokens have no bound in their bytes.
+pub fn most_prompt_tokens(request: &ChatRequest) -> Option<u64> {
+    if PromptSize::of(request).parts > 0 {
+        return None;
+    }
+    let ChatRequest { messages, tools, response_format, openai_fields, .. } = request;
+    let mut bytes = 0;
+    // What cannot be written as JSON cannot be sent either.
+    serde_json::to_writer(Length(&mut bytes), &(messages, tools, response_format, openai_fields)).ok()?;
+    for message in messages {
+        // Left out of the JSON of a message, and sent to whom it belongs.
+        serde_json::to_writer(Length(&mut bytes), &(&message.reasoning, &message.reasoning_state)).ok()?;
+    }
+    Some((bytes as u64).saturating_add(UNSEEN_TOKENS))
+}
+
 /// What is to be done with each thing a model reads.
 pub(super) trait Reader {
     fn text(&mut self, text: &str);
@@ -191,6 +212,21 @@ mod tests {
             ..Message::text(Role::Assistant, "")
         };
         assert_eq!(of(message).bytes, 12);
+    }
+
+    #[test]
+    fn a_prompt_has_fewer_tokens_than_the_bytes_of_all_it_may_send() {
+        let message = Message {
+            tool_calls: vec![ToolCall::function("call_1", "find", "{\"a\":1}")],
+            reasoning: Some("x".repeat(4_000)),
+            ..Message::text(Role::Assistant, "abc")
+        };
+        let said = "call_1find{\"a\":1}abc".len() as u64 + 4_000;
+        let most = most_prompt_tokens(&ChatRequest::new(vec![message])).expect("text alone");
+        assert!(most > said + UNSEEN_TOKENS, "{most}");
+        let part = Part::File { file: json!({ "file_id": "f" }) };
+        let message = Message { content: Content::Parts(vec![part]), ..Message::text(Role::User, "") };
+        assert_eq!(most_prompt_tokens(&ChatRequest::new(vec![message])), None);
     }
 
     #[test]

@@ -179,6 +179,8 @@ pub enum AttemptOutcome {
     KeyCooling,
     /// Nothing was sent: the pool's retry budget is spent.
     RetryBudget,
+    /// Nothing was sent: a budget has no room for it, or cannot say whether it has.
+    Budget,
 }
 
 impl AttemptOutcome {
@@ -198,6 +200,7 @@ impl AttemptOutcome {
             Self::Busy => "busy",
             Self::KeyCooling => "key_cooling",
             Self::RetryBudget => "retry_budget",
+            Self::Budget => "budget",
         }
     }
 }

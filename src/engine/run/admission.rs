@@ -9,6 +9,7 @@ use super::{Admitted, Run, unix_ms_of};
 use crate::engine::gate::Slot;
 use crate::engine::lock;
 use crate::engine::provider::Asking;
+use crate::engine::purse::Extent;
 use crate::engine::refusal::Refusal;
 use crate::event::{Event, EventKind};
 use crate::policy::Tokens;
@@ -159,12 +160,10 @@ impl Run<'_> {
     }
 
     pub(super) fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
-        let tokens = self.prompt.as_ref().map_or_else(Tokens::default, |prompt| {
-            let answer = self.answer_tokens.or(visit.provider.config().max_tokens);
-            let prompt = visit.provider.counter(&visit.model).estimate(prompt);
-            Tokens { prompt, answer: answer.map_or(0, u64::from) }
-        });
-        Asking { model: &visit.model, tried, tokens, ticket: self.ticket, sparing: false }
+        let extent = self.size.as_ref().map_or(Extent::UNASKED, |size| size.at(visit));
+        let tokens = self.size.as_ref().map_or_else(Tokens::default, |size| size.tokens(&extent));
+        let (ticket, purse) = (self.ticket, self.purse.clone());
+        Asking { model: &visit.model, tried, tokens, ticket, sparing: false, purse, extent }
     }
 
     /// Without failover a call stays with the provider it asked first, and between two batches with the one that gave

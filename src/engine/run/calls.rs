@@ -168,6 +168,7 @@ impl Run<'_> {
         let latency = now.mono.duration_since(self.started.mono);
         self.closed = true;
         lock(&self.engine.tally).succeeded(now.unix_ms, self.route, latency, latency.saturating_sub(self.not_ours));
+        self.engine.teller.tell(self.log);
         self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
             request_id: self.request_id.clone(),
             provider: provider.clone(),

@@ -135,8 +135,14 @@ impl Engine {
 
     /// Who a plain call would be asked of first, the slots of the pool aside.
     pub(in crate::engine) fn best_provider(&self) -> Option<ProviderName> {
-        let explanation = self.explain(&ChatRequest::default(), false, &CallOptions::default()).ok()?;
-        explanation.providers.into_iter().find(|it| it.verdict == Verdict::First).map(|it| it.name)
+        // The shortest answer, which has a bound where a strict budget asks for one. That it would still fit says nothing of
+        // a budget that has refused what calls really ask for.
+        let request = ChatRequest { max_tokens: Some(1), ..ChatRequest::default() };
+        let explanation = self.explain(&request, false, &CallOptions::default()).ok()?;
+        let (roster, now) = (self.roster(), time::now());
+        let has_money = |name: &str| roster.find(name).is_some_and(|provider| provider.spent_until(now).is_none());
+        let ranked = explanation.providers.into_iter().filter(|it| it.rank.is_some());
+        ranked.map(|it| it.name).find(|name| has_money(name.as_str()))
     }
 }
 

@@ -31,6 +31,7 @@ mod errors;
 mod explain;
 mod headers;
 mod hedge;
+mod money;
 mod order;
 mod visit;
 mod wait;
@@ -49,6 +50,7 @@ use self::errors::no_provider;
 pub use self::explain::{ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 use self::headers::call_headers;
 pub(super) use self::hedge::Hedges;
+use self::money::CallSize;
 use self::order::into_tiers;
 pub(super) use self::order::{Chance, Wish};
 use self::visit::Visit;
@@ -57,6 +59,7 @@ use super::attempt::Answer;
 use super::line::Ticket;
 use super::mask::Mask;
 use super::permit::Permit;
+use super::purse::Purse;
 use super::roster::Roster;
 use super::stream::Handover;
 use super::work::Work;
@@ -67,7 +70,6 @@ use crate::metrics::Route;
 use crate::policy::{HedgeParams, Pace, Transition};
 use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
-use crate::tokens::PromptSize;
 use crate::types::{AttemptRecord, CallOptions, FieldError, ProviderName, RequestId, ResponseFormat};
 
 struct Run<'a> {
@@ -107,10 +109,10 @@ struct Run<'a> {
     violations: u32,
     /// The visit that has given a batch and is to give the next one.
     stay: Option<usize>,
-    /// How long the prompt is; only where a provider of the call limits tokens.
-    prompt: Option<PromptSize>,
-    /// The bound that the call sets its answer.
-    answer_tokens: Option<u32>,
+    /// How large it is; only where a limit of tokens or a budget wants to know.
+    size: Option<CallSize>,
+    /// The pool's budget.
+    purse: Option<Arc<Purse>>,
     /// When the backoff before the next retry ends, once there is one.
     backoff_until: Option<Instant>,
     /// The retry budget was asked for the retry that is waited for.
@@ -201,8 +203,8 @@ impl<'a> Run<'a> {
             unsendable: None,
             repaired: false,
             stay: None,
-            prompt: None,
-            answer_tokens: None,
+            size: None,
+            purse: engine.purse.load_full(),
             backoff_until: None,
             paid: false,
             ticket: None,
@@ -251,12 +253,7 @@ impl<'a> Run<'a> {
 
     /// Puts the visits into tiers, with what is to be known before they are asked.
     fn set_up(&mut self, mut visits: Vec<Visit>, work: Work<'_>) -> Vec<Visit> {
-        // Counting costs time that a call without such limits need not spend.
-        let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
-        if let Some(request) = work.request().filter(|_| visits.iter().any(counts)) {
-            self.prompt = Some(PromptSize::of(request));
-            self.answer_tokens = request.max_tokens;
-        }
+        self.size = CallSize::wanted(work, &visits, self.purse.as_deref());
         into_tiers(&mut visits, self.wish.behaviour);
         visits
     }
@@ -304,6 +301,7 @@ impl<'a> Run<'a> {
     /// Books a call that ended without an answer, and says in its error what was tried.
     fn give_context(&mut self, error: Error) -> Error {
         let now = time::now();
+        self.engine.teller.tell(self.log);
         for Asked { line, since, .. } in self.asking.into_iter().flatten() {
             if let Some(line) = self.trail.get_mut(line) {
                 line.latency = now.mono.duration_since(since);

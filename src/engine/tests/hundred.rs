@@ -168,12 +168,12 @@ async fn totals_of_a_hundred_calls_equal_the_table() {
             "p50": 100.0, "p95": 600.0, "p99": 600.0,
             // The clock stands still while the pool works.
             "overheadP50Us": 0.0, "overheadP99Us": 0.0,
-            "totalTokens": 850 + 300 + 1350 + 10 * prompt,
-            "totalCost": 0.023 + 0.0001 * prompt as f64,
+            "totalTokens": 850 + 300 + 1350 + 20 * prompt,
+            "totalCost": 0.023 + 0.0002 * prompt as f64,
             "unpricedRequests": 9,
         }),
     );
-    assert_eq!(stats.total_cost, NanoUsd(11_000_000 + 12_000_000 + 100_000 * prompt));
+    assert_eq!(stats.total_cost, NanoUsd(11_000_000 + 12_000_000 + 200_000 * prompt));
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,11 +186,11 @@ async fn providers_after_a_hundred_calls_equal_the_table() {
             "type": "openai-compatible", "model": "m", "priority": 1, "enabled": true,
             // Each call once, call 50 twice. Failed: 10 of 500, 10 timeouts, 10 of 503, and the 500 of call 50.
             "usage/totalRequests": 101, "usage/successfulRequests": 50, "usage/errors": 31,
-            // 40·10 + 10·20, and ten prompts that were left; 50·5
-            "usage/promptTokens": 600 + 10 * prompt, "usage/completionTokens": 250,
-            "usage/totalTokensUsed": 850 + 10 * prompt,
+            // 40·10 + 10·20, ten prompts that were left and ten that timed out; 50·5
+            "usage/promptTokens": 600 + 20 * prompt, "usage/completionTokens": 250,
+            "usage/totalTokensUsed": 850 + 20 * prompt,
             // 600·0.00001 + 250·0.00002
-            "usage/totalCost": 0.011 + 0.0001 * prompt as f64, "usage/unpricedRequests": 0,
+            "usage/totalCost": 0.011 + 0.0002 * prompt as f64, "usage/unpricedRequests": 0,
             "usage/requestsRemaining": 899, "usage/dailyRequestsRemaining": 4899, "usage/inFlight": 0,
             "performance/successRate": 5_000.0 / 81.0,
             "performance/reliabilityScore": 5_000.0 / 81.0 - 0.25,
@@ -269,13 +269,13 @@ async fn analytics_of_a_hundred_calls_equal_the_table() {
                 "totalRequests": 100, "successfulRequests": 79, "failedRequests": 11, "cancelledRequests": 10,
                 "successRate": 7900.0 / 90.0, "circuitBreakerTrips": 1, "failoverCount": 40, "retryCount": 1,
                 "avgRequestDurationMs": 18_140.0 / 90.0, "overheadP50Us": 0.0, "overheadP99Us": 0.0,
-                "promptTokens": 600 + 200 + 900 + 10 * prompt, "completionTokens": 250 + 100 + 450,
-                "totalTokens": 2_500 + 10 * prompt,
-                "totalCost": 0.023 + 0.0001 * prompt as f64, "unpricedRequests": 9,
+                "promptTokens": 600 + 200 + 900 + 20 * prompt, "completionTokens": 250 + 100 + 450,
+                "totalTokens": 2_500 + 20 * prompt,
+                "totalCost": 0.023 + 0.0002 * prompt as f64, "unpricedRequests": 9,
                 "providerBreakdown/a/totalRequests": 101, "providerBreakdown/a/successfulRequests": 50,
                 "providerBreakdown/a/errors": 31, "providerBreakdown/a/successRate": 5_000.0 / 81.0,
                 "providerBreakdown/a/averageResponseTime": 130.0, "providerBreakdown/a/circuitBreakerTrips": 0,
-                "providerBreakdown/a/totalTokens": 850 + 10 * prompt,
+                "providerBreakdown/a/totalTokens": 850 + 20 * prompt,
                 "providerBreakdown/b/totalRequests": 30, "providerBreakdown/b/totalCost": 0.012,
                 "providerBreakdown/c/circuitBreakerTrips": 1, "providerBreakdown/c/unpricedRequests": 9,
             }),
@@ -357,17 +357,18 @@ llmpool_rate_limit_remaining{provider="a",kind="requests_per_day"} 4899
 #[tokio::test(start_paused = true)]
 async fn metrics_of_a_hundred_calls_equal_the_table() {
     let Hundred { story, prompt } = Hundred::run().await;
-    let text = story.pool.engine().metrics();
+    let text = story.pool.metrics();
     let shown: Vec<_> = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.contains("_bucket{") && !line.starts_with("llmpool_build"))
+        .filter(|line| !line.starts_with("llmpool_config"))
         .filter(|line| !line.ends_with(" 0") && !line.ends_with(" 0.0"))
         .collect();
     let strategy = story.pool.engine().roster().routing().behaviour.as_str();
     let expected = ROWS
         .replace("STRATEGY", strategy)
-        .replace("INPUT", &(600 + 10 * prompt).to_string())
-        .replace("COST", &NanoUsd(11_000_000 + 100_000 * prompt).as_usd().to_string());
+        .replace("INPUT", &(600 + 20 * prompt).to_string())
+        .replace("COST", &NanoUsd(11_000_000 + 200_000 * prompt).as_usd().to_string());
     let expected: Vec<_> = expected.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(shown, expected);
     // Of the 80 calls that were no streams: 10 of 10 ms are in the first bucket, the 10 of 600 ms in the seventh.

@@ -3,6 +3,7 @@
 mod attempts;
 mod behaviours;
 mod breaker;
+mod budgets;
 mod cancel;
 mod capabilities;
 mod cuts;

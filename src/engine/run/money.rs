@@ -1,0 +1,162 @@
+//! What a call may cost, as far as it can be told before it is sent, and how a call ends that nobody may be paid for.
+
+use super::Run;
+use super::visit::Visit;
+use crate::engine::attempt::input_tokens;
+use crate::engine::purse::{AnswerSize, Extent, Purse, Unbounded};
+use crate::engine::refusal::Refusal;
+use crate::engine::work::Work;
+use crate::error::{BudgetExceeded, Context, Error, ErrorKind};
+use crate::policy::{OverBudget, Tokens};
+use crate::time::Now;
+use crate::tokens::{PromptSize, most_prompt_tokens};
+use crate::types::{AttemptOutcome, EmbedInput, EmbedRequest, FieldError};
+
+/// How large a call is, taken once, where a budget or a limit of tokens wants to know.
+#[derive(Debug)]
+pub(super) struct CallSize {
+    prompt: PromptSize,
+    /// The bound that the call sets its answer.
+    answer: Option<u32>,
+    kind: Kind,
+    /// More tokens than the prompt can have, where a strict budget wants to know; `None`: there is no bound.
+    most_prompt: Option<u64>,
+    /// Types of providers whose request gets fields that the pool does not read.
+    extra_body: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Chat,
+    Embed,
+    Own,
+}
+
+// === impl CallSize ===
+
+impl CallSize {
+    /// Counting costs time that a call need not spend which no budget and no limit of tokens is in the way of.
+    pub fn wanted(work: Work<'_>, visits: &[Visit], pool: Option<&Purse>) -> Option<Self> {
+        let purses = || visits.iter().filter_map(|visit| visit.provider.purse()).chain(pool);
+        let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
+        let is_wanted = purses().next().is_some() || visits.iter().any(counts);
+        is_wanted.then(|| Self::of(work, purses().any(Purse::is_strict)))
+    }
+
+    fn of(work: Work<'_>, strict: bool) -> Self {
+        match work {
+            Work::Chat(request) | Work::Stream(request) => Self {
+                prompt: PromptSize::of(request),
+                answer: request.max_tokens,
+                kind: Kind::Chat,
+                most_prompt: if strict { most_prompt_tokens(request) } else { None },
+                extra_body: request.extra_body.keys().cloned().collect(),
+            },
+            Work::Embed(request) => Self {
+                prompt: PromptSize { framing: embedded(request), ..PromptSize::default() },
+                answer: None,
+                kind: Kind::Embed,
+                most_prompt: Some(most_embedded(&request.input)),
+                extra_body: request.extra_body.keys().cloned().collect(),
+            },
+            Work::Own { .. } => Self {
+                prompt: PromptSize::default(),
+                answer: None,
+                kind: Kind::Own,
+                most_prompt: None,
+                extra_body: Vec::new(),
+            },
+        }
+    }
+
+    /// As large as it is for the provider of this visit.
+    pub fn at(&self, visit: &Visit) -> Extent {
+        let bound = visit.provider.endpoint().answer_bound(self.answer, &visit.without);
+        Extent {
+            prompt: visit.provider.counter(&visit.model).estimate(&self.prompt),
+            answer: match self.kind {
+                Kind::Embed => AnswerSize::Nothing,
+                Kind::Chat => AnswerSize::UpTo(bound),
+                Kind::Own => AnswerSize::UpTo(None),
+            },
+            most: self.most_at(visit, bound),
+        }
+    }
+
+    /// What limits of tokens reserve. Embeddings go in batches whose lengths are not known here, and of a function nothing is
+    /// known: limits learn from what they report.
+    pub fn tokens(&self, extent: &Extent) -> Tokens {
+        match (self.kind, extent.answer) {
+            (Kind::Chat, AnswerSize::UpTo(bound)) => {
+                Tokens { prompt: extent.prompt, answer: bound.map_or(0, u64::from) }
+            }
+            _ => Tokens::default(),
+        }
+    }
+
+    fn most_at(&self, visit: &Visit, bound: Option<u32>) -> Result<(u64, u64), Unbounded> {
+        let config = visit.provider.config();
+        if self.extra_body.iter().any(|kind| kind == config.service.name) {
+            return Err(Unbounded::ExtraBody);
+        }
+        let answer = match self.kind {
+            Kind::Chat => u64::from(bound.ok_or(Unbounded::Answer)?),
+            Kind::Embed => 0,
+            Kind::Own => return Err(Unbounded::Function),
+        };
+        // A longer prompt than the window is refused and costs nothing; `null` is a window without an end.
+        let window = visit.provider.endpoint().facts(&visit.model).context_window.filter(|window| *window < u64::MAX);
+        Ok((self.most_prompt.or(window).ok_or(Unbounded::Parts)?, answer))
+    }
+}
+
+/// Tokens of all inputs, about.
+fn embedded(request: &EmbedRequest) -> u64 {
+    (0..request.input.len()).map(|at| input_tokens(&request.input, at)).sum()
+}
+
+/// More tokens than they can have: a token is at least a byte, and each text may get one at its beginning and its end.
+fn most_embedded(input: &EmbedInput) -> u64 {
+    match input {
+        EmbedInput::Texts(texts) => texts.iter().map(|text| text.len() as u64 + 2).sum(),
+        EmbedInput::Tokens(lists) => lists.iter().map(|tokens| tokens.len() as u64 + 2).sum(),
+    }
+}
+
+impl Run<'_> {
+    /// Nobody was asked, and it is budgets that kept each of them from it. `None`: it is something else.
+    pub(super) fn out_of_money(&self, considered: &[&Visit], now: Now) -> Option<Error> {
+        if self.last.is_some() || considered.is_empty() {
+            return None;
+        }
+        let refusals: Option<Vec<_>> = considered.iter().map(|visit| visit.refusal.as_ref()).collect();
+        let refusals = refusals.filter(|all| all.iter().all(|it| it.outcome() == AttemptOutcome::Budget))?;
+        let over = refusals.iter().filter_map(|refusal| match refusal {
+            Refusal::Budget { whose, over, free_at } => Some((free_at.is_none(), *free_at, whose, over)),
+            _ => None,
+        });
+        if let Some((_, free_at, whose, over)) = over.min_by_key(|(never, free_at, ..)| (*never, *free_at)) {
+            let OverBudget { period, limit, spent, reserved, asked: _, resets_at } = *over;
+            let exceeded = BudgetExceeded {
+                provider: whose.clone(),
+                period: period.as_str(),
+                limit,
+                spent,
+                reserved,
+                reset: free_at.map(|at| at.saturating_duration_since(now.mono)),
+                reset_at: resets_at,
+            };
+            let said = considered.iter().zip(refusals);
+            let said =
+                said.map(|(visit, refusal)| format!("{}: {}", visit.provider.name(), refusal.describe(now.mono)));
+            let message = format!("no budget has room for this call: {}", said.collect::<Vec<_>>().join("; "));
+            let error = Error::new(ErrorKind::BudgetExceeded(Box::new(exceeded)), message);
+            return Some(error.with_context(Context { provider: whose.clone(), ..Context::default() }));
+        }
+        let unbounded = refusals.iter().find_map(|refusal| match refusal {
+            Refusal::Unbounded { what, .. } => Some((what, refusal.describe(now.mono))),
+            _ => None,
+        });
+        unbounded.map(|(what, message)| FieldError { field: what.field().to_owned(), message }.into())
+    }
+}
