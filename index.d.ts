@@ -1446,6 +1446,12 @@ export interface ProviderConfig {
   timeout?: number | null
   /** @default 5000 */
   connect_timeout_ms?: number | null
+  /** ms from sending to the first byte of the reply. @default no limit */
+  first_byte_timeout_ms?: number | null
+  /** ms from sending to the first content of a stream; null: no limit. @default 30000 */
+  first_content_timeout_ms?: number | null
+  /** ms between two contents of a stream; comments and pings do not count. null: no limit. @default 30000 */
+  content_idle_timeout_ms?: number | null
   /** 0 keeps no connection. @default 90000 */
   connection_idle_timeout_ms?: number | null
   /** Requests under way to its host at once, each on a connection of its own; more of them wait. @default no limit */
@@ -1454,8 +1460,16 @@ export interface ProviderConfig {
   warm?: boolean
   /** In any rolling minute; 0: never used. @default no limit */
   requests_per_minute?: number | null
-  /** In a calendar day (UTC); 0: never used. @default no limit */
+  /** In a calendar day of `day_timezone`; 0: never used. @default no limit */
   requests_per_day?: number | null
+  /** Prompts and answers together, in any rolling minute; 0: never used. @default no limit */
+  tokens_per_minute?: number | null
+  /** Prompts and answers together, in a calendar day of `day_timezone`; 0: never used. @default no limit */
+  tokens_per_day?: number | null
+  /** Where the day of the daily limits begins at midnight, as the IANA names it. @default 'UTC' */
+  day_timezone?: string
+  /** Attempts and open streams at once; 0: never used. @default no limit */
+  max_concurrent?: number | null
   /** Failures in a row that open the breaker; 0: no breaker. @default 5 */
   circuit_breaker_threshold?: number | null
   /** ms, the first time it opens. @default 60000 */
@@ -1549,6 +1563,8 @@ export interface RoutingConfig {
   enable_failover?: boolean
   /** @default true */
   enable_circuit_breaker?: boolean
+  /** Attempts and open streams of the whole pool at once. At least 1; null: no limit. @default 256 */
+  max_concurrent?: number | null
   /** The longest a call waits for capacity; 0: never. @default 10000 */
   queue_timeout_ms?: number | null
   /** Calls that may wait at once. @default 10000 */

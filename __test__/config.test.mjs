@@ -2,7 +2,7 @@
 
 import { describe, it } from 'node:test'
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { ConfigurationError, LLMPool, LLMPoolError, MESSAGE_TYPES, PROVIDERS } from '../index.mjs'
@@ -390,5 +390,27 @@ describe('LLMPool constants', () => {
         kinds.some((each) => each === kind || kind.startsWith(each)),
         `${kind} in ${kinds}`,
       )
+  })
+})
+
+describe('LLMPool types', () => {
+  it('know every key that a configuration may have', () => {
+    const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+    const declared = new Set([...read('index.d.ts').matchAll(/^ +([\w$]+)\??:/gm)].map(([, name]) => name))
+    const keys = []
+    const walk = (schema, path) => {
+      for (const [key, inner] of Object.entries(schema.properties ?? {})) {
+        keys.push(`${path}${key}`)
+        walk(inner, `${path}${key}.`)
+      }
+      for (const inner of [schema.items, schema.additionalProperties, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])])
+        if (typeof inner === 'object') walk(inner, path)
+    }
+    walk(JSON.parse(read('schema/config.schema.json')), '')
+    assert.ok(keys.includes('providers.models.prices.input_token_price'), `${keys}`)
+    assert.deepEqual(
+      keys.filter((key) => !declared.has(key.split('.').at(-1))),
+      [],
+    )
   })
 })

@@ -398,6 +398,35 @@ describe('LLMPool metrics', () => {
     assert.deepEqual(Object.keys(pool.getStats()), before)
   })
 
+  it('say which configuration is in force, and how reloads went', bounded, async (t) => {
+    const upstream = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', upstream)])
+    const config = () => {
+      const { samples } = readMetrics(pool.metrics())
+      const reloads = (result) => samples.get(keyOf('llmpool_config_reloads_total', { result }))
+      return {
+        version: samples.get('llmpool_config_version'),
+        hash: samples.get(keyOf('llmpool_config_info', { hash: pool.getStats().configChecksum })),
+        reloads: [reloads('success'), reloads('error')],
+        age: Date.now() / 1000 - samples.get('llmpool_config_last_success_timestamp_seconds'),
+      }
+    }
+    const is = (version, ...reloads) => {
+      const { age, ...rest } = config()
+      assert.deepEqual(rest, { version, hash: 1, reloads })
+      assert.ok(age > -1 && age < 60, `${age}`)
+    }
+    is(1, 0, 0)
+    await pool.reload({ providers: [provider('a', upstream, { priority: 7 })] })
+    is(2, 1, 0)
+    await pool.reload({ providers: [provider('a', upstream, { priority: 7 })] })
+    is(2, 1, 0)
+    await rejection(pool.reload({ providers: [] }))
+    is(2, 1, 1)
+    pool.setProviderPriority('a', 3)
+    is(3, 1, 1)
+  })
+
   it('name their content type', bounded, () => {
     assert.equal(LLMPool.METRICS_CONTENT_TYPE, 'application/openmetrics-text; version=1.0.0; charset=utf-8')
   })

@@ -56,6 +56,10 @@ async fn what_takes_long_is_asked_of_another_provider_and_the_first_answer_wins(
     assert_eq!(story.in_flight(), 0, "the loser is gone when the answer is here");
     let PoolStats { hedge_count, hedges_won, hedges_lost, hedge_cost, total_cost, .. } = stats(&story);
     assert_eq!((hedge_count, hedges_won, hedges_lost), (1, 1, 0));
+    let metrics = story.pool.metrics();
+    for row in [r#"llmpool_hedges_total{outcome="won"} 1"#, r#"llmpool_hedges_total{outcome="lost"} 0"#] {
+        assert!(metrics.lines().any(|line| line == row), "{row}");
+    }
     assert!(hedge_cost > NanoUsd(0) && total_cost.0 == hedge_cost.0 + response.cost.expect("priced").0);
     let health = &story.pool.engine().health().providers["a"];
     assert_eq!((health.errors, health.circuit_breaker_open), (0, false), "the loser is not to blame");
