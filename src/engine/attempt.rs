@@ -129,6 +129,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         measured: false,
         started: started.clone(),
         size: PromptSize::of(request),
+        bound: provider.endpoint().answer_bound(request.max_tokens, order.without),
     });
     // Pinned, not moved: each move into another future would make room for it once more.
     let work = pin!(async {
@@ -204,6 +205,7 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
         measured: true,
         started: started.clone(),
         size,
+        bound: None,
     });
     let work = pin!(async {
         let reply = reply(&provider, http, sent.mono, asked).await?;
@@ -264,6 +266,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
         measured: true,
         started,
         size: PromptSize::default(),
+        bound: None,
     });
     let usage = Arc::new(Mutex::new(None));
     let turn = Turn {

@@ -55,6 +55,8 @@ pub(super) struct Dispatch {
     pub started: Started,
     /// What the prompt is counted by if the answer never says.
     pub size: PromptSize,
+    /// Tokens that the answer cannot exceed, however they are counted.
+    pub bound: Option<u32>,
 }
 
 /// How an attempt ended, for the provider's books.
@@ -118,12 +120,22 @@ impl Permit {
 
     /// As the provider reported it, or counted here and marked so.
     pub(super) fn usage(&self, reply: &Reply, request: &ChatRequest) -> Usage {
-        self.counter().map_or_else(Usage::default, |counter| counter.usage(request, reply))
+        let usage = self.counter().map_or_else(Usage::default, |counter| counter.usage(request, reply));
+        let bounded = self.within_bound(usage.completion_tokens);
+        if !usage.estimated || bounded == usage.completion_tokens {
+            return usage;
+        }
+        Usage { estimated: true, ..Usage::reported(usage.prompt_tokens, bounded) }
+    }
+
+    fn within_bound(&self, tokens: u64) -> u64 {
+        let bound = self.hold.as_ref().and_then(|hold| hold.dispatch.as_ref()?.bound);
+        bound.map_or(tokens, |bound| tokens.min(bound.into()))
     }
 
     /// Tokens of what has come, about.
     pub(super) fn received(&self, reply: &Reply) -> u64 {
-        self.counter().map_or(0, |counter| counter.received(reply))
+        self.within_bound(self.counter().map_or(0, |counter| counter.received(reply)))
     }
 
     fn counter(&self) -> Option<&Counter> {

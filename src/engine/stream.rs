@@ -235,6 +235,7 @@ impl ChatStream {
     /// Ends it from outside: the socket closes, what had come is booked, and nobody is blamed.
     pub fn end(&mut self, error: Error) -> Error {
         self.cancel();
+        self.engine.teller.tell(&mut self.log);
         let Handover { request_id, trail, .. } = &mut self.told;
         error.with_context(Context {
             provider: Some(self.provider.clone()),
@@ -253,7 +254,6 @@ impl ChatStream {
         let received = permit.received(self.accumulator.reply());
         // A cancellation never moves the breaker to where anybody must be told.
         let _ = permit.settle(&Outcome::Cancelled { received }, now);
-        self.engine.teller.tell(&mut self.log);
         lock(&self.engine.tally).cancelled(now.unix_ms, Route::Stream);
         if let Some(line) = self.told.trail.last_mut() {
             line.outcome = AttemptOutcome::Cancelled;

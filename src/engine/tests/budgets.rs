@@ -283,6 +283,19 @@ async fn streams_that_end_break_or_are_left_are_booked() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_counted_here_has_no_more_tokens_than_the_provider_was_allowed() {
+    let story = Story::with_config(one(strict(1_000_000_000)), |_| {
+        says(vec![chunk("a long answer of many more words than two"), FINISH.to_owned(), DONE.to_owned()])
+    });
+    let request = Arc::new(bounded(2));
+    let opened = story.pool.stream_until(request, &once(), Vec::new(), std::future::pending()).await.result;
+    let stream = read(opened.expect("a stream")).await.1.expect("whole");
+    let usage = stream.into_response().expect("it has ended").usage;
+    assert_eq!((usage.completion_tokens, usage.estimated), (2, true));
+    adds_up(&story);
+}
+
 /// Uses ten and five tokens.
 struct TenAndFive;
 
@@ -357,6 +370,16 @@ async fn the_share_is_told_once_with_the_call_that_spends_it() {
         }
     }
     assert_eq!(told, [(8, 8 * ANSWER)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_abandoned_stream_spends_is_told_to_the_call_that_ends_next() {
+    let budget = json!({ "monthly_usd": 1, "warn_at": 0 });
+    let story = Story::with_config(one(budget), |_| stream_that_stays_open());
+    drop(open(&story).await.expect("a stream"));
+    let completed = story.pool.chat_until(&question(), &once(), Vec::new(), after(Duration::from_secs(1))).await;
+    let told = completed.events.iter().filter(|event| matches!(event, Event::BudgetWarning { .. })).count();
+    assert_eq!(told, 1);
 }
 
 #[tokio::test(start_paused = true)]
