@@ -922,11 +922,14 @@ export interface PoolStats {
   retryCount: number
   /** Second copies of calls that went out (`qos.hedge`), those under way included. */
   hedgeCount: number
-  /** Second copies that answered first. */
+  /** Second copies that answered first, since the process began. */
   hedgesWon: number
-  /** Second copies that ended in another way. */
+  /** Second copies that ended in another way, since the process began. */
   hedgesLost: number
-  /** USD that the copies which were left may have cost: estimated, the known part. It is in `totalCost`. */
+  /**
+   * USD that the copies which were left may have cost since the process began: estimated, the known part. It is in
+   * `totalCost`.
+   */
   hedgeCost: number
   /** Calls answered by what was kept, or by an identical call that was under way. They are successful requests, too. */
   cacheHits: number
@@ -987,6 +990,8 @@ export interface Analytics extends AnalyticsSpent {
   circuitBreakerTrips: number
   failoverCount: number
   retryCount: number
+  /** Second copies of calls that went out (`qos.hedge`). */
+  hedgeCount: number
   cacheHits: number
   cacheMisses: number
   /** ms; 0 without a call. */

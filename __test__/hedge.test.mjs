@@ -25,6 +25,7 @@ describe('LLMPool hedging', () => {
     await slow.exchanges[0].closed
     const { hedgeCount, hedgesWon, hedgesLost, hedgeCost, totalCost } = pool.getStats()
     assert.deepEqual([hedgeCount, hedgesWon, hedgesLost], [1, 1, 0])
+    assert.equal(pool.getAnalytics('1h').hedgeCount, 1)
     assert.ok(hedgeCost > 0 && Math.abs(totalCost - hedgeCost - response.cost) < 1e-9, `${hedgeCost} of ${totalCost}`)
   })
 

@@ -372,7 +372,7 @@ impl PoolStats {
             circuit_breaker_trips,
             failover_count: calls.failovers,
             retry_count: calls.retries,
-            hedge_count: hedges.sent,
+            hedge_count: calls.hedges,
             hedges_won: hedges.won,
             hedges_lost: hedges.lost,
             hedge_cost: hedges.cost,

@@ -174,6 +174,12 @@ impl PoolTally {
         self.history.note(unix_ms, |slot| slot.totals.retries += 1);
     }
 
+    /// A second copy of a call goes out.
+    pub fn hedged(&mut self, unix_ms: u64) {
+        self.totals.hedges += 1;
+        self.history.note(unix_ms, |slot| slot.totals.hedges += 1);
+    }
+
     /// A call was answered without asking anybody.
     pub fn cache_hit(&mut self, unix_ms: u64) {
         self.totals.cache_hits += 1;

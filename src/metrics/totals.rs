@@ -60,6 +60,8 @@ pub struct PoolTotals {
     pub retries: u64,
     /// Moves of a call from one provider to another after a failure.
     pub failovers: u64,
+    /// Second copies that went out, those under way included.
+    pub hedges: u64,
     /// Calls answered by what was kept, or by the run of a call that was the same.
     pub cache_hits: u64,
     /// Calls that looked for a kept answer and found none.
@@ -123,6 +125,7 @@ impl PoolTotals {
             cancelled_requests,
             retries,
             failovers,
+            hedges,
             cache_hits,
             cache_misses,
         } = other;
@@ -132,6 +135,7 @@ impl PoolTotals {
         add(&mut self.cancelled_requests, *cancelled_requests);
         add(&mut self.retries, *retries);
         add(&mut self.failovers, *failovers);
+        add(&mut self.hedges, *hedges);
         add(&mut self.cache_hits, *cache_hits);
         add(&mut self.cache_misses, *cache_misses);
     }
@@ -227,6 +231,7 @@ mod tests {
             cancelled_requests: 4,
             retries: 5,
             failovers: 6,
+            hedges: 9,
             cache_hits: 7,
             cache_misses: 8,
         };
@@ -241,6 +246,7 @@ mod tests {
                 cancelled_requests: 8,
                 retries: 10,
                 failovers: 12,
+                hedges: 18,
                 cache_hits: 14,
                 cache_misses: 16,
             }

@@ -28,7 +28,6 @@ use crate::types::{AttemptOutcome, NanoUsd, Usage};
 #[derive(Debug)]
 pub(in crate::engine) struct Hedges {
     pub budget: HedgeBudget,
-    pub sent: u64,
     /// They answered, and the first copy had not.
     pub won: u64,
     /// They ended in another way.
@@ -39,7 +38,7 @@ pub(in crate::engine) struct Hedges {
 
 impl Hedges {
     pub fn new(params: Option<&HedgeParams>) -> Self {
-        Self { budget: bucket(params), sent: 0, won: 0, lost: 0, cost: NanoUsd(0) }
+        Self { budget: bucket(params), won: 0, lost: 0, cost: NanoUsd(0) }
     }
 
     /// Another bucket; what became of the copies so far stays.
@@ -115,8 +114,8 @@ impl<'a> Run<'a> {
             if !hedges.budget.withdraw() {
                 return None;
             }
-            hedges.sent += 1;
         }
+        lock(&self.engine.tally).hedged(now.unix_ms);
         self.hedge = None;
         let name = visits[first].provider.name();
         self.log.debug(|| format!("{name}: no answer yet, {} is asked as well", visits[at].provider.name()));

@@ -10,6 +10,7 @@ use super::support::{Answer, Story, answer, fails, hangs, host, provider, questi
 use crate::engine::Completed;
 use crate::engine::PoolStats;
 use crate::error::ErrorKind;
+use crate::metrics::Window;
 use crate::pool::PoolStream;
 use crate::time;
 use crate::transport::{HttpRequest, fake};
@@ -56,6 +57,8 @@ async fn what_takes_long_is_asked_of_another_provider_and_the_first_answer_wins(
     assert_eq!(story.in_flight(), 0, "the loser is gone when the answer is here");
     let PoolStats { hedge_count, hedges_won, hedges_lost, hedge_cost, total_cost, .. } = stats(&story);
     assert_eq!((hedge_count, hedges_won, hedges_lost), (1, 1, 0));
+    assert_eq!(story.pool.engine().analytics(Window::Hour).hedge_count, 1);
+    assert_eq!(story.pool.engine().totals().pool.hedges, 1, "kept for the next process");
     let metrics = story.pool.metrics();
     for row in [r#"llmpool_hedges_total{outcome="won"} 1"#, r#"llmpool_hedges_total{outcome="lost"} 0"#] {
         assert!(metrics.lines().any(|line| line == row), "{row}");
