@@ -1,10 +1,14 @@
 //! What may be spent, raw → checked.
 
+use std::collections::BTreeMap;
+
+use super::ProviderConfig;
 use super::nearest::nearest;
 use super::provider::check_timezone;
 use super::raw::RawBudget;
 use super::section::{Field, Reader, join};
 use super::values::{Text, shown};
+use crate::cost::Catalogue;
 use crate::policy::{BudgetMode, BudgetParams};
 use crate::types::NanoUsd;
 
@@ -45,6 +49,26 @@ pub(super) fn check(raw: Field<RawBudget>, at: &str, reader: &mut Reader<'_>) ->
         return None;
     }
     Some(budget)
+}
+
+/// Says which models a budget will refuse, because nobody knows what they cost: told at the start it is a slip, told at the
+/// first call it is an outage.
+pub(super) fn warn_of_unpriced(provider: &ProviderConfig, at: &str, reader: &mut Reader<'_>) {
+    let shelf = Catalogue::embedded().shelf(provider.service.name, provider.base_url.as_deref());
+    let listed = |model: &str| shelf.as_ref().and_then(|shelf| shelf.find(model)).is_some_and(|it| it.prices.is_some());
+    let mut models = BTreeMap::from([(provider.model.as_str(), false)]);
+    for served in provider.models.values() {
+        *models.entry(&served.model).or_default() |= served.prices.is_some();
+    }
+    for (model, has_own) in models {
+        if !has_own && provider.prices.is_none() && !listed(model) {
+            let advice = "a budget refuses it until a price is set (0 where it is free)";
+            reader.warn(
+                at,
+                format_args!("nobody knows the price of {model:?}; {advice}, or on_unknown_price: \"allow\""),
+            );
+        }
+    }
 }
 
 /// One of these words, or none.
@@ -136,6 +160,32 @@ mod tests {
             let warning = "budget: sets neither daily_usd nor monthly_usd, and limits nothing";
             assert!(config.warnings.iter().any(|said| said == warning), "{:?}", config.warnings);
         }
+    }
+
+    #[test]
+    fn models_that_a_budget_will_refuse_are_told_at_the_start() {
+        let warnings = |provider: Value, budget: Value| {
+            let mut one = json!({ "name": "a", "type": "openai", "model": "gpt-4o", "api_key": "k" });
+            one.as_object_mut().expect("an object").extend(provider.as_object().expect("an object").clone());
+            let config = json!({ "providers": [one], "budget": budget });
+            let environment = Environment::from_map::<String, String>([]);
+            let settings = Settings::new(Source::Inline(Value::Null));
+            Config::load_value(&config, &environment, &settings).expect("valid").warnings
+        };
+        let limit = json!({ "daily_usd": 1 });
+        let unknown = json!({ "model": "no-such-model", "models": { "x": "no-such-either", "y": "gpt-4o-mini" } });
+        let told = warnings(unknown.clone(), limit.clone());
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("providers[0]: nobody knows the price of \"no-such-either\""), "{told:?}");
+        assert_eq!(warnings(unknown.clone(), json!({ "daily_usd": 1, "on_unknown_price": "allow" })), [""; 0]);
+        assert_eq!(warnings(unknown, json!(null)), [""; 0]);
+        assert_eq!(warnings(json!({}), limit.clone()), [""; 0]);
+        let priced = json!({ "model": "no-such-model", "input_token_price": 0, "output_token_price": 0 });
+        assert_eq!(warnings(priced, limit.clone()), [""; 0]);
+        let own = json!({ "models": { "x": { "model": "gpt-4o", "prices": { "input_token_price": 0, "output_token_price": 0 } } } });
+        assert_eq!(warnings(own, limit), [""; 0]);
+        let mine = json!({ "model": "no-such-model", "budget": { "daily_usd": 1 } });
+        assert_eq!(warnings(mine, json!(null)).len(), 1);
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn check<'a>(
         enable_breaker: routing.enable_circuit_breaker,
         client,
         counting: settings.use_token_counting,
+        refuses_unpriced: budget.as_ref().is_some_and(|budget| !budget.allow_unpriced),
     };
     let mut providers = check_providers(providers, &shared, reader);
     let written = providers.len();

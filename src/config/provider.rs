@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub client: ClientParams,
     /// `false`: tokens are counted by bytes alone.
     pub counting: bool,
+    /// The pool's budget refuses what nobody knows the price of.
+    pub refuses_unpriced: bool,
 }
 
 /// `None` when the provider cannot be built; the problems say why.
@@ -199,6 +201,10 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         _ if !wire_is_sound => {}
         Ok(endpoint) => check_key_header(&provider, &endpoint, &join(at, "headers"), reader),
         Err(refused) => reader.problem(join(at, refused.field), refused.message),
+    }
+    let refuses_unpriced = provider.budget.as_ref().is_some_and(|budget| !budget.allow_unpriced);
+    if provider.enabled && (shared.refuses_unpriced || refuses_unpriced) {
+        budget::warn_of_unpriced(&provider, at, reader);
     }
     name.and(model).map(|_| provider)
 }
