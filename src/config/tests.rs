@@ -429,9 +429,9 @@ fn headers_are_what_http_can_carry() {
         paths,
         [
             "providers[0].headers.X-Z",
-            "providers[0].headers.X-N",
+            "providers[0].headers.x-a",
             "providers[0].headers[\"b c\"]",
-            "providers[0].headers.x-a"
+            "providers[0].headers.X-N"
         ]
     );
 }
