@@ -356,6 +356,10 @@ export interface ChatRequestFields {
   tools?: Tool[]
   tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } }
   parallel_tool_calls?: boolean
+  /**
+   * A `json_schema` is kept at every provider: in its own field, as the arguments of a tool that must be called, or in
+   * words; `warnings` names what was said otherwise. The answer fits the schema as it stands here, or the call rejects.
+   */
   response_format?:
     | { type: 'text' }
     | { type: 'json_object' }

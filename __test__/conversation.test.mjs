@@ -226,6 +226,11 @@ describe('Provider conversations: from one kind to the next', () => {
         assert.equal(new Set(calls).size, 2)
         assert.deepEqual(calls, results)
         for (const id of calls) assert.match(id, fits[to] ?? /./)
+        // Whoever keeps a log of calls by their ids is told which ones it will not find.
+        asked.tool_calls.forEach(({ id }, at) => {
+          const renamed = response.warnings.some((warning) => warning.startsWith(`messages[3].tool_calls[${at}].id: `))
+          assert.equal(renamed, !calls.includes(id), `${id}: ${response.warnings.join('\n')}`)
+        })
 
         const named = (field) => response.warnings.some((warning) => warning.startsWith(field))
         assert.ok(text.includes('warmest') || named('response_format'), response.warnings.join('\n'))

@@ -56,7 +56,6 @@ describe('Provider wire: the OpenAI family', () => {
         seed: 7,
         tools: [tool],
         tool_choice: 'auto',
-        response_format: { type: 'json_object' },
       })
       const { method, headers, json } = sent()
       assert.equal(`${method} ${sent().path}`, `POST ${path}`)
@@ -76,9 +75,14 @@ describe('Provider wire: the OpenAI family', () => {
       assert.equal(json.seed, 7)
       assert.deepEqual(json.tools, [tool])
       assert.equal(json.tool_choice, 'auto')
-      assert.deepEqual(json.response_format, { type: 'json_object' })
       assert.ok(json.stream === undefined || json.stream === false)
       assert.deepEqual(response.warnings, [])
+    })
+
+    it(`${type}: a format of the answer`, bounded, async (t) => {
+      const { pool, sent } = await one(t, type)
+      const { warnings } = await pool.chat({ messages: ask(), response_format: { type: 'json_object' } })
+      assert.deepEqual([sent().json.response_format, warnings], [{ type: 'json_object' }, []])
     })
 
     it(`${type}: what was not asked for is not sent`, bounded, async (t) => {

@@ -4,6 +4,8 @@
 //! is fetched: a reference goes to a place inside the schema or the schema is refused. Schemas that are too large to
 //! compile beside other calls are refused as well.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::types::FieldError;
@@ -16,14 +18,17 @@ const MOST_DEPTH: usize = 128;
 const LONGEST_WHY: usize = 300;
 
 /// A compiled schema.
-pub struct Schema(jsonschema::Validator);
+pub struct Schema {
+    source: Value,
+    validator: jsonschema::Validator,
+}
 
 /// An answer that fits.
 #[derive(Debug, PartialEq)]
 pub struct Fit<'a> {
     pub value: Value,
-    /// The part of the answer that it was read from.
-    pub text: &'a str,
+    /// The part of the answer that it was read from, or the value anew where that says something else.
+    pub text: Cow<'a, str>,
 }
 
 impl Schema {
@@ -43,15 +48,38 @@ impl Schema {
         };
         let mut values = 0;
         walk(schema, 0, &mut values).map_err(refused)?;
-        jsonschema::options().build(schema).map(Self).map_err(|error| refused(bounded(&error.to_string())))
+        let validator = jsonschema::options().build(schema).map_err(|error| refused(bounded(&error.to_string())))?;
+        Ok(Self { source: schema.clone(), validator })
+    }
+
+    /// As the caller wrote it.
+    pub fn source(&self) -> &Value {
+        &self.source
     }
 
     /// The value in an answer, if it fits. A code fence around it, and words around it, are passed over: they are what
     /// models put there that were only told of the schema.
     pub fn read<'a>(&self, answer: &'a str) -> Result<Fit<'a>, String> {
+        self.read_as(answer, |value| (value, false))
+    }
+
+    /// The same of an answer that was asked for in another form: `turn_back` gives the value that the caller asked for,
+    /// and says whether it is another one.
+    ///
+    /// # Errors
+    /// Where it does not fit, and why; never what the answer says there.
+    pub fn read_as<'a>(
+        &self,
+        answer: &'a str,
+        turn_back: impl FnOnce(Value) -> (Value, bool),
+    ) -> Result<Fit<'a>, String> {
         let (value, text) = value_in(answer).ok_or_else(|| "the answer is no JSON".to_owned())?;
-        match self.0.validate(&value) {
-            Ok(()) => Ok(Fit { value, text }),
+        let (value, turned) = turn_back(value);
+        match self.validator.validate(&value) {
+            Ok(()) => {
+                let text = if turned { Cow::Owned(value.to_string()) } else { Cow::Borrowed(text) };
+                Ok(Fit { value, text })
+            }
             Err(error) => {
                 let place = error.instance_path().to_string();
                 let place = if place.is_empty() { "the answer".to_owned() } else { place };
@@ -185,7 +213,7 @@ mod tests {
             r#"Sure! {"a":1} That is all."#,
         ] {
             let fit = schema.read(answer).unwrap_or_else(|why| panic!("{answer}: {why}"));
-            assert_eq!((fit.value, fit.text), (json!({ "a": 1 }), r#"{"a":1}"#), "{answer}");
+            assert_eq!((fit.value, &*fit.text), (json!({ "a": 1 }), r#"{"a":1}"#), "{answer}");
         }
         for answer in ["", "no", "{\"a\":", "[1]", "```json\n```", "{"] {
             assert!(schema.read(answer).is_err(), "{answer}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::capabilities::{Capabilities, Capability};
+use super::catalog::{Beside, Dialect, Otherwise, Structured};
 use super::facts::Row;
 use super::models::Models;
 use super::services;
@@ -18,7 +19,7 @@ from the data that the code goes by (`src/adapter/facts.rs`, `src/adapter/catalo
 
 The first row that matches a model counts. What no row says is not known, and believed: the provider is asked. `capabilities`
 and `context_window` of the configuration go over everything here. `json_schema` keeps nobody from a call: where it is
-missing the schema is told in words, and the answer is checked all the same. A window is the longest prompt in tokens.
+missing the schema is asked for in another way, and the answer is checked all the same. A window is the longest prompt in tokens.
 
 Everywhere, a model with `embed` in its name makes embeddings and does not chat.
 ";
@@ -36,9 +37,7 @@ fn render() -> String {
         if !lacks.is_empty() {
             line(format!("- No model of it: {lacks}."));
         }
-        if !dialect.json_schema {
-            line("- A schema is told in words beside its JSON mode.".to_owned());
-        }
+        line(format!("- {}", structured(dialect)));
         if let Some(rule) = &dialect.embeddings {
             let tokens = rule.tokens.map_or_else(String::new, |tokens| format!(" or about {tokens} tokens"));
             let cut = if rule.dimensions.is_some() { "`dimensions` taken" } else { "no `dimensions`" };
@@ -56,6 +55,29 @@ fn render() -> String {
         }
     }
     page
+}
+
+/// What is done with the schema of an answer.
+fn structured(dialect: &Dialect) -> String {
+    let Structured { native, strict, json_mode, beside_tools, otherwise } = &dialect.structured;
+    let mode = if *json_mode { " beside the plain JSON mode" } else { "" };
+    let otherwise = match otherwise {
+        Otherwise::Tool => format!("a tool that must be called gives it, or it is told in words{mode}"),
+        Otherwise::Words => format!("it is told in words{mode}"),
+    };
+    if native.is_none() {
+        return format!("It has no field for a schema: {otherwise}.");
+    }
+    let strict = if strict.is_some() { ", strictly where it is asked to" } else { "" };
+    let beside = match beside_tools {
+        Beside::All => String::new(),
+        Beside::None => ", but not beside tools".to_owned(),
+        Beside::AllBut(models) => {
+            let names: Vec<_> = models.iter().map(name).collect();
+            format!(", but not beside tools of {}", names.join(" and "))
+        }
+    };
+    format!("A schema goes in its own field{strict}{beside}; where that is not, {otherwise}.")
 }
 
 fn name(models: &Models) -> String {

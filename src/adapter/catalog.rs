@@ -6,7 +6,8 @@
 use super::capabilities::{Capabilities, Capability};
 use super::embed;
 use super::facts::{self, Rows};
-use super::models::{CLAUDE_MODELS, COHERE_MODELS, GEMINI_MODELS, GROK_MODELS, ModelRule, OPENAI_MODELS};
+use super::json_schema::{self, Rules};
+use super::models::{CLAUDE_MODELS, COHERE_MODELS, GEMINI_MODELS, GROK_MODELS, ModelRule, Models, OPENAI_MODELS};
 use super::models_list::{self, ModelsList};
 use super::rate_headers;
 
@@ -104,6 +105,49 @@ pub(super) enum Audio {
     None,
 }
 
+/// How an answer is made to fit a schema.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Structured {
+    /// What the service's own field for a schema takes; `None`: it has no such field.
+    pub native: Option<&'static Rules>,
+    /// The same where a request asks for `strict`, if that is another thing here.
+    pub strict: Option<&'static Rules>,
+    /// Whether there is a plain mode of JSON without a schema.
+    pub json_mode: bool,
+    /// Which models take either of them beside tools.
+    pub beside_tools: Beside,
+    /// What is done where the field is not there, or the model has none.
+    pub otherwise: Otherwise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// A tool is offered that must be called, and its arguments are the answer: the schema stands where the model has
+    /// learned to read one.
+    Tool,
+    /// The schema is told in words, beside the plain mode of JSON where there is one: forcing a tool is refused or
+    /// ignored.
+    Words,
+}
+
+/// Which models take two things beside each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    All,
+    None,
+    AllBut(&'static [Models]),
+}
+
+impl Beside {
+    pub fn contain(self, model: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::AllBut(others) => !others.iter().any(|models| models.contain(model)),
+        }
+    }
+}
+
 /// What of an answer's reasoning goes back with the message, in the OpenAI family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Echo {
@@ -135,8 +179,8 @@ pub(super) struct Dialect {
     pub renames: &'static [(&'static str, &'static str)],
     /// Its word for `tool_choice: "required"`.
     pub required: &'static str,
-    /// Whether `response_format` takes a schema; otherwise its plain JSON mode is asked for.
-    pub json_schema: bool,
+    /// How it is asked for an answer that fits a schema.
+    pub structured: Structured,
     /// Whether `reasoning_effort` is a field of an object `reasoning`.
     pub reasoning_object: bool,
     /// Whether `thinking: {type}` switches reasoning on and off beside `reasoning_effort`.
@@ -145,8 +189,9 @@ pub(super) struct Dialect {
     pub think_tags: bool,
     /// What of an answer's reasoning it wants back.
     pub echo: Echo,
-    /// Keywords at the root of a tool's schema that it does not take; they describe the document, not the value.
-    pub schema_without: Fields,
+    /// What it takes of the schema of a tool's parameters, and where the tool is to be kept to strictly.
+    pub tool_schemas: &'static Rules,
+    pub strict_tools: Option<&'static Rules>,
     pub turns: Turns,
     /// The `object` of the last chunk of a stream that has no `[DONE]`.
     pub end_object: Option<&'static str>,
@@ -247,6 +292,15 @@ const EMBEDDINGS: embed::Rule = embed::Rule {
     longest: 4_096,
 };
 
+/// Services that took over OpenAI's field for a schema, without its strict mode, and say nothing of its limits.
+const COPIED: Structured = Structured {
+    native: Some(&json_schema::ANY),
+    strict: None,
+    json_mode: true,
+    beside_tools: Beside::All,
+    otherwise: Otherwise::Words,
+};
+
 const OPENAI: Dialect = Dialect {
     // `max_tokens` is deprecated and a 400 on reasoning models; every chat model takes this one (OpenAPI 2.3.0).
     max_tokens: "max_completion_tokens",
@@ -255,12 +309,20 @@ const OPENAI: Dialect = Dialect {
     logprobs_is_count: false,
     renames: &[],
     required: "required",
-    json_schema: true,
+    // Models before gpt-4o-2024-08-06 have functions and no schema.
+    structured: Structured {
+        native: Some(&json_schema::OPENAI),
+        strict: Some(&json_schema::STRICT),
+        json_mode: true,
+        beside_tools: Beside::All,
+        otherwise: Otherwise::Tool,
+    },
     reasoning_object: false,
     thinking_switch: false,
     think_tags: false,
     echo: Echo::None,
-    schema_without: &[],
+    tool_schemas: &json_schema::ANY,
+    strict_tools: Some(&json_schema::STRICT),
     turns: Turns::Any,
     end_object: None,
     refuses: &[],
@@ -305,6 +367,9 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::IfBare("/openai/v1"),
         dialect: Dialect {
+            // 400 "json mode cannot be combined with tool/function calling"; a forced tool that its models call wrongly is
+            // a 400, too (`tool_use_failed`).
+            structured: Structured { beside_tools: Beside::None, otherwise: Otherwise::Words, ..OPENAI.structured },
             developer_role: false,
             include_usage: false, // comes in `x_groq.usage` by itself
             refuses: &[
@@ -337,6 +402,8 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::IfBare("/v1"),
         dialect: Dialect {
+            structured: COPIED,
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false, // comes with the finish chunk by itself
@@ -369,6 +436,8 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::Deployments("/openai/v1"),
         dialect: Dialect {
+            structured: Structured { strict: Some(&json_schema::AZURE_STRICT), ..OPENAI.structured },
+            strict_tools: Some(&json_schema::AZURE_STRICT),
             auth: Auth::Header("api-key"),
             organization_header: None,
             project_header: None,
@@ -389,7 +458,9 @@ const SERVICES: &[Service] = &[
             include_usage: false, // comes with the finish chunk by itself
             renames: &[("seed", "random_seed")],
             required: "any",
-            schema_without: &["$schema", "$id"],
+            structured: Structured { native: Some(&json_schema::MISTRAL), ..COPIED },
+            tool_schemas: &json_schema::MISTRAL,
+            strict_tools: None,
             turns: Turns::Replies,
             refuses: &[
                 PLATFORM,
@@ -426,7 +497,10 @@ const SERVICES: &[Service] = &[
             max_tokens: "max_tokens",
             developer_role: false,
             renames: &[("user", "user_id")],
-            json_schema: false,
+            // Its models think unless they are told not to, and then refuse a tool that must be called: 400 "Thinking mode
+            // does not support this tool_choice" (deepseek-ai/DeepSeek-V3#1376).
+            structured: Structured { native: None, ..COPIED },
+            strict_tools: None,
             thinking_switch: true,
             echo: Echo::Content,
             refuses: &[
@@ -485,6 +559,9 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::IfBare("/v1"),
         dialect: Dialect {
+            structured: Structured { native: Some(&json_schema::XAI), ..COPIED },
+            tool_schemas: &json_schema::XAI,
+            strict_tools: None,
             developer_role: false,
             refuses: &[PLATFORM, PREDICTION, CACHE_KEY, FUNCTIONS, &["service_tier", "messages[].refusal"]],
             models: GROK_MODELS,
@@ -506,6 +583,8 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::IfBare("/inference/v1"),
         dialect: Dialect {
+            structured: Structured { native: Some(&json_schema::FIREWORKS), ..COPIED },
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false, // comes with the finish chunk by itself
@@ -537,6 +616,9 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::AsIs, // its own base has no version; `/v1` is for embeddings
         dialect: Dialect {
+            // There are no tools and no plain JSON mode.
+            structured: Structured { native: Some(&json_schema::PERPLEXITY), json_mode: false, ..COPIED },
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false, // in every chunk, growing
@@ -575,6 +657,9 @@ const SERVICES: &[Service] = &[
         needs_key: false,
         root: Root::IfBare("/v1"),
         dialect: Dialect {
+            // Who has no schema often has no parser for tools either.
+            structured: COPIED,
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             tool_ids: ANY_ID,
@@ -594,6 +679,15 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::Always("/v1"),
         dialect: Dialect {
+            // There is no plain JSON mode; before 4.5 a forced tool is what Anthropic's own pages say.
+            structured: Structured {
+                native: Some(&json_schema::ANTHROPIC),
+                strict: None,
+                json_mode: false,
+                beside_tools: Beside::All,
+                otherwise: Otherwise::Tool,
+            },
+            strict_tools: Some(&json_schema::ANTHROPIC),
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false,
@@ -629,6 +723,17 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::IfBare("/v1beta"),
         dialect: Dialect {
+            // Before 3 a JSON answer beside tools is a 400; Gemma has neither.
+            structured: Structured {
+                native: Some(&json_schema::GEMINI),
+                beside_tools: Beside::AllBut(&[
+                    Models::Prefix("gemma"),
+                    Models::Versions { prefixes: &["gemini-"], from: (1, 0), below: (3, 0) },
+                ]),
+                ..COPIED
+            },
+            tool_schemas: &json_schema::GEMINI,
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false,
@@ -675,6 +780,8 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::Always("/v2"),
         dialect: Dialect {
+            structured: Structured { native: Some(&json_schema::COHERE), beside_tools: Beside::None, ..COPIED },
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false,
@@ -706,6 +813,9 @@ const SERVICES: &[Service] = &[
         needs_key: false,
         root: Root::Always("/api"),
         dialect: Dialect {
+            // `format` is a grammar for whatever the model writes: beside it no tool is ever called (ollama/ollama#11037).
+            structured: Structured { native: Some(&json_schema::OLLAMA), beside_tools: Beside::None, ..COPIED },
+            strict_tools: None,
             max_tokens: "max_tokens",
             developer_role: false,
             include_usage: false,

@@ -82,7 +82,7 @@ fn sent(name: &str, model: &str) -> Value {
         ..EndpointParams::new(service(name).expect("known"))
     };
     match Endpoint::new(params).expect("valid").encode_chat(&conversation(), model, false, &[]) {
-        Ok(Encoded { body, warnings }) => {
+        Ok(Encoded { body, warnings, .. }) => {
             let body: Value = serde_json::from_slice(&body).expect("JSON");
             json!({ "model": model, "body": body, "warnings": warnings })
         }
@@ -96,7 +96,8 @@ fn the_conversation_is_sent_to_every_service_field_by_field() {
     assert_eq!(MODELS.len(), services().len(), "a model for each");
     for (name, model) in MODELS {
         let path = folder().join(format!("{name}.json"));
-        let fresh = sent(name, model);
+        let mut fresh = sent(name, model);
+        fresh.sort_all_objects();
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, format!("{fresh:#}\n")).expect("a fixture");
         }

@@ -16,9 +16,9 @@ use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::facts::{self, Facts, Stated};
 use super::halves::mended;
 use super::{
-    Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
-    anthropic, base_url, cohere, embed, extra, failure, gemini, ollama, openai, parts, rate_headers, repair,
-    structured,
+    AnswerForm, Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows,
+    StreamDecoder, Terms, anthropic, base_url, cohere, embed, extra, failure, gemini, ollama, openai, parts,
+    rate_headers, repair, structured,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, EmbedReply, EmbedRequest, FieldError, Reply};
@@ -287,21 +287,6 @@ impl Endpoint {
         stream: bool,
         without: &[String],
     ) -> Result<Encoded, FieldError> {
-        let Some((told, warning)) = structured::told(request, self.service, self.facts(model), without) else {
-            return self.encode_as_it_is(request, model, stream, without);
-        };
-        let mut encoded = self.encode_as_it_is(&told, model, stream, without)?;
-        encoded.warnings.push(warning);
-        Ok(encoded)
-    }
-
-    fn encode_as_it_is(
-        &self,
-        request: &ChatRequest,
-        model: &str,
-        stream: bool,
-        without: &[String],
-    ) -> Result<Encoded, FieldError> {
         let Self { max_tokens, temperature, strict, .. } = *self;
         let terms = Terms {
             provider: &self.name,
@@ -312,6 +297,22 @@ impl Endpoint {
             without,
             extra: &self.extra_body,
         };
+        let Some(asked) = structured::asked(request, self.service, model, self.facts(model), terms)? else {
+            return self.encode_as_it_is(request, model, stream, terms);
+        };
+        let mut encoded = self.encode_as_it_is(&asked.request, model, stream, terms)?;
+        encoded.warnings.extend(asked.warnings);
+        encoded.form = asked.form;
+        Ok(encoded)
+    }
+
+    fn encode_as_it_is(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        stream: bool,
+        terms: Terms<'_>,
+    ) -> Result<Encoded, FieldError> {
         match self.service.adapter {
             AdapterKind::OpenAi => openai::request(request, model, stream, self.service, terms),
             AdapterKind::Anthropic => anthropic::request(request, model, stream, self.service, terms),
@@ -372,6 +373,9 @@ impl Endpoint {
             return None; // leaving it out is what the configuration forbids
         }
         let named = failure.unsupported_param.as_deref()?;
+        if structured::is_about_the_format(request, named) {
+            return Some("response_format".to_owned());
+        }
         repair::field(request, stream && self.service.dialect.include_usage, named, self.max_tokens, self.temperature)
     }
 
@@ -428,7 +432,7 @@ impl Endpoint {
             AdapterKind::Cohere => Decoder::Cohere(Box::default()),
             AdapterKind::Ollama => Decoder::Ollama(Box::default()),
         };
-        StreamDecoder { decoder, rows: self.rows.clone() }
+        StreamDecoder { decoder, rows: self.rows.clone(), form: AnswerForm::default() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! a warning; where the configuration says so it is an error instead. Nothing is dropped in silence. One gate serves one
 //! encoding.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Terms;
 use super::catalog::{AdapterKind, Fields, Service};
 use super::models::ModelRule;
+use super::tool_ids;
 use crate::types::{ChatRequest, FieldError, Message, ReasoningState, ToolChoice};
 
 /// What a configuration knows better than the tables.
@@ -61,6 +63,7 @@ impl<'a> Gate<'a> {
         let reasoning = request.reasoning_effort.as_deref() != Some("none");
         let mut gate = Self { service, model, rule, reasoning, terms, warnings: Vec::new(), refused: None };
         gate.refuse_foreign_states(&request.messages);
+        gate.name_changed_ids(&request.messages);
         gate
     }
 
@@ -78,6 +81,25 @@ impl<'a> Gate<'a> {
                     format_args!("messages[{index}].reasoning_state"),
                     format_args!("made by {provider:?} with model {model:?}, which alone can read it, not sent"),
                 );
+            }
+        }
+    }
+
+    /// Names the ids of calls that are sent as others, each once: its call and what answers it are changed alike.
+    fn name_changed_ids(&mut self, messages: &[Message]) {
+        let rule = self.service.dialect.tool_ids;
+        let mut named: Vec<&str> = Vec::new();
+        for (index, message) in messages.iter().enumerate() {
+            let calls = message.tool_calls.iter().enumerate();
+            let calls = calls.map(|(at, call)| (format!("messages[{index}].tool_calls[{at}].id"), call.id.as_str()));
+            let answers = message.tool_call_id.as_deref().map(|id| (format!("messages[{index}].tool_call_id"), id));
+            for (field, id) in calls.chain(answers) {
+                if let Cow::Owned(sent) = tool_ids::fitting(id, rule)
+                    && !named.contains(&id)
+                {
+                    named.push(id);
+                    self.warn(field, format_args!("{} takes no such id, sent as {sent:?}", self.service.name));
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ mod gate;
 mod gemini;
 mod halves;
 mod hint;
+mod json_schema;
 mod lenient;
 mod models;
 mod models_list;
@@ -68,6 +69,7 @@ pub use catalog::{AdapterKind, Service, service, services};
 pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
 pub use facts::{Facts, Stated};
 pub use failure::transport_failure;
+pub use json_schema::AnswerForm;
 pub use parts::RemotePart;
 
 use gate::Gate;
@@ -105,6 +107,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// What of the request could not be sent as it was, each beginning with the name of the field.
     pub warnings: Vec<String>,
+    /// How the answer was asked for; whoever reads it turns it back.
+    pub form: AnswerForm,
 }
 
 /// Decodes one stream: bytes in, events out. Memory is bounded, and any cutting of the bytes gives the same events.
@@ -112,6 +116,7 @@ pub struct Encoded {
 pub struct StreamDecoder {
     decoder: Decoder,
     rows: Rows,
+    form: AnswerForm,
 }
 
 #[derive(Debug)]
@@ -157,7 +162,7 @@ impl Encoded {
                 warnings.push(format!("extra_body.{service}.{field}: set by the pool, not sent"));
             }
         }
-        Ok(Self { body: body.into(), warnings })
+        Ok(Self { body: body.into(), warnings, form: AnswerForm::default() })
     }
 }
 
@@ -188,9 +193,24 @@ fn size_hint(request: &ChatRequest) -> usize {
 // === impl StreamDecoder ===
 
 impl StreamDecoder {
+    /// For an answer that was asked for in this form.
+    #[must_use]
+    pub fn of(self, form: AnswerForm) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Turns the events back that were added behind the first `from`.
+    fn turn_back(&self, out: &mut VecDeque<StreamEvent>, from: usize) {
+        if self.form != AnswerForm::default() {
+            let turned: Vec<_> = out.drain(from..).filter_map(|event| self.form.event(event)).collect();
+            out.extend(turned);
+        }
+    }
+
     /// Takes the next bytes and appends the events they complete. After a failure the decoder is spent; events before
     /// it are in `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
+        let from = out.len();
         let pushed = match &mut self.decoder {
             Decoder::OpenAi(decoder) => decoder.push(bytes, out),
             Decoder::Anthropic(decoder) => decoder.push(bytes, out),
@@ -198,11 +218,13 @@ impl StreamDecoder {
             Decoder::Cohere(decoder) => decoder.push(bytes, out),
             Decoder::Ollama(decoder) => decoder.push(bytes, out),
         };
+        self.turn_back(out, from);
         pushed.map_err(|failure| self.rows.apply(failure))
     }
 
     /// The bytes are over. A stream that never said it was done is [`FailureClass::StreamTruncated`].
     pub fn finish(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
+        let from = out.len();
         let finished = match &mut self.decoder {
             Decoder::OpenAi(decoder) => decoder.finish(out),
             Decoder::Anthropic(decoder) => decoder.finish(out),
@@ -210,6 +232,7 @@ impl StreamDecoder {
             Decoder::Cohere(decoder) => decoder.finish(out),
             Decoder::Ollama(decoder) => decoder.finish(out),
         };
+        self.turn_back(out, from);
         finished.map_err(|failure| self.rows.apply(failure))
     }
 

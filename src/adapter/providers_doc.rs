@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::catalog::{AdapterKind, Audio, Auth, Dialect, Echo, Files, Root, Turns};
+use super::catalog::{AdapterKind, Audio, Auth, Dialect, Echo, Files, Root, Structured, Turns};
+use super::json_schema::{Keywords, PatternsTaken, Rules};
 use super::{Service, services};
 
 const HEAD: &str = "\
@@ -18,6 +19,11 @@ A field that a provider does not take is left out and named in the answer's `war
 parameter is asked once more without it. `extra_body.<type>` of a call, and `extra_body` of a provider, send any field
 as it is;
 `allow_params` and `omit_params` of a provider go over what stands here. All types stream.
+
+A schema is sent in the words that a provider has for it: a bound that it has no word for stands in the description, and a
+warning names everything that was changed. What cannot be said so (a record of any names where all must be named, a schema
+that refers to itself where that is refused) goes without `strict`, or in another way: [`capabilities.md`](capabilities.md)
+says in which. Answers are held against the schema as it was given.
 ";
 
 /// What no row says: what is converted by an adapter's code, and errors worth knowing.
@@ -180,6 +186,7 @@ fn section(service: &Service, doc: &mut String) {
             lines.push(format!("A message with {} is refused before sending.", refused.join(" or ")));
         }
     }
+    lines.extend(schemas(dialect));
     let told: Vec<&str> =
         rate_headers.requests.iter().chain(rate_headers.tokens).map(|names| names.remaining).collect();
     lines.push(match told.as_slice() {
@@ -199,6 +206,58 @@ fn section(service: &Service, doc: &mut String) {
     }
 }
 
+/// What is made of schemas, of answers and of tools.
+fn schemas(dialect: &Dialect) -> Vec<String> {
+    let Structured { native, strict, .. } = &dialect.structured;
+    let said = [
+        ("The schema of an answer", *native),
+        ("The schema of an answer with `strict`", *strict),
+        ("The schema of a tool", Some(dialect.tool_schemas)),
+        ("The schema of a tool with `strict`", dialect.strict_tools),
+    ];
+    let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
+    for (what, rules) in said {
+        let Some(demands) = rules.map(demands).filter(|demands| !demands.is_empty()) else { continue };
+        match lines.iter_mut().find(|(_, same)| *same == demands) {
+            Some((whats, _)) => whats.push(what),
+            None => lines.push((vec![what], demands)),
+        }
+    }
+    lines
+        .into_iter()
+        .map(|(whats, demands)| format!("{}: {demands}.", whats.join(", and ").replace("and The", "and the")))
+        .collect()
+}
+
+fn demands(rules: &Rules) -> String {
+    let mut demands = Vec::new();
+    match rules.keywords {
+        Keywords::Only(list) => demands.push(format!("of its keywords {} are taken", listed(list))),
+        Keywords::AllBut([]) => {}
+        Keywords::AllBut(list) => demands.push(format!("{} not taken", listed(list))),
+    }
+    if let Some(formats) = rules.formats.filter(|_| rules.takes("format")) {
+        demands.push(format!("`format` is one of {}", listed(formats)));
+    }
+    for (holds, demand) in [
+        (rules.patterns == PatternsTaken::Anchored, "`pattern` is anchored"),
+        (
+            rules.patterns == PatternsTaken::Plain && rules.takes("pattern"),
+            "`pattern` is not anchored and looks nowhere ahead",
+        ),
+        (rules.min_items == 1, "`minItems` is 0 or 1"),
+        (!rules.recursion, "it does not refer to itself"),
+        (!rules.free_objects, "no object has properties of any name"),
+        (!rules.any_root, "it describes an object"),
+        (rules.closed, "`additionalProperties` is false everywhere"),
+        (rules.some_required, "every object requires a property"),
+        (rules.all_required, "every property is required, and null where it may be absent"),
+    ] {
+        demands.extend(holds.then(|| demand.to_owned()));
+    }
+    demands.join("; ")
+}
+
 fn changed(dialect: &Dialect) -> Vec<String> {
     let mut changed: Vec<String> =
         dialect.renames.iter().map(|(ours, theirs)| format!("`{ours}` as `{theirs}`")).collect();
@@ -207,9 +266,6 @@ fn changed(dialect: &Dialect) -> Vec<String> {
     }
     if dialect.required != "required" {
         changed.push(format!("`tool_choice: \"required\"` as `\"{}\"`", dialect.required));
-    }
-    if !dialect.json_schema {
-        changed.push("a schema of `response_format` in words beside `json_object` (named)".to_owned());
     }
     if dialect.reasoning_object {
         changed.push("`reasoning_effort` as `reasoning.effort`".to_owned());
@@ -225,9 +281,6 @@ fn changed(dialect: &Dialect) -> Vec<String> {
     }
     if dialect.logprobs_is_count {
         changed.push("`logprobs` and `top_logprobs` as one number".to_owned());
-    }
-    if !dialect.schema_without.is_empty() {
-        changed.push(format!("schemas of tools without {}", listed(dialect.schema_without)));
     }
     changed
 }

@@ -8,7 +8,8 @@ use crate::types::ChatRequest;
 
 /// Codes under which `error.param` is a field that is not taken at all, or not with this value. (OpenAI's
 /// `invalid_value` is not among them: there the caller is to mend the value.)
-const CODES: &[&str] = &["unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"];
+const CODES: &[&str] =
+    &["unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden", "invalid_json_schema"];
 
 /// Words that the name follows, in lower case.
 const BEFORE: &[&str] = &[
@@ -28,6 +29,9 @@ const AFTER: &[&str] = &[
     " is unsupported", // Groq: property 'x' is unsupported
     " is not supported",
     " is not supported by this model",
+    " does not support streaming",     // Groq: `response_format` does not support streaming
+    " json_object cannot be combined", // Groq: with tool/function calling
+    " json_schema cannot be combined",
     ": extra inputs are not permitted", // Anthropic, and FastAPI's `loc: msg`
 ];
 
@@ -41,10 +45,22 @@ const OPTIONAL: &[(&str, &[&str])] = &[
     ("seed", &["random_seed"]),
     ("tool_choice", &[]),
     ("parallel_tool_calls", &["disable_parallel_tool_use"]),
-    ("response_format", &["format", "json_schema", "response_mime_type", "response_schema", "response_json_schema"]),
+    (
+        "response_format",
+        &["format", "json_schema", "output_format", "response_mime_type", "response_schema", "response_json_schema"],
+    ),
     ("reasoning_effort", &["reasoning", "effort", "thinking", "thinking_config", "think"]),
     ("user", &["user_id"]),
     ("metadata", &[]),
+];
+
+/// Words that name the schema of an answer, wherever in it the fault is, and the field that they stand for.
+const SCHEMA: &[(&str, &str)] = &[
+    ("invalid schema for response_format", "response_format"),
+    ("json mode cannot be combined", "response_format"), // Groq: with tool/function calling
+    ("output_config.format", "output_format"),
+    ("output_format", "output_format"),
+    ("response_json_schema", "response_json_schema"),
 ];
 
 /// The spellings of the answer's bound; each stands for itself, because the other one may be taken.
@@ -57,6 +73,9 @@ pub(super) fn named(code: Option<&str>, param: Option<&str>, message: &str) -> O
         return Some(param.to_owned());
     }
     let lower = message.to_ascii_lowercase(); // the same places in both
+    if let Some((_, field)) = SCHEMA.iter().find(|(words, _)| lower.contains(words)) {
+        return Some((*field).to_owned());
+    }
     let after_words = BEFORE.iter().filter_map(|words| {
         let start = lower.find(words)? + words.len();
         let rest = message[start..].trim_start_matches(is_quote);
@@ -67,7 +86,7 @@ pub(super) fn named(code: Option<&str>, param: Option<&str>, message: &str) -> O
         let head = message[..lower.find(words)?].trim_end_matches(is_quote);
         Some(head.rsplit(|letter| !is_name(letter)).next().unwrap_or_default())
     });
-    after_words.chain(before_words).map(|name| name.trim_matches('.')).find(|name| !name.is_empty()).map(str::to_owned)
+    before_words.chain(after_words).map(|name| name.trim_matches('.')).find(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// The field of the request that `named` is, if it is there and can be left out. `asks_usage`: the stream is asked to
@@ -172,6 +191,32 @@ mod tests {
             (None, None, "Invalid JSON payload received. Unknown name \"seed\": Cannot find field.", Some("seed")),
             (None, None, "`temperature` is not supported by this model", Some("temperature")),
             (None, None, "\"llama3.2\" does not support thinking", Some("thinking")),
+            (Some("invalid_json_schema"), Some("response_format"), "m", Some("response_format")),
+            (
+                None,
+                Some("response_format"),
+                "Invalid schema for response_format 'n': In context=(), 'oneOf' is not permitted.",
+                Some("response_format"),
+            ),
+            (
+                None,
+                None,
+                "output_config.format.schema: For 'integer' type, property 'minimum' is not supported",
+                Some("output_format"),
+            ),
+            (
+                None,
+                None,
+                "Unknown name \"x\" at 'generation_config.response_json_schema.properties[0]'",
+                Some("response_json_schema"),
+            ),
+            (None, None, "`response_format` does not support streaming", Some("response_format")),
+            (
+                None,
+                None,
+                "'response_format' json_object cannot be combined with tool/function calling",
+                Some("response_format"),
+            ),
             (Some("invalid_value"), Some("temperature"), "must be below 2", None),
             (Some("unsupported_value"), None, "m", None),
             (None, None, "", None),
@@ -193,6 +238,7 @@ mod tests {
             ("generationConfig.seed", Some("seed")),
             ("presencePenalty", Some("presence_penalty")),
             ("response_format.json_schema", Some("response_format")),
+            ("output_format", Some("response_format")),
             ("messages[0].name", Some("messages[].name")),
             ("messages.0.content", None),
             ("logprobs", Some("logprobs")),

@@ -1,39 +1,281 @@
-//! A schema where the dialect or the model has none: told in words, beside the plain JSON mode where there is one. What
-//! comes is checked by whoever asked, as everywhere.
+//! How an answer is made to fit a schema where a dialect has no words for it, or other ones.
+//!
+//! In the order of how much each way promises: the provider's own field, with the schema as that takes it; a tool that
+//! must be called, whose arguments are the answer; words, beside the plain JSON mode where there is one. Which ways a
+//! service has is in its row ([`Structured`]); what comes is checked by whoever asked, as everywhere. Schemas of tools are
+//! said in the words of the dialect here as well.
 
 use serde_json::Value;
 
+use super::Terms;
 use super::capabilities::Capability;
-use super::catalog::{AdapterKind, Service};
+use super::catalog::{Dialect, Otherwise, Service};
 use super::facts::Facts;
-use crate::types::{ChatRequest, Content, Message, Part, ResponseFormat, Role};
+use super::json_schema::{self, ANY, AnswerForm, Converted, OPENAI, Rules};
+use crate::types::{ChatRequest, Content, FieldError, Function, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
 
 const FIELD: &str = "response_format";
+const STRICT: &str = "response_format.json_schema.strict";
 const TOLD: &str = "Answer with one JSON value that fits this JSON Schema, and with nothing else: no code fence, no words \
                     before or after it.";
+const TOLD_JSON: &str =
+    "Answer with one JSON object, and with nothing else: no code fence, no words before or after it.";
+const TOOL: &str = "Gives the answer.";
 
-/// The request with its schema in words; `None`: it has none, or this model keeps to it by itself.
-pub(super) fn told(
+/// A request as a dialect has words for it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// A copy of the caller's with some of it said otherwise.
+    pub request: Box<ChatRequest>,
+    pub form: AnswerForm,
+    pub warnings: Vec<String>,
+}
+
+/// How the format of an answer is said.
+enum Format {
+    /// In the provider's own field.
+    Native(ResponseFormat),
+    Tool(Tool),
+    Words {
+        words: String,
+        json_mode: bool,
+    },
+}
+
+/// What is said otherwise of a request; `None`: nothing.
+pub(super) fn asked(
     request: &ChatRequest,
     service: &Service,
+    model: &str,
     facts: Facts,
-    without: &[String],
-) -> Option<(Box<ChatRequest>, String)> {
-    let Some(ResponseFormat::JsonSchema(format)) = &request.response_format else { return None };
-    let refused = without.iter().any(|field| field == FIELD);
-    let beside_tools = service.adapter == AdapterKind::Cohere && !request.tools.is_empty();
-    let native = service.dialect.json_schema && !facts.cannot.contains(Capability::JsonSchema);
-    if native && !refused && !beside_tools {
-        return None;
+    terms: Terms<'_>,
+) -> Result<Option<Asked>, FieldError> {
+    let mut way = Way { request, service, model, facts, terms, form: AnswerForm::default(), warnings: Vec::new() };
+    let tools = way.tools()?;
+    let format = match &request.response_format {
+        None | Some(ResponseFormat::Text) => None,
+        Some(ResponseFormat::JsonObject) => way.json_object(),
+        Some(ResponseFormat::JsonSchema(format)) => way.json_schema(format)?,
+    };
+    let Way { form, warnings, .. } = way;
+    if tools.is_none() && format.is_none() {
+        return Ok(None);
     }
     let mut request = Box::new(request.clone());
-    // Models that had no schema had the plain mode before, but for Anthropic's.
-    let plain = service.adapter != AdapterKind::Anthropic && !refused && !beside_tools;
-    request.response_format = plain.then_some(ResponseFormat::JsonObject);
-    let schema = format.get("schema").unwrap_or(&Value::Null);
-    tell(&mut request.messages, &format!("{TOLD}\n{schema}"));
-    let warning = format!("{FIELD}: {} takes no json_schema for this, told in words instead", service.name);
-    Some((request, warning))
+    if let Some(tools) = tools {
+        request.tools = tools;
+    }
+    match format {
+        None => {}
+        Some(Format::Native(format)) => request.response_format = Some(format),
+        Some(Format::Tool(tool)) => {
+            request.response_format = None;
+            request.tool_choice = Some(ToolChoice::Function(tool.function.name.clone()));
+            request.parallel_tool_calls = service.dialect.takes("parallel_tool_calls").then_some(false);
+            request.tools = vec![tool];
+        }
+        Some(Format::Words { words, json_mode }) => {
+            request.response_format = json_mode.then_some(ResponseFormat::JsonObject);
+            tell(&mut request.messages, &words);
+        }
+    }
+    Ok(Some(Asked { request, form, warnings }))
+}
+
+/// Whether a refusal that names one of a request's fields names one that stands for its schema.
+pub(super) fn is_about_the_format(request: &ChatRequest, named: &str) -> bool {
+    let by_tool = request.tools.is_empty() && (named.starts_with("tool_choice") || named.starts_with("tools"));
+    by_tool && matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)))
+}
+
+struct Way<'a> {
+    request: &'a ChatRequest,
+    service: &'a Service,
+    model: &'a str,
+    facts: Facts,
+    terms: Terms<'a>,
+    form: AnswerForm,
+    warnings: Vec<String>,
+}
+
+impl Way<'_> {
+    fn dialect(&self) -> &Dialect {
+        &self.service.dialect
+    }
+
+    fn warn(&mut self, field: &str, what: impl std::fmt::Display) {
+        self.warnings.push(format!("{field}: {what}"));
+    }
+
+    /// The provider has refused this field, or the configuration leaves it out.
+    fn lacks(&self, field: &str) -> bool {
+        self.terms.without.iter().chain(&self.terms.params.omit).any(|without| without == field)
+    }
+
+    fn beside_tools(&self) -> bool {
+        self.request.tools.is_empty() || self.dialect().structured.beside_tools.contain(self.model)
+    }
+
+    /// JSON without a schema, where the provider has no mode for it.
+    fn json_object(&mut self) -> Option<Format> {
+        let name = self.service.name;
+        let why = if self.lacks(FIELD) {
+            "does not take response_format"
+        } else if !self.dialect().structured.json_mode {
+            "has no json_object"
+        } else if !self.beside_tools() {
+            "takes no json_object beside tools here"
+        } else {
+            return None;
+        };
+        self.warn(FIELD, format_args!("{name} {why}, asked for in words"));
+        Some(Format::Words { words: TOLD_JSON.to_owned(), json_mode: false })
+    }
+
+    fn json_schema(&mut self, format: &Value) -> Result<Option<Format>, FieldError> {
+        let Some(schema) = format.get("schema") else { return Ok(None) };
+        let why = match self.native(format, schema)? {
+            Ok(format) => return Ok(format),
+            Err(why) => why,
+        };
+        let name = self.service.name;
+        let structured = &self.service.dialect.structured;
+        // A tool that must be called keeps models from thinking, and that was asked for, too.
+        let thinks = self.request.reasoning_effort.as_deref().is_some_and(|effort| effort != "none");
+        let callable =
+            !self.facts.cannot.contains(Capability::Tools) && !self.lacks(FIELD) && !self.lacks("tool_choice");
+        if structured.otherwise == Otherwise::Tool && self.request.tools.is_empty() && callable && !thinks {
+            let Converted { schema, form, changes } = json_schema::converted(schema, &OPENAI).map_err(broken)?;
+            self.form = AnswerForm { tool: true, ..form };
+            self.warn(FIELD, format_args!("{name} {why}, asked for as the arguments of a tool that must be called"));
+            self.name_changes("response_format.json_schema.schema", &changes);
+            let text = |key: &str| format.get(key).and_then(Value::as_str);
+            return Ok(Some(Format::Tool(Tool::new(Function {
+                name: text("name").unwrap_or("answer").to_owned(),
+                description: Some(text("description").unwrap_or(TOOL).to_owned()),
+                parameters: Some(schema),
+                strict: None,
+            }))));
+        }
+        let is_object = schema.get("type").is_none_or(|kind| kind == "object");
+        let json_mode = structured.json_mode && is_object && !self.lacks(FIELD) && self.beside_tools();
+        self.warn(FIELD, format_args!("{name} {why}, told in words instead"));
+        Ok(Some(Format::Words { words: format!("{TOLD}\n{schema}"), json_mode }))
+    }
+
+    /// The schema in the provider's own field (`None`: as it is), or why not.
+    fn native(&mut self, format: &Value, schema: &Value) -> Result<Result<Option<Format>, String>, FieldError> {
+        let structured = &self.service.dialect.structured;
+        let Some(rules) = structured.native else { return Ok(Err("has no json_schema".to_owned())) };
+        if self.facts.cannot.contains(Capability::JsonSchema) {
+            return Ok(Err(format!("has no json_schema for model {}", self.model)));
+        }
+        if self.lacks(FIELD) {
+            return Ok(Err(format!("does not take {FIELD}")));
+        }
+        if !self.beside_tools() {
+            return Ok(Err("takes no json_schema beside tools here".to_owned()));
+        }
+        let asks_strict = format.get("strict").is_some_and(|strict| strict == true);
+        let mut format = format.clone();
+        let converted =
+            match structured.strict.filter(|_| asks_strict).map(|rules| json_schema::converted(schema, rules)) {
+                Some(Ok(converted)) => converted,
+                Some(Err(why)) => {
+                    let why = format!("{} cannot enforce {why}", self.service.name);
+                    self.refuse(STRICT, why)?;
+                    format["strict"] = Value::Bool(false);
+                    json_schema::converted(schema, rules).map_err(broken)?
+                }
+                None => match json_schema::converted(schema, rules) {
+                    Ok(converted) => converted,
+                    Err(why) => return Ok(Err(format!("has no json_schema for {why}"))),
+                },
+            };
+        let Converted { schema, form, changes } = converted;
+        if changes.is_empty() && self.warnings.iter().all(|warning| !warning.starts_with(STRICT)) {
+            return Ok(Ok(None));
+        }
+        self.form = form;
+        self.name_changes("response_format.json_schema.schema", &changes);
+        format["schema"] = schema;
+        Ok(Ok(Some(Format::Native(ResponseFormat::JsonSchema(format)))))
+    }
+
+    fn name_changes(&mut self, field: &str, changes: &str) {
+        if !changes.is_empty() {
+            let name = self.service.name;
+            self.warn(field, format_args!("sent as {name} takes it: {changes}"));
+        }
+    }
+
+    /// Says that a field is not sent: an error under `unsupported_params: "error"`.
+    fn refuse(&mut self, field: &str, why: String) -> Result<(), FieldError> {
+        if self.terms.strict {
+            return Err(FieldError { field: field.to_owned(), message: why });
+        }
+        self.warn(field, format_args!("{why}, not sent"));
+        Ok(())
+    }
+
+    /// The tools with their schemas as the dialect takes them; `None`: as they are.
+    fn tools(&mut self) -> Result<Option<Vec<Tool>>, FieldError> {
+        let Dialect { tool_schemas, strict_tools, .. } = &self.service.dialect;
+        let strict = |tool: &Tool| tool.function.strict == Some(true) && strict_tools.is_some();
+        if **tool_schemas == ANY && !self.request.tools.iter().any(strict) {
+            return Ok(None);
+        }
+        let mut tools = self.request.tools.clone();
+        let mut changed = false;
+        for (at, tool) in tools.iter_mut().enumerate() {
+            let rules = strict_tools.filter(|_| strict(tool));
+            changed |= self.tool(at, &mut tool.function, tool_schemas, rules)?;
+        }
+        Ok(changed.then_some(tools))
+    }
+
+    /// One tool. Arguments go to the caller's own function as they come, piece by piece: a schema that could only be kept
+    /// to with null for what is absent is not kept to strictly.
+    fn tool(
+        &mut self,
+        at: usize,
+        function: &mut Function,
+        rules: &Rules,
+        strict: Option<&Rules>,
+    ) -> Result<bool, FieldError> {
+        let Some(parameters) = &function.parameters else { return Ok(false) };
+        let field = |key: &str| format!("tools[{at}].function.{key}");
+        let mut changed = false;
+        let strictly = match strict.map(|rules| json_schema::converted(parameters, rules)) {
+            Some(Ok(converted)) if !converted.form.nulls => Some(Ok(converted)),
+            Some(Ok(_)) => Some(Err("parameters of which some may be absent".to_owned())),
+            Some(Err(why)) => Some(Err(why)),
+            None => None,
+        };
+        let converted = match strictly {
+            Some(Ok(converted)) => Ok(converted),
+            Some(Err(why)) => {
+                let why = format!("{} cannot enforce {why}", self.service.name);
+                self.refuse(&field("strict"), why)?;
+                function.strict = None;
+                changed = true;
+                json_schema::converted(parameters, rules)
+            }
+            None => json_schema::converted(parameters, rules),
+        };
+        // What cannot be said otherwise is left as the caller wrote it: without its schema it would be another tool.
+        let Ok(Converted { schema, changes, .. }) = converted else { return Ok(changed) };
+        if changes.is_empty() {
+            return Ok(changed);
+        }
+        self.name_changes(&field("parameters"), &changes);
+        function.parameters = Some(schema);
+        Ok(true)
+    }
+}
+
+fn broken(why: String) -> FieldError {
+    FieldError { field: "response_format.json_schema.schema".to_owned(), message: why }
 }
 
 /// Says it at the end of the system's text, or of the last question.
@@ -54,54 +296,5 @@ fn tell(messages: &mut Vec<Message>, words: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::{Endpoint, EndpointParams, service};
-    use crate::types::parse_call;
-
-    fn sent(name: &str, model: &str, more: serde_json::Value, without: &[String]) -> (serde_json::Value, Vec<String>) {
-        let mut call = json!({ "messages": [{ "role": "user", "content": "hi" }], "response_format": { "type": "json_schema",
-            "json_schema": { "name": "n", "schema": { "type": "object", "required": ["a"] } } } });
-        call.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
-        let request = parse_call(&call.to_string()).expect("a call").request;
-        let endpoint = Endpoint::new(EndpointParams::new(service(name).expect("known"))).expect("valid");
-        let encoded = endpoint.encode_chat(&request, model, false, without).expect("encodes");
-        (serde_json::from_slice(&encoded.body).expect("JSON"), encoded.warnings)
-    }
-
-    #[test]
-    fn a_schema_goes_as_it_is_where_there_is_one_and_in_words_elsewhere() {
-        let (body, warnings) = sent("openai", "gpt-4o", json!({}), &[]);
-        assert_eq!((body["response_format"]["type"].as_str(), warnings.len()), (Some("json_schema"), 0));
-        for (name, model, format) in [
-            ("openai", "gpt-3.5-turbo", json!({ "type": "json_object" })),
-            ("deepseek", "deepseek-chat", json!({ "type": "json_object" })),
-            ("groq", "llama-3.3-70b-versatile", json!({ "type": "json_object" })),
-            ("anthropic", "claude-3-5-sonnet-20241022", json!(null)),
-        ] {
-            let (body, warnings) = sent(name, model, json!({}), &[]);
-            assert_eq!(body.get("response_format").cloned().unwrap_or_default(), format, "{name}");
-            assert!(body["messages"][0]["content"].to_string().contains("required"), "{name}: {body}");
-            assert_eq!(warnings.len(), 1, "{name}: {warnings:?}");
-        }
-    }
-
-    #[test]
-    fn the_words_stand_behind_the_systems_own_or_the_last_question() {
-        let system =
-            json!({ "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi" }] });
-        let (body, _) = sent("deepseek", "deepseek-chat", system, &[]);
-        assert!(
-            body["messages"][0]["content"].as_str().is_some_and(|text| text.starts_with("Be brief.\n\nAnswer with"))
-        );
-        assert_eq!(body["messages"][1]["content"], "hi");
-    }
-
-    #[test]
-    fn a_provider_that_refuses_the_field_is_told_in_words() {
-        let (body, _) = sent("openai", "gpt-4o", json!({}), &["response_format".to_owned()]);
-        assert_eq!(body.get("response_format"), None);
-        assert!(body["messages"][0]["content"].to_string().contains("required"));
-    }
-}
+#[path = "structured_tests.rs"]
+mod tests;

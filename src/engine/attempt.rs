@@ -13,13 +13,13 @@ use serde_json::Value;
 use super::lock;
 use super::mask::Mask;
 use super::media::{self, Fetched};
-use super::permit::{Dispatch, Outcome, Permit};
+use super::permit::{Dispatch, Outcome, Permit, Spent};
 use super::provider::Provider;
 use super::roster::{CallLimits, Roster};
 use super::stream::OpenStream;
 use super::turn::{Fault, Task, Turn};
 use super::work::Work;
-use crate::adapter::{Encoded, Endpoint, RateHeaders, StreamDecoder, transport_failure};
+use crate::adapter::{AnswerForm, Encoded, Endpoint, RateHeaders, StreamDecoder, transport_failure};
 use crate::error::{Failure, FailureClass, Phase};
 use crate::policy::Transition;
 use crate::schema::{Fit, Schema};
@@ -118,7 +118,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         None => None,
     };
     let sendable = inlined.as_deref().unwrap_or(request);
-    let (http, warnings) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
+    let (http, warnings, form) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
     let started = http.started.clone();
     let asked = Some((permit.key(), permit.number()));
     let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
@@ -135,11 +135,11 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let work = pin!(async {
         if !order.work.streams() {
             let reply = reply(&provider, http, sent.mono, asked).await?;
-            let (reply, at) = whole(&provider, reply, order.limits.qos.max_response_bytes).await?;
+            let (reply, at) = whole(&provider, reply, form, order.limits.qos.max_response_bytes).await?;
             return Ok(Arrived::Whole(reply, at));
         }
         let patience = provider.config().timers.first_content;
-        let opened = Box::pin(async { open(&provider, reply(&provider, http, sent.mono, asked).await?).await });
+        let opened = Box::pin(async { open(&provider, reply(&provider, http, sent.mono, asked).await?, form).await });
         time::until(Some(sent.mono + patience), opened)
             .await
             .map_err(|_| timed_out(Phase::FirstContent, "no content has come", Some(patience)))?
@@ -151,23 +151,19 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let failure = match arrived {
         Ok(Ok(Arrived::Whole(mut reply, at))) => {
             let latency = at.duration_since(sent.mono);
-            let parsed = match fit(order.schema, &reply) {
+            let usage = permit.usage(&reply, request);
+            let parsed = match fit(order.schema, form, &mut reply) {
                 Ok(parsed) => parsed,
                 Err(failure) => {
-                    let received = permit.received(&reply);
-                    return Err(failed(permit, failure, order, received, latency, now));
+                    let spent = Spent::Answer { usage: &usage, cost: permit.cost(&usage) };
+                    return Err(failed(permit, failure, order, spent, latency, now));
                 }
             };
-            let parsed = parsed.map(|(value, text)| {
-                reply.content = text;
-                value
-            });
             reply.sign(provider.name(), order.model);
-            let usage = permit.usage(&reply, request);
             return Ok(Answer::Whole(Whole { parsed, ..book(permit, reply, usage, warnings, latency, now) }));
         }
         Ok(Ok(Arrived::Stream(opened))) => {
-            let stream = OpenStream::new(permit, opened, order, warnings, sent.mono, now.mono);
+            let stream = OpenStream::new(permit, opened, order, (warnings, form), sent.mono, now.mono);
             return Ok(Answer::Stream(Box::new(stream)));
         }
         Ok(Err(failure)) => failure,
@@ -180,7 +176,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, 0, latency, now))
+    Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
 
 /// One batch of embeddings.
@@ -232,7 +228,7 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
         }
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, 0, latency, now))
+    Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
 
 /// Tokens of one input, about.
@@ -296,7 +292,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
         Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
         Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
     };
-    Err(failed(permit, failure, order, 0, latency, now))
+    Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
 
 /// One whole exchange that books nothing.
@@ -314,9 +310,9 @@ pub(super) async fn say(
         }
         None => None,
     };
-    let (http, _) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
+    let (http, _, form) = encode(provider, key, order, inlined.as_deref().unwrap_or(request)).map_err(refused)?;
     let reply = reply(provider, http, time::now().mono, None).await?;
-    Ok(whole(provider, reply, order.limits.qos.max_response_bytes).await?.0)
+    Ok(whole(provider, reply, form, order.limits.qos.max_response_bytes).await?.0)
 }
 
 /// When an attempt began, and when it ends.
@@ -338,17 +334,19 @@ impl Clock {
     }
 }
 
-/// The request in this provider's dialect, with its warnings.
+/// The request in this provider's dialect, with its warnings and the form of its answer.
 fn encode(
     provider: &Provider,
     key: u32,
     order: &Order<'_>,
     request: &ChatRequest,
-) -> Result<(HttpRequest, Vec<String>), FieldError> {
+) -> Result<(HttpRequest, Vec<String>, AnswerForm), FieldError> {
     let streams = order.work.streams();
     let encoded = provider.endpoint().encode_chat(request, order.model, streams, order.without)?;
     let uri = provider.endpoint().chat_uri(order.model, streams);
-    sendable(provider, key, order, encoded, uri, "messages")
+    let form = encoded.form;
+    let (http, warnings) = sendable(provider, key, order, encoded, uri, "messages")?;
+    Ok((http, warnings, form))
 }
 
 /// What was encoded as a request, if it is not too long; `what` is the field that makes it so.
@@ -360,7 +358,7 @@ fn sendable(
     uri: Option<Uri>,
     what: &str,
 ) -> Result<(HttpRequest, Vec<String>), FieldError> {
-    let Encoded { body, warnings } = encoded;
+    let Encoded { body, warnings, form: _ } = encoded;
     if body.len() > order.limits.qos.max_prompt_bytes {
         return Err(FieldError {
             field: what.to_owned(),
@@ -404,10 +402,16 @@ async fn reply(
     if reply.status.is_success() { Ok(reply) } else { Err(classify(provider.endpoint(), reply).await) }
 }
 
-/// `received`: tokens of an answer that came and is not taken.
-fn failed(permit: Permit, failure: Failure, order: &Order<'_>, received: u64, latency: Duration, now: Now) -> Missed {
+fn failed(
+    permit: Permit,
+    failure: Failure,
+    order: &Order<'_>,
+    spent: Spent<'_>,
+    latency: Duration,
+    now: Now,
+) -> Missed {
     let failure = order.mask.failure(failure);
-    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, received }, now);
+    let transition = permit.settle(&Outcome::Failure { failure: &failure, model: order.model, spent }, now);
     Missed::Failed { failure, latency, transition }
 }
 
@@ -453,10 +457,15 @@ pub(super) async fn classify(endpoint: &Endpoint, reply: HttpReply) -> Failure {
 }
 
 /// With the time at which the last byte came: making sense of it is our own time, not the provider's.
-async fn whole(provider: &Provider, reply: HttpReply, limit: usize) -> Result<(Reply, Instant), Failure> {
+async fn whole(
+    provider: &Provider,
+    reply: HttpReply,
+    form: AnswerForm,
+    limit: usize,
+) -> Result<(Reply, Instant), Failure> {
     let body = body(reply, limit).await?;
     let at = time::now().mono;
-    Ok((provider.endpoint().decode_chat(&body)?, at))
+    Ok((form.reply(provider.endpoint().decode_chat(&body)?), at))
 }
 
 async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {
@@ -464,9 +473,9 @@ async fn body(reply: HttpReply, limit: usize) -> Result<Bytes, Failure> {
 }
 
 /// Reads until the first content. Until then a failure of any kind fails over, because nobody has seen anything yet.
-async fn open(provider: &Provider, reply: HttpReply) -> Result<Opened, Failure> {
+async fn open(provider: &Provider, reply: HttpReply, form: AnswerForm) -> Result<Opened, Failure> {
     let mut opened = Opened {
-        decoder: provider.endpoint().stream_decoder(),
+        decoder: provider.endpoint().stream_decoder().of(form),
         body: reply.body,
         ready: std::collections::VecDeque::new(),
         ended: false,
@@ -513,16 +522,19 @@ fn book<T>(permit: Permit, reply: T, usage: Usage, warnings: Vec<String>, latenc
     Whole { reply, parsed: None, usage, cost, warnings, latency, transition }
 }
 
-/// The value in an answer that is one, and its text. Tool calls, a refusal and an answer that was cut are answers of
-/// their own, which no schema is about.
-pub(super) fn fit(schema: Option<&Schema>, reply: &Reply) -> Result<Option<(Value, String)>, Failure> {
+/// The value in an answer that is one, whose text is all of it then. Tool calls, a refusal and an answer that was cut are
+/// answers of their own, which no schema is about.
+pub(super) fn fit(schema: Option<&Schema>, form: AnswerForm, reply: &mut Reply) -> Result<Option<Value>, Failure> {
     let Some(schema) = schema else { return Ok(None) };
     let said = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::Other);
     if !said || !reply.tool_calls.is_empty() || reply.refusal.is_some() {
         return Ok(None);
     }
-    match schema.read(&reply.content) {
-        Ok(Fit { value, text }) => Ok(Some((value, text.to_owned()))),
+    match schema.read_as(&reply.content, |value| form.value(schema.source(), value)) {
+        Ok(Fit { value, text }) => {
+            reply.content = text.into_owned();
+            Ok(Some(value))
+        }
         Err(why) => {
             let message = format!("the answer does not fit the schema: {why}");
             Err(Failure::new(FailureClass::ModelOutputInvalid, message))

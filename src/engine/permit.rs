@@ -61,21 +61,18 @@ pub(super) struct Dispatch {
 
 /// How an attempt ended, for the provider's books.
 pub enum Outcome<'a> {
-    Success {
-        latency: Duration,
-        first_token: Option<Duration>,
-        usage: &'a Usage,
-        cost: Option<NanoUsd>,
-    },
-    /// `received`: tokens of content that had come, about.
-    Failure {
-        failure: &'a Failure,
-        model: &'a str,
-        received: u64,
-    },
-    Cancelled {
-        received: u64,
-    },
+    Success { latency: Duration, first_token: Option<Duration>, usage: &'a Usage, cost: Option<NanoUsd> },
+    Failure { failure: &'a Failure, model: &'a str, spent: Spent<'a> },
+    Cancelled { received: u64 },
+}
+
+/// What a failed attempt came to.
+#[derive(Clone, Copy)]
+pub enum Spent<'a> {
+    /// Tokens of content that had come, about.
+    Received(u64),
+    /// A whole answer came, and is not taken.
+    Answer { usage: &'a Usage, cost: Option<NanoUsd> },
 }
 
 impl Permit {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::line::{Line, Ticket};
 use super::lock;
 use super::models::Models;
-use super::permit::{Dispatch, Hold, Outcome, Permit};
+use super::permit::{Dispatch, Hold, Outcome, Permit, Spent};
 use super::purse::{Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
 use super::sharing::wire_of;
@@ -365,7 +365,13 @@ impl Provider {
         match (&sent, outcome) {
             (None, _) => rate.release(reservation),
             (Some(_), Outcome::Success { usage, .. }) => rate.correct(reservation, usage.total_tokens, now),
-            (Some(sent), Outcome::Failure { received, .. } | Outcome::Cancelled { received }) => {
+            (Some(_), Outcome::Failure { spent: Spent::Answer { usage, .. }, .. }) => {
+                rate.correct(reservation, usage.total_tokens, now);
+            }
+            (
+                Some(sent),
+                Outcome::Failure { spent: Spent::Received(received), .. } | Outcome::Cancelled { received },
+            ) => {
                 rate.correct(reservation, known.counter.estimate(&sent.size).saturating_add(*received), now);
             }
         }
@@ -376,7 +382,7 @@ impl Provider {
             tally.spent(mark, &usage, cost);
             cost
         };
-        let mut spent = None;
+        let mut paid = None;
         learn(load, sent.as_ref(), outcome, now.mono);
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
@@ -387,14 +393,24 @@ impl Provider {
                 if usage.completion_tokens > 0 {
                     lock(&known.answers).push(usage.completion_tokens);
                 }
-                spent = *cost;
+                paid = *cost;
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
-            Outcome::Failure { failure, model: asked, received } => {
-                // Ended by a timer of ours, it is a request that was left: its provider was at work.
-                if *received > 0 || failure.phase.is_some() {
-                    spent = left(&mut tally, *received);
+            Outcome::Failure { failure, model: asked, spent } => {
+                match *spent {
+                    Spent::Answer { usage, cost } => {
+                        if let Some(Dispatch { size, .. }) = &sent {
+                            known.counter.learn(size, usage);
+                        }
+                        paid = cost;
+                        tally.spent(mark, usage, cost);
+                    }
+                    // Ended by a timer of ours, it is a request that was left: its provider was at work.
+                    Spent::Received(received) if received > 0 || failure.phase.is_some() => {
+                        paid = left(&mut tally, received);
+                    }
+                    Spent::Received(_) => {}
                 }
                 let class = failure.class;
                 match class.scope() {
@@ -423,7 +439,7 @@ impl Provider {
                 if sent.is_some() {
                     tally.cancelled(mark);
                 }
-                spent = left(&mut tally, *received);
+                paid = left(&mut tally, *received);
                 keys.cancel(key);
                 Verdict::Neutral
             }
@@ -434,7 +450,7 @@ impl Provider {
         }
         drop(tally);
         drop(state);
-        money.settle(spent.unwrap_or_default(), now);
+        money.settle(paid.unwrap_or_default(), now);
         // The pool's slot first: who is woken here needs one, too.
         drop(slot);
         self.line.wake();

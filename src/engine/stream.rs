@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::attempt::{Opened, Order, fit};
 use super::mask::Mask;
-use super::permit::{Outcome, Permit};
+use super::permit::{Outcome, Permit, Spent};
 use super::run::tell;
 use super::sharing::Keeping;
 use super::{Engine, lock};
+use crate::adapter::AnswerForm;
 use crate::error::{Context, Error, ErrorKind, Failure, MAX_HINT, Phase};
 use crate::event::{Event, EventKind, EventLog, millis, trace};
 use crate::metrics::Route;
@@ -32,6 +33,7 @@ pub(super) struct OpenStream {
     model: String,
     /// What this provider could not take of the request.
     warnings: Vec<String>,
+    form: AnswerForm,
     sent: Instant,
     first_content: Instant,
 }
@@ -41,11 +43,11 @@ impl OpenStream {
         permit: Permit,
         opened: Opened,
         order: &Order<'_>,
-        warnings: Vec<String>,
+        (warnings, form): (Vec<String>, AnswerForm),
         sent: Instant,
         first_content: Instant,
     ) -> Self {
-        Self { permit, opened, model: order.model.to_owned(), warnings, sent, first_content }
+        Self { permit, opened, model: order.model.to_owned(), warnings, form, sent, first_content }
     }
 
     pub(super) fn to_first_content(&self) -> Duration {
@@ -315,7 +317,7 @@ impl ChatStream {
 
     /// Books a complete stream and builds its answer.
     fn complete(&mut self) {
-        let Some(OpenStream { permit, sent, first_content, .. }) = self.open.take() else { return };
+        let Some(OpenStream { permit, sent, first_content, form, .. }) = self.open.take() else { return };
         let now = time::now();
         let mut reply = std::mem::take(&mut self.accumulator).into_reply();
         reply.sign(&self.provider, &self.model);
@@ -323,10 +325,13 @@ impl ChatStream {
         let cost = permit.cost(&usage);
         let spent = self.read_at.duration_since(sent).saturating_sub(self.paused);
         let first_token = Some(first_content.duration_since(sent));
-        let fitted = fit(self.told.schema.as_deref(), &reply).map_err(|failure| self.told.mask.failure(failure));
+        let fitted =
+            fit(self.told.schema.as_deref(), form, &mut reply).map_err(|failure| self.told.mask.failure(failure));
         let outcome = match &fitted {
             Ok(_) => Outcome::Success { latency: spent, first_token, usage: &usage, cost },
-            Err(failure) => Outcome::Failure { failure, model: &self.model, received: permit.received(&reply) },
+            Err(failure) => {
+                Outcome::Failure { failure, model: &self.model, spent: Spent::Answer { usage: &usage, cost } }
+            }
         };
         let moved = permit.settle(&outcome, now);
         self.engine.teller.tell(&mut self.log);
@@ -340,15 +345,7 @@ impl ChatStream {
                 line.error_class = Some(failure.class.as_str());
             }
         }
-        let parsed = match fitted {
-            Ok(fitted) => fitted.map(|(value, _)| value),
-            Err(failure) => {
-                self.violation = Some(self.rejected(failure));
-                None
-            }
-        };
         let latency = now.mono.duration_since(self.told.started);
-        lock(&self.engine.tally).succeeded(now.unix_ms, Route::Stream, latency, self.told.own_time);
         if reply.id.is_empty() {
             reply.id = self.told.request_id.to_string();
         }
@@ -358,7 +355,19 @@ impl ChatStream {
         if reply.created == 0 {
             reply.created = now.unix_ms / 1000;
         }
-        self.tell_success(&reply.model, latency, usage, cost);
+        let parsed = match fitted {
+            Ok(parsed) => {
+                lock(&self.engine.tally).succeeded(now.unix_ms, Route::Stream, latency, self.told.own_time);
+                self.tell_success(&reply.model, latency, usage, cost);
+                parsed
+            }
+            Err(failure) => {
+                lock(&self.engine.tally).failed(now.unix_ms, Route::Stream, latency, false);
+                self.tell_error(&failure, false);
+                self.violation = Some(self.rejected(failure));
+                None
+            }
+        };
         let mut response = ChatResponse {
             parsed,
             reply,
@@ -410,6 +419,22 @@ impl ChatStream {
         });
     }
 
+    /// `retryable`: another call may well be answered.
+    fn tell_error(&mut self, failure: &Failure, retryable: bool) {
+        let Handover { request_id, errors, excluded, .. } = &self.told;
+        let provider = &self.provider;
+        self.log.emit(EventKind::RequestError, || Event::RequestError {
+            request_id: request_id.clone(),
+            provider: provider.clone(),
+            attempt: errors + 1,
+            error: failure.message.clone(),
+            error_class: failure.class.as_str(),
+            status: failure.status,
+            retryable,
+            excluded_providers: excluded.clone(),
+        });
+    }
+
     /// Books a cut stream and builds its error, with what had come.
     fn interrupt(&mut self, failure: Failure) -> Error {
         let now = time::now();
@@ -423,7 +448,7 @@ impl ChatStream {
         // The caller's deadline is not the provider's failure.
         let outcome = match failure.phase {
             Some(Phase::Deadline) => Outcome::Cancelled { received },
-            _ => Outcome::Failure { failure: &failure, model: &self.model, received },
+            _ => Outcome::Failure { failure: &failure, model: &self.model, spent: Spent::Received(received) },
         };
         let class = outcome.class();
         let moved = permit.settle(&outcome, now);
@@ -438,20 +463,10 @@ impl ChatStream {
             line.error_class = class.map(|class| class.as_str());
             line.latency = now.mono.duration_since(sent);
         }
-        let Handover { request_id, errors, excluded, trail, .. } = &mut self.told;
         if class.is_some() {
-            let provider = &self.provider;
-            self.log.emit(EventKind::RequestError, || Event::RequestError {
-                request_id: request_id.clone(),
-                provider: provider.clone(),
-                attempt: *errors + 1,
-                error: failure.message.clone(),
-                error_class: failure.class.as_str(),
-                status: failure.status,
-                retryable: true,
-                excluded_providers: excluded.clone(),
-            });
+            self.tell_error(&failure, true);
         }
+        let Handover { request_id, trail, .. } = &mut self.told;
         let message = format!("{} stopped in the middle of the stream: {failure}", self.provider);
         let partial = Box::new(std::mem::take(&mut self.accumulator).into_reply());
         let error = Error::new(ErrorKind::StreamInterrupted { partial, failure }, message).with_context(Context {

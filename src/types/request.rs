@@ -78,6 +78,12 @@ pub struct Tool {
     pub function: Function,
 }
 
+impl Tool {
+    pub fn new(function: Function) -> Self {
+        Self { kind: function_kind(), function }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Function {

@@ -152,7 +152,7 @@ fn output_config<'a>(
     let format = match &request.response_format {
         None | Some(ResponseFormat::Text) => None,
         Some(ResponseFormat::JsonObject) => {
-            gate.refuse("response_format", "json_object is not supported by anthropic (json_schema is)");
+            gate.refuse_unsupported("response_format"); // asked for in words, unless the configuration leaves it out
             None
         }
         Some(ResponseFormat::JsonSchema(format)) => match format.get("schema") {

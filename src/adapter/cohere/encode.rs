@@ -93,10 +93,6 @@ fn passed(request: &ChatRequest, gate: &mut Gate<'_>) -> bool {
 fn response_format<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<OutFormat<'a>> {
     let wanted = request.response_format.as_ref().filter(|format| **format != ResponseFormat::Text);
     let format = gate.take("response_format", wanted)?;
-    if !request.tools.is_empty() {
-        gate.refuse("response_format", "cohere takes no response format beside tools");
-        return None;
-    }
     let json_schema = match format {
         ResponseFormat::JsonSchema(format) => {
             let schema = format.get("schema");

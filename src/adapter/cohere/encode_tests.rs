@@ -142,5 +142,5 @@ fn every_field_without_a_counterpart_is_named() {
         ]
     );
     let sent: Vec<&str> = body.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(sent, ["messages", "model", "stop_sequences"]);
+    assert_eq!(sent, ["model", "messages", "stop_sequences"]);
 }

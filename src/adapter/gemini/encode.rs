@@ -38,7 +38,7 @@ pub(in crate::adapter) fn request(
     let family = family(model);
     let (system, contents) = Turns::of(&request.messages, &service.dialect, family, &mut gate)?;
     let (temperature, top_p) = gate.take_sampling(request);
-    let (response_mime_type, response_json_schema) = format(request, family, &mut gate);
+    let (response_mime_type, response_json_schema) = format(request, &mut gate);
     let generation_config = GenerationConfig {
         temperature,
         top_p,
@@ -79,17 +79,9 @@ fn seed(request: &ChatRequest, gate: &mut Gate<'_>) -> Option<i32> {
     small
 }
 
-fn format<'a>(
-    request: &'a ChatRequest,
-    family: &Family,
-    gate: &mut Gate<'_>,
-) -> (Option<&'static str>, Option<Cow<'a, Value>>) {
+fn format<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> (Option<&'static str>, Option<&'a Value>) {
     let wanted = request.response_format.as_ref().filter(|format| **format != ResponseFormat::Text);
     let Some(format) = gate.take("response_format", wanted) else { return (None, None) };
-    if !request.tools.is_empty() && !family.json_with_tools {
-        gate.refuse("response_format", "this model takes no response format beside tools");
-        return (None, None);
-    }
     let schema = match format {
         ResponseFormat::JsonSchema(format) => {
             let schema = format.get("schema");
@@ -100,7 +92,7 @@ fn format<'a>(
         }
         ResponseFormat::Text | ResponseFormat::JsonObject => None,
     };
-    (Some(JSON), schema.map(without_dialect))
+    (Some(JSON), schema)
 }
 
 /// `reasoning_effort`, in the way this family is told. The numbers are those of Google's own mapping for the OpenAI
@@ -177,7 +169,7 @@ fn declaration(function: &Function) -> OutFunction<'_> {
     OutFunction {
         name: &function.name,
         description: function.description.as_deref(),
-        parameters_json_schema: function.parameters.as_ref().filter(|schema| !is_empty(schema)).map(without_dialect),
+        parameters_json_schema: function.parameters.as_ref().filter(|schema| !is_empty(schema)),
     }
 }
 
@@ -195,18 +187,6 @@ fn is_empty(schema: &Value) -> bool {
         && empty("properties")
         && empty("required")
         && !open
-}
-
-/// The schema without the `$schema` at its root: which edition it is written in says nothing about the value.
-fn without_dialect(schema: &Value) -> Cow<'_, Value> {
-    match schema {
-        Value::Object(keys) if keys.contains_key("$schema") => {
-            let mut keys = keys.clone();
-            keys.remove("$schema");
-            Cow::Owned(Value::Object(keys))
-        }
-        other => Cow::Borrowed(other),
-    }
 }
 
 fn tool_config<'a>(request: &'a ChatRequest, gate: &mut Gate<'_>) -> Option<ToolConfig<'a>> {

@@ -205,7 +205,8 @@ fn tools_keep_their_schema_but_for_what_says_nothing() {
             { "name": "i", "parametersJsonSchema": { "type": "object", "additionalProperties": true } },
         ] }])
     );
-    assert!(warnings.is_empty() && body.get("toolConfig").is_none());
+    assert_eq!(warnings, ["tools[0].function.parameters"]);
+    assert_eq!(body.get("toolConfig"), None);
     for (choice, sent) in [
         (json!("auto"), json!({ "mode": "AUTO" })),
         (json!("none"), json!({ "mode": "NONE" })),

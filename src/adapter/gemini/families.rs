@@ -24,8 +24,6 @@ pub(super) struct Family {
     pub system: bool,
     /// A replayed call must carry the signature of the thought that led to it.
     pub signed_calls: bool,
-    /// A JSON answer may be asked for beside tools.
-    pub json_with_tools: bool,
 }
 
 const NEWEST: Family = Family {
@@ -33,23 +31,15 @@ const NEWEST: Family = Family {
     thinking: Thinking::Level { minimal: true, medium: true },
     system: true,
     signed_calls: true,
-    json_with_tools: true,
 };
 
 const FAMILIES: &[Family] = &[
-    Family {
-        models: Models::Prefix("gemma"),
-        thinking: Thinking::None,
-        system: false,
-        signed_calls: false,
-        json_with_tools: false,
-    },
+    Family { models: Models::Prefix("gemma"), thinking: Thinking::None, system: false, signed_calls: false },
     // Before 2.5 none thinks, and `thinkingConfig` is a 400.
     Family {
         models: Models::Versions { prefixes: &["gemini-"], from: (1, 0), below: (2, 5) },
         thinking: Thinking::None,
         signed_calls: false,
-        json_with_tools: false,
         ..NEWEST
     },
     // 2.5 Pro cannot be kept from thinking.
@@ -57,14 +47,12 @@ const FAMILIES: &[Family] = &[
         models: Models::Prefix("gemini-2.5-pro"),
         thinking: Thinking::Budget { off: false },
         signed_calls: false,
-        json_with_tools: false,
         ..NEWEST
     },
     Family {
         models: Models::Versions { prefixes: &["gemini-"], from: (2, 5), below: (3, 0) },
         thinking: Thinking::Budget { off: true },
         signed_calls: false,
-        json_with_tools: false,
         ..NEWEST
     },
     // The first Pro of 3 knows only `LOW` and `HIGH`; later ones have no level below `LOW`.

@@ -116,7 +116,7 @@ pub(super) struct OutFunction<'a> {
     pub description: Option<&'a str>,
     /// JSON Schema as it is; the older `parameters` takes a subset of OpenAPI and answers 400 to any other keyword.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameters_json_schema: Option<Cow<'a, Value>>,
+    pub parameters_json_schema: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -153,7 +153,7 @@ pub(super) struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_mime_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_json_schema: Option<Cow<'a, Value>>,
+    pub response_json_schema: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking_config: Option<ThinkingConfig>,
 }

@@ -12,7 +12,7 @@ use super::super::parts::{own_state, refusal, text_of};
 use super::super::{Encoded, Terms, tool_ids};
 use super::echo;
 use super::wire::{NamedPart, OutCalls, OutContent, OutMessage, OutPart, Request, StreamOptions};
-use crate::types::{ChatRequest, Content, FieldError, Message, Part, ResponseFormat, Role};
+use crate::types::{ChatRequest, Content, FieldError, Message, Part, Role};
 
 /// Said for the model between the result of a tool and the next question, where a dialect wants something there.
 const REPLY: &str = "OK.";
@@ -46,7 +46,7 @@ pub(in crate::adapter) fn request(
         tools: gate.take("tools", Some(&*request.tools).filter(|tools| !tools.is_empty())),
         tool_choice,
         parallel_tool_calls,
-        response_format: response_format(request, service, &mut gate),
+        response_format: gate.take("response_format", request.response_format.as_ref()),
         reasoning_effort: gate.take("reasoning_effort", request.reasoning_effort.as_deref()),
         user: gate.take("user", request.user.as_deref()),
         metadata: gate.take("metadata", request.metadata.as_ref()),
@@ -68,19 +68,6 @@ fn max_tokens(bound: Option<u32>, dialect: &Dialect, gate: &mut Gate<'_>) -> Opt
     let other = if name == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
     gate.warn(name, format_args!("refused by the provider, sent as {other}"));
     Some((other, bound))
-}
-
-fn response_format<'a>(
-    request: &'a ChatRequest,
-    service: &Service,
-    gate: &mut Gate<'_>,
-) -> Option<Cow<'a, ResponseFormat>> {
-    let format = gate.take("response_format", request.response_format.as_ref())?;
-    if service.dialect.json_schema || !matches!(format, ResponseFormat::JsonSchema(_)) {
-        return Some(Cow::Borrowed(format));
-    }
-    gate.warn("response_format", format_args!("{} has no json_schema, json_object sent", service.name));
-    Some(Cow::Owned(ResponseFormat::JsonObject))
 }
 
 /// The fields of OpenAI's API that the pool has no meaning of its own for.

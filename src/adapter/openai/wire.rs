@@ -37,7 +37,7 @@ pub(super) struct Request<'a> {
     pub tools: Option<&'a [Tool]>,
     pub tool_choice: Option<&'a ToolChoice>,
     pub parallel_tool_calls: Option<bool>,
-    pub response_format: Option<Cow<'a, ResponseFormat>>,
+    pub response_format: Option<&'a ResponseFormat>,
     pub reasoning_effort: Option<&'a str>,
     pub user: Option<&'a str>,
     pub metadata: Option<&'a serde_json::Map<String, Value>>,
@@ -93,13 +93,13 @@ impl Serialize for Request<'_> {
         }
         fields.put("stop", self.stop)?;
         fields.put("seed", self.seed)?;
-        fields.put("tools", self.tools.map(|tools| OutTools { tools, without: dialect.schema_without }))?;
+        fields.put("tools", self.tools)?;
         match self.tool_choice {
             Some(ToolChoice::Required) => fields.put("tool_choice", Some(dialect.required))?,
             choice => fields.put("tool_choice", choice)?,
         }
         fields.put("parallel_tool_calls", self.parallel_tool_calls)?;
-        fields.put("response_format", self.response_format.as_ref())?;
+        fields.put("response_format", self.response_format)?;
         if dialect.reasoning_object {
             fields.put("reasoning", self.reasoning_effort.map(|effort| Reasoning { effort }))?;
         } else if dialect.thinking_switch {
@@ -117,26 +117,6 @@ impl Serialize for Request<'_> {
             fields.put(name, Some(value))?;
         }
         fields.map.end()
-    }
-}
-
-struct OutTools<'a> {
-    tools: &'a [Tool],
-    without: &'static [&'static str],
-}
-
-impl Serialize for OutTools<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.tools.iter().map(|tool| match &tool.function.parameters {
-            Some(Value::Object(schema)) if self.without.iter().any(|key| schema.contains_key(*key)) => {
-                let mut tool = tool.clone();
-                if let Some(Value::Object(schema)) = &mut tool.function.parameters {
-                    schema.retain(|key, _| !self.without.contains(&key.as_str()));
-                }
-                Cow::Owned(tool)
-            }
-            _ => Cow::Borrowed(tool),
-        }))
     }
 }
 

@@ -1,0 +1,150 @@
+//! An answer, turned back into what was asked for.
+
+use serde_json::Value;
+
+use super::BOX;
+use super::refs::{self, MOST_HOPS};
+use crate::types::{FinishReason, Reply, StreamEvent};
+
+/// How an answer was asked for, where that is not how the caller wishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnswerForm {
+    /// As the arguments of a tool that had to be called.
+    pub(in crate::adapter) tool: bool,
+    /// As the only property of an object.
+    pub(in crate::adapter) boxed: bool,
+    /// With null for properties that are absent.
+    pub(in crate::adapter) nulls: bool,
+}
+
+impl AnswerForm {
+    /// The arguments of the tool that had to be called are what was said.
+    pub fn reply(self, mut reply: Reply) -> Reply {
+        if self.tool && !reply.tool_calls.is_empty() {
+            reply.content = reply.tool_calls.swap_remove(0).function.arguments;
+            reply.tool_calls.clear();
+            reply.finish_reason = finished(reply.finish_reason);
+        }
+        reply
+    }
+
+    /// The same of one event of a stream. `None`: nothing of it is left.
+    pub(in crate::adapter) fn event(self, event: StreamEvent) -> Option<StreamEvent> {
+        match event {
+            StreamEvent::ToolCall(delta) if self.tool => {
+                let said = delta.index == 0 && !delta.arguments.is_empty();
+                said.then_some(StreamEvent::Text(delta.arguments))
+            }
+            StreamEvent::Finish { reason, raw } if self.tool => {
+                Some(StreamEvent::Finish { reason: finished(reason), raw })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// What an answer says, once it was read. `schema` is the caller's. `None`: it is as the caller wished.
+    pub fn value(self, schema: &Value, mut value: Value) -> (Value, bool) {
+        let mut turned = false;
+        if self.boxed
+            && let Value::Object(outer) = &mut value
+            && let Some(inner) = outer.remove(BOX)
+        {
+            value = inner;
+            turned = true;
+        }
+        if self.nulls {
+            turned |= without_nulls(schema, schema, &mut value, MOST_HOPS);
+        }
+        (value, turned)
+    }
+}
+
+fn finished(reason: FinishReason) -> FinishReason {
+    if reason == FinishReason::ToolCalls { FinishReason::Stop } else { reason }
+}
+
+/// Takes out the nulls of properties that may be absent and may not be null. Says whether there were any.
+fn without_nulls(root: &Value, schema: &Value, value: &mut Value, hops: usize) -> bool {
+    if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
+        let target = refs::resolved(root, to).filter(|_| hops > 0);
+        return target.is_some_and(|target| without_nulls(root, target, value, hops - 1));
+    }
+    let mut removed = false;
+    for key in ["anyOf", "oneOf"] {
+        let either = schema.get(key).and_then(Value::as_array);
+        if let Some(one) = either.into_iter().flatten().find(|one| looks_like(root, one, value)) {
+            removed |= without_nulls(root, one, value, hops);
+        }
+    }
+    match value {
+        Value::Object(fields) => {
+            let Some(Value::Object(properties)) = schema.get("properties") else { return removed };
+            let required = schema.get("required").and_then(Value::as_array);
+            let must = |name: &str| required.is_some_and(|names| names.iter().any(|required| required == name));
+            let before = fields.len();
+            fields.retain(|name, value| {
+                let schema = properties.get(name).filter(|_| value.is_null() && !must(name));
+                schema.is_none_or(|schema| may_be_null(root, schema, MOST_HOPS))
+            });
+            removed |= fields.len() < before;
+            for (name, value) in fields {
+                if let Some(schema) = properties.get(name) {
+                    removed |= without_nulls(root, schema, value, MOST_HOPS);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                for item in items {
+                    removed |= without_nulls(root, schema, item, MOST_HOPS);
+                }
+            }
+        }
+        _ => {}
+    }
+    removed
+}
+
+/// Whether null fits, as far as its type and its values say.
+fn may_be_null(root: &Value, schema: &Value, hops: usize) -> bool {
+    let Value::Object(keys) = schema else { return schema != &Value::Bool(false) };
+    if let Some(to) = keys.get("$ref").and_then(Value::as_str) {
+        let target = refs::resolved(root, to).filter(|_| hops > 0);
+        return target.is_none_or(|target| may_be_null(root, target, hops - 1));
+    }
+    let listed = |key: &str| keys.get(key).and_then(Value::as_array);
+    let by_type = match keys.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "null"),
+        Some(kind) => kind == "null",
+        None => true,
+    };
+    let by_value = listed("enum").is_none_or(|values| values.contains(&Value::Null))
+        && keys.get("const").is_none_or(Value::is_null);
+    let fits = |one: &Value| may_be_null(root, one, hops);
+    by_type && by_value && ["anyOf", "oneOf"].iter().all(|key| listed(key).is_none_or(|any| any.iter().any(fits)))
+}
+
+/// Whether an object was made after this schema: it has all of its properties and no others, since all were required and
+/// none beside them was allowed.
+fn looks_like(root: &Value, schema: &Value, value: &Value) -> bool {
+    let schema = match schema.get("$ref").and_then(Value::as_str) {
+        Some(to) => refs::resolved(root, to).unwrap_or(schema),
+        None => schema,
+    };
+    match (value, schema.get("properties")) {
+        (Value::Object(fields), Some(Value::Object(properties))) => {
+            fields.len() == properties.len()
+                && fields.iter().all(|(name, value)| {
+                    properties.get(name).is_some_and(|schema| {
+                        let said = |key: &str| schema.get(key);
+                        said("const").is_none_or(|only| only == value || value.is_null())
+                            && said("enum")
+                                .and_then(Value::as_array)
+                                .is_none_or(|values| values.contains(value) || value.is_null())
+                    })
+                })
+        }
+        (Value::Array(_), None) => schema.get("items").is_some(),
+        _ => false,
+    }
+}
