@@ -72,7 +72,7 @@ fn without_nulls(root: &Value, schema: &Value, value: &mut Value, hops: usize) -
     let mut removed = false;
     for key in ["anyOf", "oneOf"] {
         let either = schema.get(key).and_then(Value::as_array);
-        if let Some(one) = either.into_iter().flatten().find(|one| looks_like(root, one, value)) {
+        if let Some(one) = either.into_iter().flatten().find(|one| looks_like(root, one, value, MOST_HOPS)) {
             removed |= without_nulls(root, one, value, hops);
         }
     }
@@ -124,14 +124,17 @@ fn may_be_null(root: &Value, schema: &Value, hops: usize) -> bool {
     by_type && by_value && ["anyOf", "oneOf"].iter().all(|key| listed(key).is_none_or(|any| any.iter().any(fits)))
 }
 
-/// Whether an object was made after this schema: it has all of its properties and no others, since all were required and
-/// none beside them was allowed.
-fn looks_like(root: &Value, schema: &Value, value: &Value) -> bool {
-    let schema = match schema.get("$ref").and_then(Value::as_str) {
-        Some(to) => refs::resolved(root, to).unwrap_or(schema),
-        None => schema,
-    };
-    match (value, schema.get("properties")) {
+/// Whether an object was made after this schema, or after one of its alternatives: it has all of the properties and no
+/// others, since all were required and none beside them was allowed.
+fn looks_like(root: &Value, schema: &Value, value: &Value, hops: usize) -> bool {
+    if hops == 0 {
+        return false;
+    }
+    if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
+        return refs::resolved(root, to).is_some_and(|target| looks_like(root, target, value, hops - 1));
+    }
+    let alternatives = ["anyOf", "oneOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let by_itself = match (value, schema.get("properties")) {
         (Value::Object(fields), Some(Value::Object(properties))) => {
             fields.len() == properties.len()
                 && fields.iter().all(|(name, value)| {
@@ -146,5 +149,6 @@ fn looks_like(root: &Value, schema: &Value, value: &Value) -> bool {
         }
         (Value::Array(_), None) => schema.get("items").is_some(),
         _ => false,
-    }
+    };
+    by_itself || alternatives.into_iter().any(|one| looks_like(root, one, value, hops - 1))
 }

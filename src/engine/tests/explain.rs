@@ -168,7 +168,6 @@ impl Worn {
     }
 
     /// Some calls more, some of which stay under way, and some time.
-    #[expect(clippy::disallowed_methods, reason = "calls that run beside the one that is explained")]
     async fn wear(&mut self) {
         for _ in 0..self.random.u32(..3) {
             let (pool, options) = (self.story.pool.clone(), options(&mut self.random));
