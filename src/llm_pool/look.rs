@@ -30,7 +30,7 @@ impl LlmPool {
     /// use llmpool::{LlmClient, LlmPoolBuilder};
     /// let pool = LlmPoolBuilder::new()
     ///     .client(1, LlmClient::builder("ollama", "llama3.2").name("near"))
-    ///     .client(2, LlmClient::builder("openai", "gpt-4o").name("far").api_key("sk-…").requests_per_minute(0))
+    ///     .client(2, LlmClient::builder("openai", "gpt-4o").name("far").api_key("sk-far").requests_per_minute(0))
     ///     .build()?;
     /// let request = ChatRequest::new(vec![Message::text(Role::User, "Where is it cold?")]);
     /// let explained = pool.explain(&request, &CallOptions::default())?;
