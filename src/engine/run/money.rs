@@ -96,7 +96,7 @@ impl CallSize {
 
     fn most_at(&self, visit: &Visit, bound: Option<u32>) -> Result<(u64, u64), Unbounded> {
         let config = visit.provider.config();
-        if self.extra_body.iter().any(|kind| kind == config.service.name) {
+        if !config.extra_body.is_empty() || self.extra_body.iter().any(|kind| kind == config.service.name) {
             return Err(Unbounded::ExtraBody);
         }
         let answer = match self.kind {

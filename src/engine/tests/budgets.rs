@@ -185,6 +185,12 @@ async fn a_strict_budget_needs_a_bound_and_says_which() {
     let error = story.pool.chat(&request, &once()).await.expect_err("anything may be in it");
     assert!(matches!(error.kind(), ErrorKind::InvalidRequest { field } if field == "extra_body"), "{error:?}");
 
+    let added = priced("a", 1, json!({ "max_tokens": 6, "extra_body": { "top_k": 5 } }));
+    let providers = [added, priced("b", 2, json!({ "max_tokens": 6 }))];
+    let config = json!({ "providers": providers, "budget": strict(1_000_000_000) });
+    let story = Story::with_config(config, |it| answer(host(it)));
+    assert_eq!(trail(&story.ask().await.expect("b adds nothing").attempts), ["a:budget", "b:success"]);
+
     let providers = [priced("a", 1, json!({})), priced("b", 2, json!({ "max_tokens": 6 }))];
     let config = json!({ "providers": providers, "budget": strict(1_000_000_000) });
     let story = Story::with_config(config, |it| answer(host(it)));
