@@ -1,6 +1,7 @@
 // Checked by `npm run lint` (tsc), never run: what TypeScript users may write, and what they may not.
 
 import {
+  BudgetExceededError,
   type ChatChunk,
   type ChatMessage,
   type ChatResponse,
@@ -46,6 +47,16 @@ new LLMPool({ configPath: './config.json', config: { providers: [] } })
 new LLMPool({ configPath: './config.json', maxretries: 1 })
 // @ts-expect-error keys of a provider too
 new LLMPool({ config: { providers: [{ name: 'a', type: 'openai', model: 'm', apiKey: 'k' }] } })
+same<number | undefined>()(pool.getStats().budget?.daily?.spent)
+same<number | undefined>()(pool.getProviderStats().a.budget?.monthly?.resetAt)
+new LLMPool({
+  config: {
+    providers: [{ name: 'a', type: 'openai', model: 'm', budget: { daily_usd: 5, mode: 'strict' } }],
+    budget: { monthly_usd: null, warn_at: 0.5, on_unknown_price: 'allow', timezone: 'Europe/Berlin' },
+  },
+})
+// @ts-expect-error a mode that is not there
+new LLMPool({ config: { providers: [], budget: { daily_usd: 5, mode: 'hard' } } })
 // @ts-expect-error a type of provider that is not there
 new LLMPool({ config: { providers: [{ name: 'a', type: 'telepathy', model: 'm' }] } })
 
@@ -143,6 +154,12 @@ pool.once('requestError', (event) => same<string>()(event.error))
 pool.on('circuitOpen', ({ retryAt }) => same<number>()(retryAt))
 pool.on('providersUpdated', (providers, { added }) => same<string[]>()([providers[0].name, ...added]))
 pool.on('debug', (message) => same<string>()(message))
+pool.on('budgetWarning', ({ scope, provider, period, resetAt }) => {
+  same<'pool' | 'provider'>()(scope)
+  same<string | undefined>()(provider)
+  same<'daily' | 'monthly'>()(period)
+  same<number>()(resetAt)
+})
 pool.off('ready', () => {})
 
 // === errors ===
@@ -155,6 +172,7 @@ export function report(error: unknown) {
   if (error instanceof RateLimitError) same<number | null>()(error.resetTime)
   if (ProviderError.isInstance(error)) same<ProviderError>()(error)
   if (StreamInterruptedError.isInstance(error)) same<string | undefined>()(error.partial?.content)
+  if (BudgetExceededError.isInstance(error)) same<number | null>()(error.resetAt)
   if (ConfigurationError.isInstance(error)) same<string>()(error.problems[0].path)
   if (LLMPoolError.isInstance(error)) same<number | null>()(error.statusCode)
 }
