@@ -775,6 +775,7 @@ export interface RuleVerdict {
     | 'capabilities'
     | 'context_window'
     | 'health'
+    | 'budget'
     | 'marked'
     | 'model_exists'
     | 'circuit_breaker'
