@@ -452,6 +452,25 @@ async fn explaining_sets_nothing_aside_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_explained_is_what_the_next_call_finds() {
+    for step in 1..20 {
+        let own = |share: u64| json!({ "budget": limit(ANSWER * step * share / 10) });
+        let providers = [priced("a", 1, own(3)), priced("b", 2, own(5)), priced("c", 3, own(2))];
+        let config =
+            json!({ "providers": providers, "budget": limit(ANSWER * step), "routing": { "behaviour": "failover" } });
+        let story = Story::with_config(config, |it| answer(host(it)));
+        for call in 0..20 {
+            let explained = story.pool.engine().explain(&bounded(6), false, &once()).expect("sound");
+            match story.pool.chat(&bounded(6), &once()).await {
+                Ok(response) => assert_eq!(explained.would_ask, Some(response.provider), "{step}, call {call}"),
+                Err(error) => assert_eq!((explained.would_ask, explained.reason), (None, error.to_string())),
+            }
+        }
+        adds_up(&story);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_budget_without_a_limit_of_a_period_shows_none() {
     let story = Story::with_config(one(json!({ "daily_usd": 5 })), |_| answer("ok"));
     let Some(BudgetStats { daily: Some(daily), monthly: None }) = story.pool.engine().stats().budget else {
