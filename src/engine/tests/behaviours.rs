@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::support::{Answer, Story, answer, fails, host, provider, question, trail};
+use crate::config::Environment;
 use crate::error::ErrorKind;
 use crate::time;
 use crate::transport::fake;
@@ -76,6 +77,51 @@ async fn ten_thousand_calls_follow_the_weights() {
     for (name, weight) in [("a", 0.70), ("b", 0.25), ("c", 0.05)] {
         assert!((share(&names, name) - weight).abs() < 0.02, "{name}: {}", share(&names, name));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_calls_follow_the_weights_over_reloads() {
+    let phases: [&[(&str, u32)]; 5] = [
+        &[("a", 70), ("b", 25), ("c", 5)],
+        &[("a", 70), ("b", 30)],
+        &[("b", 30), ("d", 50), ("a", 20)],
+        &[("d", 1), ("e", 1), ("f", 1), ("a", 1)],
+        &[("a", 70), ("b", 25), ("c", 5)],
+    ];
+    let story = Story::with_config(tier("weighted", phases[0]), |request| answer(host(request)));
+    for phase in phases {
+        let no_environment = Environment::from_map::<String, String>([]);
+        story.pool.reload(Some(tier("weighted", phase)), no_environment).await.expect("valid");
+        let names = answered(&story, 2_000, &CallOptions::default()).await;
+        let all: u32 = phase.iter().map(|(_, weight)| weight).sum();
+        for (name, weight) in phase {
+            let (part, share) = (f64::from(*weight) / f64::from(all), share(&names, name));
+            assert!((share - part).abs() < 0.02, "{name} of {phase:?}: {share}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_turn_it_is_goes_on_over_a_reload_and_is_forgotten_of_who_leaves() {
+    let config = || tier("weighted", &[("a", 1), ("b", 9)]);
+    let story = Story::with_config(config(), |request| answer(host(request)));
+    let reload = async |config: Value| {
+        let no_environment = Environment::from_map::<String, String>([]);
+        story.pool.reload(Some(config), no_environment).await.expect("valid");
+    };
+    let options = CallOptions::default();
+    assert_eq!(answered(&story, 3, &options).await, ["b", "b", "b"]);
+    // `a` is owed 0.3 of a call and `b` has had 0.3 too much. With both forgotten `a` would come after five of `b`, with
+    // both kept after two.
+    reload(tier("weighted", &[("b", 9)])).await;
+    reload(config()).await;
+    assert_eq!(answered(&story, 4, &options).await, ["b", "b", "b", "a"]);
+
+    assert_eq!(answered(&story, 4, &options).await, ["b", "b", "b", "b"]);
+    let mut other = config();
+    other["providers"][0]["model"] = json!("n");
+    reload(other).await;
+    assert_eq!(answered(&story, 6, &options).await, ["b", "b", "b", "b", "b", "a"], "a change is no departure");
 }
 
 #[tokio::test(start_paused = true)]

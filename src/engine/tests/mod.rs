@@ -23,6 +23,7 @@ mod learning;
 mod limits;
 mod marks;
 mod outage;
+mod picture;
 mod promises;
 mod properties;
 mod queue;
