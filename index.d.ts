@@ -249,11 +249,92 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
     drainTimeout?: number
   }): Promise<void>
 
+  /**
+   * Serves the pool over HTTP, in the APIs of OpenAI and Anthropic, to programs that cannot call it. The server keeps
+   * the process alive until it is closed; shutting the pool down closes it, too. What is not said here is the
+   * configuration's section `server`. `docs/gateway.md` has the routes.
+   *
+   * Rejects with {@link ConfigurationError}: the address cannot be had, or everybody could reach it without a key.
+   *
+   * ```js
+   * const gateway = await pool.serve({ http: '127.0.0.1:7071', apiKeys: [process.env.GATEWAY_KEY] })
+   * console.log(gateway.url)
+   * ```
+   */
+  serve(options?: ServeOptions): Promise<Gateway>
+
+  /**
+   * The routes of {@link serve} as a function of the shape of `fetch`, without a socket and without a key: for SDKs that
+   * take one. The host of the address does not matter. A property of its own: it may be taken from the pool.
+   *
+   * ```js
+   * const openai = new OpenAI({ apiKey: 'unused', baseURL: 'http://llmpool.local/v1', fetch: pool.fetch })
+   * ```
+   */
+  fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
   /** The same as {@link shutdown}: `await using pool = await LLMPool.create(…)`. */
   [Symbol.asyncDispose](): Promise<void>
 
   /** What `JSON.stringify` shows. Never a key. */
   toJSON(): { state: 'new' | 'ready' | 'closed'; providers: (ProviderListing & { circuitState: CircuitState })[] }
+}
+
+/** What goes over the configuration's section `server`, or beside it. */
+export interface ServeOptions {
+  /** An address and a port; 0 picks a free one. @default the configuration's `server.http`: '127.0.0.1:7071' */
+  http?: string
+  /** Keys, or `sha256:` and the digits of their hashes, beside those of the configuration. Without any, everybody may call. */
+  apiKeys?: string[]
+  /** Origins whose pages may call, beside those of the configuration. */
+  corsOrigins?: string[]
+  /** Serve everybody on an address that others can reach. @default false */
+  insecure?: boolean
+  /** Told of every request when its answer is out: nothing that was said, and no key. */
+  onRequest?: (entry: ServedRequest) => void
+}
+
+/** A pool on a port. */
+export interface Gateway {
+  /** Such as `http://127.0.0.1:7071`, without a path. */
+  readonly url: string
+  /** Such as `127.0.0.1:7071`. */
+  readonly address: string
+  /** Callers needed a key when it started. */
+  readonly needsKey: boolean
+  /** Takes no connection any more, gives requests under way so long, then cuts them. May be called again. */
+  close(options?: {
+    /** ms @default the configuration's `server.drain_timeout_ms`: 10000 */
+    drainTimeout?: number
+  }): Promise<void>
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** A request that came over a socket and is over. */
+export interface ServedRequest {
+  /** Unix milliseconds at which it came. */
+  time: number
+  requestId: string
+  method: string
+  /** Without its query. */
+  path: string
+  /** 499: the client left before the answer was whole. */
+  status: number
+  durationMs: number
+  /** As the client calls itself. */
+  client?: string
+  provider?: string
+  /** The model that answered. */
+  model?: string
+  /** Requests that went out to providers. */
+  attempts?: number
+  promptTokens?: number
+  completionTokens?: number
+  /** USD; `null` or absent when it is not known. */
+  cost?: number | null
+  /** The class of the failure, also of one after the answer had begun. */
+  error?: string
 }
 
 /** Exactly one of `configPath`, `configUrl` and `config`. */
@@ -1301,6 +1382,27 @@ export interface PoolConfig {
   routing?: RoutingConfig
   health?: HealthConfig
   cache?: CacheConfig
+  /** How the pool is served over HTTP, where it is. */
+  server?: {
+    /** An address and a port, 0 for a free one. @default '127.0.0.1:7071' */
+    http?: string
+    /** Keys, or `sha256:` and the 64 hexadecimal digits of their hashes. @default everybody may call */
+    api_keys?: string[]
+    /** Serve everybody on an address that others can reach. @default false */
+    insecure?: boolean
+    /** A longer request is refused; null: no limit. @default 16777216 */
+    max_body_bytes?: number | null
+    /** For the head of a request, ms; null: no limit. @default 10000 */
+    header_timeout_ms?: number | null
+    /** For the body of a request, ms; null: no limit. @default 60000 */
+    body_timeout_ms?: number | null
+    /** Connections at once; null: no limit. @default 10000 */
+    max_connections?: number | null
+    /** How long requests under way get when it closes, ms. @default 10000 */
+    drain_timeout_ms?: number
+    /** Origins whose pages may call, or `'*'`. @default none */
+    cors_origins?: string[]
+  }
   qos?: {
     /** The longest any call may take; null: no limit. @default 600000 */
     max_deadline_ms?: number | null

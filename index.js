@@ -8,6 +8,8 @@ const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge'
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
 const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFrom, errorFromThrown, unwrap } = errors
+const { answer } = require('./lib/fetch')
+const { checkOptions, serve, served } = require('./lib/gateway')
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
 const { ExecuteCall } = require('./lib/execute')
@@ -40,12 +42,17 @@ class LLMPool extends PoolEmitter {
   #loading
   /** @type {Promise<void> | undefined} */
   #closing
+  /** @type {Set<import('./lib/gateway').Gateway>} */
+  #gateways = new Set()
 
   /** @param {unknown} options */
   constructor(options) {
     super(CORE_EVENTS, (name, wanted) => this.#native.listen(name, wanted))
     this.#native = createNative(options)
     register(this.#native.id(), this)
+    // SDKs take the function alone.
+    this.fetch = this.fetch.bind(this)
+    Object.defineProperty(this, 'fetch', { enumerable: false })
   }
 
   /** @param {unknown} options @returns {Promise<any>} */
@@ -104,6 +111,7 @@ class LLMPool extends PoolEmitter {
   /** @param {number} drainTimeout */
   async #close(drainTimeout) {
     unwrap(await open(new Call(), (id) => this.#native.shutdown(id, drainTimeout)).outcome)
+    for (const gateway of this.#gateways) gateway.forget()
   }
 
   [Symbol.asyncDispose]() {
@@ -170,6 +178,27 @@ class LLMPool extends PoolEmitter {
     this.#load()
     const call = new ExecuteCall(/** @type {any} */ (fn), signal)
     return unwrap(await open(call, (id) => this.#native.execute(id, json)).outcome)
+  }
+
+  // === serving it ===
+
+  /** @param {any} [options] */
+  async serve(options = {}) {
+    checkOptions(options)
+    unwrap(this.#refusal(null))
+    if (!this.#ready) unwrap(await this.#prepared(null))
+    const gateway = await serve(this.#native, options)
+    this.#gateways.add(gateway)
+    gateway.onClosed = () => this.#gateways.delete(gateway)
+    return gateway
+  }
+
+  /** @param {string | URL | Request} input @param {RequestInit} [init] */
+  async fetch(input, init) {
+    const request = new Request(input, init)
+    unwrap(this.#refusal(request.signal))
+    if (!this.#ready) unwrap(await this.#prepared(request.signal))
+    return answer(this.#native, request)
   }
 
   /** Why a call cannot be sent at all, or null. @param {AbortSignal | null} signal */
@@ -360,6 +389,7 @@ class LLMPool extends PoolEmitter {
   /** An event of the core. @param {string} type @param {any} payload */
   [DELIVER](type, payload) {
     if (type === 'reloaded') return this.#applied(payload)
+    if (type === 'served') return served(payload)
     if (type === 'rejected') return this[TELL]('error', errorFrom(payload))
     const { type: _, ...event } = payload
     this[TELL](type, type === 'debug' ? event.message : event)

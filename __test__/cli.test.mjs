@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { folder, ROOT, runNode } from './support/child.mjs'
+import { folder, ROOT, runNode, startNode } from './support/child.mjs'
 import { provider } from './support/pool.mjs'
 import { ok, status, Upstream } from './support/upstream.mjs'
-import { bounded, roomy } from './support/wait.mjs'
+import { bounded, roomy, until } from './support/wait.mjs'
 
 const BIN = join(ROOT, 'bin', 'llmpool.js')
 
@@ -156,5 +156,55 @@ describe('LLMPool command line', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that there is none is the point
     assert.doesNotMatch(ended.stdout, /\x1b\[/)
     for (const word of ['429', 'OPEN', 'CLOSED', '40 answered', 'cost']) assert.match(ended.stdout, new RegExp(word))
+  })
+
+  it(
+    'serve: prints where it is and a curl that works, logs lines of JSON, and drains on SIGTERM',
+    bounded,
+    async (t) => {
+      const upstream = await Upstream.start(t, ok('Oslo.'))
+      const file = configOf(t, [provider('only', upstream)])
+      const child = startNode(t, '', { file: BIN, args: ['serve', '--config', file, '--http', '127.0.0.1:0'] })
+      let said = ''
+      child.stderr.on('data', (data) => {
+        said += data
+      })
+      await until(() => said.includes('Try it'))
+      const [, command] = /(curl .*)/.exec(said)
+      const [, url] = / (http\S+)/.exec(command)
+      const [, body] = /-d '(.*)'/.exec(command)
+      const headers = { 'content-type': 'application/json', authorization: 'Bearer nobody-asked' }
+      const response = await fetch(url, { method: 'POST', headers, body })
+      assert.equal((await response.json()).choices[0].message.content, 'Oslo.')
+      writeFileSync(file, JSON.stringify({ providers: [provider('renamed', upstream)] }))
+      const models = new URL('/v1/models/gpt-4o', url)
+      await until(async () => (await (await fetch(models)).json()).owned_by === 'renamed', 'the change is taken over')
+      child.kill('SIGTERM')
+      const { code, stdout } = await child.ended
+      assert.equal(code, 0)
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      const asked = lines.find(({ event, path }) => event === 'request' && path === '/v1/chat/completions')
+      assert.deepEqual([asked.status, asked.provider, asked.attempts], [200, 'only', 1])
+      assert.ok(lines.some(({ event }) => event === 'configChanged'))
+      assert.equal(lines.at(-1).event, 'closing')
+      assert.doesNotMatch(stdout, /Hello|nobody-asked|key-of/)
+    },
+  )
+
+  it('serve: refuses an address that others can reach, and what it cannot read', bounded, async (t) => {
+    const upstream = await Upstream.start(t)
+    const file = configOf(t, [provider('only', upstream)])
+    for (const [args, code, words] of [
+      [['serve', '--config', file, '--http', '0.0.0.0:0'], 78, /everybody could call/],
+      [['serve', '--config', '/no/such/file.json'], 78, /does not exist/],
+      [['serve'], 2, /--config/],
+    ]) {
+      const ended = await cli(t, args)
+      assert.equal(ended.code, code, ended.stderr)
+      assert.match(ended.stderr, words)
+    }
   })
 })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { folder, ROOT, runNode } from './support/child.mjs'
 import { inOrder, provider } from './support/pool.mjs'
-import { anthropicMessage, completion, ok, status, Upstream } from './support/upstream.mjs'
+import { anthropicMessage, completion, ok, sseOk, status, Upstream } from './support/upstream.mjs'
 import { bounded } from './support/wait.mjs'
 
 /** Runs an example with these providers in its config; resolves with what it printed. */
@@ -78,5 +78,14 @@ describe('Examples', () => {
     assert.deepEqual(a.last.json.messages[0].content[1], { type: 'image', source })
     await example(t, 'vision.mjs', [claude(a)], 'https://example.com/a.jpg')
     assert.deepEqual(a.last.json.messages[0].content[1].source, { type: 'url', url: 'https://example.com/a.jpg' })
+  })
+
+  it('gateway.mjs, openai-sdk.mjs and anthropic-sdk.mjs answer over the pool', bounded, async (t) => {
+    const a = await Upstream.start(t, ok('Oslo.'))
+    const served = await example(t, 'gateway.mjs', [provider('a', a)])
+    assert.equal(served.stdout, 'Oslo.\nanswered by a\n')
+    a.next(sseOk('Os', 'lo.'))
+    assert.equal((await example(t, 'openai-sdk.mjs', [provider('a', a)])).stdout, 'Oslo.\n')
+    assert.equal((await example(t, 'anthropic-sdk.mjs', [provider('a', a)])).stdout, 'Oslo.\n')
   })
 })

@@ -29,6 +29,8 @@ const signals = new Map()
 const bridge = new native.Bridge(drain)
 const records = new Records()
 let lastId = 0
+/** What keeps the process alive without being a call: servers. */
+let held = 0
 
 /** One open call. Whoever waits for it gets its outcome: a value or `Failed`. */
 class Call {
@@ -65,7 +67,7 @@ function open(call, send) {
   const id = lastId
   call.id = id
   calls.set(id, call)
-  if (calls.size === 1) bridge.ref()
+  if (calls.size + held === 1) bridge.ref()
   try {
     if (call.signal !== null) watch(call.signal, id)
     send(id)
@@ -79,8 +81,21 @@ function open(call, send) {
 /** @param {Call} call */
 function close(call) {
   calls.delete(call.id)
-  if (calls.size === 0) bridge.unref()
+  if (calls.size + held === 0) bridge.unref()
   if (call.signal !== null) unwatch(call.signal, call.id)
+}
+
+/** Keeps the process alive until what it returns is called. */
+function hold() {
+  held += 1
+  if (calls.size + held === 1) bridge.ref()
+  let released = false
+  return () => {
+    if (released) return
+    released = true
+    held -= 1
+    if (calls.size + held === 0) bridge.unref()
+  }
 }
 
 /** Asks the core to give a call up. Its completion still comes, when everything it held has been returned. @param {number} id */
@@ -143,6 +158,7 @@ function drain() {
     if (kind === KIND.EVENT) deliver(id, records.name(), records.text())
     else if (kind === KIND.CHUNK) chunk(id)
     else if (kind === KIND.OPEN) opened(id, records.name(), records.name())
+    else if (kind === KIND.HEAD) head(id, records.number(), records.text())
     else if (kind === KIND.TURN) turn(id)
     else if (kind === KIND.TURN_OVER) turnOver(id, records.number())
     else complete(id, readOutcome(kind))
@@ -204,10 +220,16 @@ function opened(id, provider, model) {
 
 /** @param {number} id */
 function chunk(id) {
-  const call = /** @type {import('./stream').StreamCall | undefined} */ (calls.get(id))
+  const call = /** @type {import('./stream').StreamCall | import('./fetch').FetchCall | undefined} */ (calls.get(id))
   // Read in any case: the next record stands behind it.
-  const piece = readChunk(records, call?.provider, call?.model)
+  const piece = readChunk(records, /** @type {any} */ (call)?.provider, /** @type {any} */ (call)?.model)
   call?.push(piece)
+}
+
+/** @param {number} id @param {number} status @param {string} headers */
+function head(id, status, headers) {
+  const call = /** @type {import('./fetch').FetchCall | undefined} */ (calls.get(id))
+  call?.head(status, JSON.parse(headers))
 }
 
 /** @param {number} id */
@@ -240,6 +262,7 @@ exports.Call = Call
 exports.DELIVER = DELIVER
 exports.leftBy = leftBy
 exports.open = open
+exports.hold = hold
 exports.cancel = cancel
 exports.acknowledge = acknowledge
 exports.register = register

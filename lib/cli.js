@@ -16,6 +16,7 @@ Commands:
   init [file]     write a configuration for the keys that the environment has
   check <file>    say everything that is wrong with a configuration
   chat [prompt]   ask once; the answer goes to stdout
+  serve           put a pool on a port, in the APIs of OpenAI and Anthropic
   demo            watch a pool survive three simulated providers; needs no key
   help [command]  show this, or the help of a command
 
@@ -65,6 +66,24 @@ Options:
 Exit codes: 0 answered, 1 failed, 2 wrong usage, 69 no provider could answer, 78 bad configuration.
 `
 
+const SERVE_HELP = `Usage: llmpool serve --config <file> [options]
+
+Serves a pool over HTTP until SIGTERM or SIGINT; then requests under way are waited for, and a second signal ends them.
+The configuration is watched and taken over while it runs; SIGHUP reads it at once. Its section "server" says where to
+listen, who may call and within which bounds.
+
+Every request and every change is a line of JSON on stdout, without anything that was said and without keys.
+
+Options:
+  -c, --config <file>   configuration: JSON (comments allowed), YAML or TOML
+      --http <address>  where to listen, such as 127.0.0.1:7071; port 0 picks a free one
+      --insecure        serve everybody on an address that others can reach
+      --quiet           no lines on stdout
+  -h, --help            show this
+
+Exit codes: 0 ended in good order, 1 failed, 2 wrong usage, 78 bad configuration.
+`
+
 const DEMO_HELP = `Usage: llmpool demo
 
 Runs 40 calls through a pool over three simulated providers on this machine: one fails and recovers, one limits its
@@ -75,7 +94,7 @@ rate, one is healthy and dearer. Needs no key and sends nothing anywhere. Takes 
 class UsageError extends Error {}
 
 /** @type {Record<string, (argv: string[]) => Promise<number>>} */
-const COMMANDS = { init, check, chat, demo }
+const COMMANDS = { init, check, chat, serve, demo }
 
 /**
  * @param {string[]} argv without node and script
@@ -268,6 +287,31 @@ function report(error, asJson) {
   }
   if (error instanceof ConfigurationError) return EXIT.CONFIG
   return error.retryable || error instanceof NoProviderError ? EXIT.UNAVAILABLE : EXIT.FAILURE
+}
+
+// === serve ===
+
+/** @param {string[]} args */
+async function serve(args) {
+  const { values } = parse({
+    args,
+    options: {
+      config: { type: 'string', short: 'c' },
+      http: { type: 'string' },
+      insecure: { type: 'boolean', default: false },
+      quiet: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) return print(SERVE_HELP)
+  if (values.config === undefined) throw new UsageError('--config <file> is missing')
+  const { config, http, insecure, quiet } = values
+  try {
+    await require('./serve').serve({ config, http, insecure, quiet })
+    return EXIT.OK
+  } catch (error) {
+    return report(/** @type {any} */ (error), false)
+  }
 }
 
 // === demo ===

@@ -15,6 +15,7 @@ const KIND = Object.freeze({
   VECTORS: 6,
   TURN: 7,
   TURN_OVER: 8,
+  HEAD: 9,
 })
 
 /** On the answer of a stream that ended well and is refused as a whole: the error as data. */

@@ -46,6 +46,8 @@ pub mod engine;
 // rank 7
 pub mod pool;
 // rank 8
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod llm_pool;
 // rank 9
 #[cfg(feature = "node")]
@@ -87,6 +89,7 @@ mod layering {
         ("config", 4),
         ("engine", 5),
         ("pool", 7),
+        ("gateway", 8),
         ("llm_pool", 8),
         ("node", 9),
     ];

@@ -231,6 +231,11 @@ impl Pool {
         Upkeep { engine, stop: self.following.clone(), swapped: self.engine.swapped() }
     }
 
+    /// Calls are taken: it was not shut down.
+    pub fn is_open(&self) -> bool {
+        !self.calls.is_closed()
+    }
+
     pub(crate) fn still_open(&self) -> Result<(), Error> {
         if self.calls.is_closed() { Err(Error::closed()) } else { Ok(()) }
     }

@@ -13,7 +13,7 @@ use super::Terms;
 use super::catalog::{AdapterKind, Fields, Service};
 use super::models::ModelRule;
 use super::tool_ids;
-use crate::types::{ChatRequest, FieldError, Message, ReasoningState, ToolChoice};
+use crate::types::{Api, ChatRequest, FieldError, Message, ReasoningState, ToolChoice};
 
 /// What a configuration knows better than the tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,14 @@ pub(super) struct Gate<'a> {
     refused: Option<FieldError>,
 }
 
+/// The adapter of providers that speak this API.
+pub(super) fn speaks(api: Api) -> AdapterKind {
+    match api {
+        Api::OpenAi => AdapterKind::OpenAi,
+        Api::Anthropic => AdapterKind::Anthropic,
+    }
+}
+
 fn lists(groups: &[Fields], field: &str) -> bool {
     groups.iter().any(|fields| fields.contains(&field))
 }
@@ -64,7 +72,16 @@ impl<'a> Gate<'a> {
         let mut gate = Self { service, model, rule, reasoning, terms, warnings: Vec::new(), refused: None };
         gate.refuse_foreign_states(&request.messages);
         gate.name_changed_ids(&request.messages);
+        gate.refuse_foreign_fields(request);
         gate
+    }
+
+    /// Names what only providers of another API could take.
+    fn refuse_foreign_fields(&mut self, request: &ChatRequest) {
+        let Some(foreign) = &request.foreign else { return };
+        if self.service.adapter != speaks(foreign.api) {
+            foreign.only_here().for_each(|field| self.refuse_unsupported(field));
+        }
     }
 
     /// Whether this provider made that reasoning, with the model that is asked now.

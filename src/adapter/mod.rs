@@ -58,6 +58,7 @@ mod structured;
 mod testing;
 mod tool_ids;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -139,11 +140,15 @@ impl Encoded {
         gate: Gate<'_>,
     ) -> Result<Self, FieldError> {
         let own = gate.extra();
+        let foreign = foreign(request, service, &gate);
         let warnings = gate.finish()?;
         let mut body = Vec::with_capacity(size_hint(request));
         serde_json::to_writer(&mut body, wire).map_err(unwritable)?;
         if !own.is_empty() {
             body = extra::merge(&body, own).map_err(unwritable)?;
+        }
+        if let Some(foreign) = foreign {
+            body = extra::merge(&body, &foreign).map_err(unwritable)?;
         }
         Self::finish(body, request.extra_body.get(service.name), service, warnings)
     }
@@ -164,6 +169,17 @@ impl Encoded {
         }
         Ok(Self { body: body.into(), warnings, form: AnswerForm::default() })
     }
+}
+
+/// What the caller said in the API of this service itself, less what the provider has just refused.
+fn foreign<'r>(request: &'r ChatRequest, service: &Service, gate: &Gate<'_>) -> Option<Cow<'r, Map<String, Value>>> {
+    let foreign = request.foreign.as_ref().filter(|foreign| gate::speaks(foreign.api) == service.adapter)?;
+    let refused = |name: &String| gate.leaves_out(name);
+    if !foreign.fields.keys().any(refused) {
+        return Some(Cow::Borrowed(&foreign.fields));
+    }
+    let kept = foreign.fields.iter().filter(|(name, _)| !refused(name));
+    Some(Cow::Owned(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
 }
 
 fn unwritable(error: serde_json::Error) -> FieldError {

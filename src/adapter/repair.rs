@@ -120,7 +120,11 @@ pub(super) fn field(
         let ours = OPTIONAL.iter().find(|(ours, theirs)| step == ours || theirs.contains(&step.as_str()));
         match ours {
             Some((ours, _)) => Some(*ours).filter(|ours| is_set(request, ours, temperature)),
-            None => request.openai_fields.keys().find(|key| *key == step).map(String::as_str),
+            None => {
+                let foreign = request.foreign.iter().flat_map(|foreign| foreign.only_here());
+                let mut passed = request.openai_fields.keys().map(String::as_str).chain(foreign);
+                passed.find(|key| key == step)
+            }
         }
         .map(str::to_owned)
     })

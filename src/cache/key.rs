@@ -11,8 +11,8 @@ use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
 use crate::types::{
-    CallOptions, ChatRequest, Content, Function, FunctionCall, ImageUrl, Message, Part, ReasoningState, ResponseFormat,
-    Role, Tool, ToolCall, ToolChoice,
+    Api, CallOptions, ChatRequest, Content, ForeignFields, Function, FunctionCall, ImageUrl, Message, Part,
+    ReasoningState, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
 };
 
 /// Of the encoding below. Another encoding is another version, so that no key of the one is a key of the other.
@@ -111,6 +111,7 @@ impl KeyMaker {
             metadata,
             openai_fields,
             extra_body,
+            foreign,
         } = request;
         self.optional(model.as_deref());
         self.list(messages, Self::message);
@@ -133,6 +134,10 @@ impl KeyMaker {
             self.text(provider);
             self.object(fields);
         }
+        self.option(foreign.as_deref(), |maker, ForeignFields { api, fields, understood: _ }| {
+            maker.flag(*api == Api::Anthropic);
+            maker.object(fields);
+        });
     }
 
     fn options(&mut self, options: &CallOptions) {

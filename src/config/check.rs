@@ -13,10 +13,12 @@ use super::network;
 use super::overlay::Overlay;
 use super::provider::{self, Shared};
 use super::raw::{
-    RawBreaker, RawCache, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, SECTIONS,
+    RawBreaker, RawCache, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer,
+    SECTIONS,
 };
 use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
+use super::server;
 use super::values::{MillisOrP95, Seconds, Text, shown};
 use super::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use crate::cache::CacheParams;
@@ -72,7 +74,7 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, health, cache, budget, failures } = raw;
+    let RawConfig { schema, providers, routing, qos, media, health, cache, budget, failures, server } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()), reader);
@@ -80,6 +82,7 @@ fn check<'a>(
     let budget = budget::check(budget, "budget", reader);
     let media = check_media(media.or(RawMedia::default()), reader);
     let cache = check_cache(cache.or(RawCache::default()));
+    let server = server::check(server.or(RawServer::default()), reader);
     let client = network::from_environment(environment, reader);
     let media = MediaConfig { params: media, client: client.clone() };
     let shared = Shared {
@@ -121,6 +124,7 @@ fn check<'a>(
         health,
         cache,
         budget,
+        server,
         warnings: Vec::new(),
     }
 }

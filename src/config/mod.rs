@@ -26,6 +26,7 @@ mod references;
 mod schema;
 mod secret;
 mod section;
+mod server;
 mod settings;
 mod shape;
 mod values;
@@ -49,6 +50,7 @@ pub use file::{read_file, replace_file};
 pub use overlay::Overlay;
 pub use schema::json_schema;
 pub use secret::{MASK, Secret};
+pub use server::{KeyHash, ServerConfig};
 pub use settings::{Remote, Settings, Source};
 pub use watch::Watch;
 
@@ -89,6 +91,7 @@ pub struct Config {
     pub cache: CacheParams,
     /// Of the whole pool; `None`: no limit.
     pub budget: Option<BudgetParams>,
+    pub server: ServerConfig,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].

@@ -28,6 +28,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("cache", RawCache::KEYS),
     ("budget", RawBudget::KEYS),
     ("prices", RawPrices::KEYS),
+    ("server", RawServer::KEYS),
 ];
 
 section! {
@@ -51,6 +52,8 @@ section! {
         budget: RawBudget,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
+        /// How the pool is served over HTTP, where it is.
+        server: RawServer,
     }
 }
 
@@ -391,6 +394,33 @@ section! {
         warn_at: f64,
         /// Where days and months begin at midnight, as the IANA names it. Default "UTC".
         timezone: Text,
+    }
+}
+
+section! {
+    /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http` and
+    /// `max_connections` holds for the next request after a reload.
+    struct RawServer {
+        /// Where to listen: an address and a port, 0 for a free one. Default "127.0.0.1:7071".
+        http: Text,
+        /// Who may call: keys, or `sha256:` and the 64 hexadecimal digits of a key's SHA-256. Default: everybody, which is
+        /// refused on an address that others can reach.
+        api_keys: Vec<Field<Hidden>>,
+        /// Serve everybody on an address that others can reach. Default false.
+        insecure: bool,
+        /// A longer request is refused. Default 16777216; at least 1, `null` = no limit.
+        max_body_bytes: u64,
+        /// For the head of a request, also of the next one on a connection. Default 10000; at least 1, `null` = no limit.
+        header_timeout_ms: Millis,
+        /// For the body of a request. Default 60000; at least 1, `null` = no limit.
+        body_timeout_ms: Millis,
+        /// Connections at once; further ones wait. Default 10000; at least 1, `null` = no limit.
+        max_connections: u32,
+        /// How long requests under way get when it closes; then they are ended. Default 10000; 0 = none.
+        drain_timeout_ms: Millis,
+        /// Origins whose pages may call, as browsers write them, or `"*"`. Default: none; a request from a page of another
+        /// origin is refused.
+        cors_origins: Vec<Field<Text>>,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::raw::{
     RawBreaker, RawBudget, RawCache, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawPrices, RawProvider,
-    RawQos, RawRetryBudget, RawRouting,
+    RawQos, RawRetryBudget, RawRouting, RawServer,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -852,7 +852,7 @@ fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value)
     assert!(missing.is_empty(), "no sample for {missing:?}");
     for (key, sample) in samples {
         let mut value = base.clone();
-        if key == "api_keys" {
+        if key == "api_keys" && known.contains(&"api_key") {
             merge(value.pointer_mut(pointer).expect("the section"), json!({ "api_key": null }));
         }
         merge(value.pointer_mut(pointer).expect("the section"), json!({ &key: sample }));
@@ -864,7 +864,8 @@ fn assert_all_count(known: &[&str], base: &Value, pointer: &str, samples: Value)
 fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
-        "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}, "cache": {}
+        "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}, "cache": {},
+        "server": {}
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -976,10 +977,38 @@ fn every_key_makes_a_difference() {
         "/cache",
         json!({ "enabled": true, "ttl_seconds": 5, "max_entries": 5, "max_bytes": 5, "max_entry_bytes": 5 }),
     );
+    assert_all_count(
+        RawServer::KEYS,
+        &base,
+        "/server",
+        json!({
+            "http": "127.0.0.1:0", "api_keys": ["k"], "insecure": true, "max_body_bytes": 5, "header_timeout_ms": 5,
+            "body_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
+        }),
+    );
     // `$schema` is for editors: the pool does not read it.
+    let known = ["$schema", "providers", "routing", "qos", "media", "health", "cache", "budget", "failures", "server"];
+    assert_eq!(RawConfig::KEYS, known);
+}
+
+#[test]
+fn a_server_that_cannot_be_is_refused_and_says_no_key() {
+    let server = json!({
+        "http": "example.com:80", "api_keys": ["sha256:00", "good"], "max_body_bytes": 0, "header_timeout_ms": 0,
+        "cors_origins": ["https://a.b/", "*", "null"]
+    });
+    let mut value = with(json!({}));
+    merge(&mut value, json!({ "server": server }));
     assert_eq!(
-        RawConfig::KEYS,
-        ["$schema", "providers", "routing", "qos", "media", "health", "cache", "budget", "failures"]
+        problems(&value),
+        [
+            "server.max_body_bytes: must be at least 1, or null for no limit, found 0",
+            "server.header_timeout_ms: must be at least 1, or null for no limit, found 0",
+            "server.http: must be an address and a port such as \"127.0.0.1:7071\", found \"example.com:80\"",
+            "server.api_keys[0]: expected 64 hexadecimal digits after \"sha256:\"",
+            "server.cors_origins[0]: expected an origin such as \"https://app.example.com\", found \"https://a.b/\"",
+            "server.cors_origins[2]: expected an origin such as \"https://app.example.com\", found \"null\"",
+        ]
     );
 }
 

@@ -9,7 +9,9 @@ use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
 use crate::cache::{CacheParams, Store};
-use crate::config::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use crate::config::{
+    Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, ServerConfig, Settings,
+};
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
 use crate::policy::BudgetParams;
 use crate::transport::{self, ClientParams, MediaClient, Transport};
@@ -24,6 +26,7 @@ pub struct Roster {
     /// What was kept under the same parameters goes over to the next roster.
     cache: Arc<Store<Arc<ChatResponse>>>,
     budget: Option<BudgetParams>,
+    server: Arc<ServerConfig>,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
@@ -86,8 +89,20 @@ impl Roster {
     /// Builds the roster of `config`; all problems at once. Providers of the roster so far go over with their live state
     /// where their parameters allow it.
     pub fn build(config: Config, settings: &Settings, clients: &Clients, before: Option<&Self>) -> Result<Self, Error> {
-        let Config { providers: configs, routing, qos, health, budget, media, cache, timeout, deadline, warnings: _ } =
-            config;
+        let Config {
+            providers: configs,
+            routing,
+            qos,
+            health,
+            budget,
+            media,
+            cache,
+            server,
+            timeout,
+            deadline,
+            warnings: _,
+        } = config;
+        let server = Arc::new(server);
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
@@ -134,6 +149,7 @@ impl Roster {
                 budget,
                 cache_params: cache,
                 cache: kept,
+                server,
                 mask,
                 media: made,
                 media_config: media,
@@ -174,6 +190,11 @@ impl Roster {
     /// Of the whole pool.
     pub(super) fn budget(&self) -> Option<&BudgetParams> {
         self.budget.as_ref()
+    }
+
+    /// How the pool is served, where it is.
+    pub fn server(&self) -> &Arc<ServerConfig> {
+        &self.server
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-use super::run::{Completed, new_request_id};
+use super::run::Completed;
 use super::stream::ChatStream;
 use super::{Engine, lock};
 use crate::cache::{Candidate, Key, KeyMaker};
@@ -24,7 +24,7 @@ use crate::error::{Context, Error, ErrorKind, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
 use crate::time::{self, Instant};
-use crate::types::{CacheWish, CallOptions, ChatRequest, ChatResponse, FinishReason, NanoUsd};
+use crate::types::{CacheWish, CallOptions, ChatRequest, ChatResponse, FinishReason, NanoUsd, RequestId};
 
 /// Runs under way that may be shared, by what they answer.
 #[derive(Default)]
@@ -323,7 +323,7 @@ impl<'a> Caller<'a> {
             cached: true,
             cost: Some(NanoUsd(0)),
             latency,
-            request_id: options.request_id.clone().unwrap_or_else(new_request_id),
+            request_id: options.request_id.clone().unwrap_or_else(RequestId::random),
             attempts: Vec::new(),
             ..response
         };

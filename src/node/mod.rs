@@ -10,6 +10,8 @@
 #![expect(unsafe_code, reason = "napi's generated registration code, and the places named in bridge.rs and records.rs")]
 
 mod bridge;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod io;
 mod load;
 mod pool;

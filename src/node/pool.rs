@@ -15,7 +15,7 @@ use super::stream::{Credit, pump};
 use super::{io, record, turn};
 use crate::config::{Environment, Settings};
 use crate::engine::{Analytics, Countable, Explanation, PoolStats, ProviderListing, metrics_of_nothing};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, MAX_HINT};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
 use crate::pool::{Edition, Pool};
@@ -42,6 +42,8 @@ pub(super) struct Inner {
     /// Set by the first `initialize` that succeeds.
     pub pool: OnceLock<Pool>,
     pub load: Load,
+    #[cfg(feature = "gateway")]
+    pub services: super::gateway::Services,
 }
 
 #[napi]
@@ -58,6 +60,8 @@ impl NativePool {
             interest: Arc::default(),
             pool: OnceLock::new(),
             load: Load::default(),
+            #[cfg(feature = "gateway")]
+            services: super::gateway::Services::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -263,13 +267,12 @@ impl NativePool {
         self.task(id, move |inner, id| async move {
             inner.load.close().await;
             if let Some(pool) = inner.pool.get() {
-                // A number that is no duration is the longest or the shortest one.
-                let drain = Duration::try_from_secs_f64(drain_timeout_ms / 1e3).unwrap_or(if drain_timeout_ms > 0.0 {
-                    crate::error::MAX_HINT
-                } else {
-                    Duration::ZERO
-                });
-                if let Some(error) = pool.shutdown(drain.min(crate::error::MAX_HINT)).await {
+                let drain = drain_time(drain_timeout_ms);
+                #[cfg(feature = "gateway")]
+                let (saved, ()) = tokio::join!(pool.shutdown(drain), inner.stop_serving(drain));
+                #[cfg(not(feature = "gateway"))]
+                let saved = pool.shutdown(drain).await;
+                if let Some(error) = saved {
                     record::background(&inner.channel, inner.id, "rejected", &record::error_json(&error));
                 }
             }
@@ -373,6 +376,12 @@ impl Inner {
         }
         self.ready()
     }
+}
+
+/// A number that is no duration is the longest or the shortest one.
+pub(super) fn drain_time(ms: f64) -> Duration {
+    let longest = if ms > 0.0 { MAX_HINT } else { Duration::ZERO };
+    Duration::try_from_secs_f64(ms / 1e3).unwrap_or(longest).min(MAX_HINT)
 }
 
 pub(super) fn environment(json: &str) -> Result<Environment, Error> {

@@ -29,6 +29,8 @@ enum Kind {
     Vectors,
     Turn,
     TurnOver,
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code, reason = "only `fetch` has heads"))]
+    Head,
 }
 
 fn begin(records: &mut Records, id: u64, kind: Kind) {
@@ -152,6 +154,14 @@ pub fn chunk(records: &mut Records, id: u64, delta: String, extra: Option<String
     begin(records, id, Kind::Chunk);
     records.text(delta);
     records.text_or_null(extra);
+}
+
+/// The head of a response to `fetch`; its body follows in chunks.
+#[cfg(feature = "gateway")]
+pub fn head(records: &mut Records, id: u64, status: u16, headers_json: String) {
+    begin(records, id, Kind::Head);
+    records.number(f64::from(status));
+    records.text(headers_json);
 }
 
 /// The caller's own function is to be called.

@@ -29,7 +29,7 @@ pub struct Credit {
 }
 
 impl Credit {
-    fn spend(&self, bytes: usize) {
+    pub fn spend(&self, bytes: usize) {
         let mut outstanding = self.outstanding.lock().unwrap_or_else(PoisonError::into_inner);
         outstanding.0.push_back(bytes);
         outstanding.1 += bytes;
@@ -52,7 +52,7 @@ impl Credit {
         self.room.notify_one();
     }
 
-    async fn room(&self) {
+    pub async fn room(&self) {
         while self.is_full() {
             self.room.notified().await;
         }

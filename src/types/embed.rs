@@ -139,6 +139,17 @@ pub fn parse_embed(json: &str) -> Result<ParsedEmbed, FieldError> {
     Ok(call)
 }
 
+/// Reads and checks the body of a request to OpenAI's embeddings API. It has no options of ours; fields that are not known
+/// here are named in the warnings.
+pub fn parse_openai_embed(json: &str) -> Result<ParsedEmbed, FieldError> {
+    let (OpenAiEmbed(mut call), replaced) = read_text(json)?;
+    if replaced > 0 {
+        call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
+    }
+    call.request.check()?;
+    Ok(call)
+}
+
 /// Every name such a call may carry, for "did you mean".
 const KNOWN: &[&str] = &[
     "input",
@@ -161,45 +172,62 @@ const KNOWN: &[&str] = &[
 
 impl<'de> Deserialize<'de> for ParsedEmbed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EmbedVisitor;
+        deserializer.deserialize_map(EmbedVisitor { openai: false })
+    }
+}
 
-        impl<'de> Visitor<'de> for EmbedVisitor {
-            type Value = ParsedEmbed;
+/// A call as OpenAI's clients write it.
+struct OpenAiEmbed(ParsedEmbed);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a request object")
-            }
+impl<'de> Deserialize<'de> for OpenAiEmbed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EmbedVisitor { openai: true }).map(Self)
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedEmbed, A::Error> {
-                let mut request = EmbedRequest::new([""; 0]);
-                let mut options = CallOptions::default();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    match &*key {
-                        // `null` is no text, which `check` refuses by name.
-                        "input" => {
-                            request.input = map.next_value::<Option<_>>()?.unwrap_or(EmbedInput::Texts(Vec::new()));
-                        }
-                        "model" => request.model = map.next_value()?,
-                        "dimensions" => request.dimensions = map.next_value()?,
-                        "encoding_format" => {
-                            request.encoding_format = map.next_value::<Option<_>>()?.unwrap_or_default();
-                        }
-                        "user" => request.user = map.next_value()?,
-                        "extra_body" => {
-                            request.extra_body = map.next_value::<Option<_>>()?.unwrap_or_default();
-                        }
-                        other => {
-                            if !read_option(other, &mut options, &mut map)? {
-                                return Err(unknown_field(other, KNOWN));
-                            }
-                        }
+struct EmbedVisitor {
+    /// A body of OpenAI's API: no options of ours, unknown fields left out.
+    openai: bool,
+}
+
+impl<'de> Visitor<'de> for EmbedVisitor {
+    type Value = ParsedEmbed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedEmbed, A::Error> {
+        let mut request = EmbedRequest::new([""; 0]);
+        let mut options = CallOptions::default();
+        let mut warnings = Vec::new();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                // `null` is no text, which `check` refuses by name.
+                "input" => {
+                    request.input = map.next_value::<Option<_>>()?.unwrap_or(EmbedInput::Texts(Vec::new()));
+                }
+                "model" => request.model = map.next_value()?,
+                "dimensions" => request.dimensions = map.next_value()?,
+                "encoding_format" => {
+                    request.encoding_format = map.next_value::<Option<_>>()?.unwrap_or_default();
+                }
+                "user" => request.user = map.next_value()?,
+                "extra_body" if !self.openai => {
+                    request.extra_body = map.next_value::<Option<_>>()?.unwrap_or_default();
+                }
+                other if self.openai => {
+                    warnings.push(format!("{other}: not known here, not sent"));
+                    map.next_value::<de::IgnoredAny>()?;
+                }
+                other => {
+                    if !read_option(other, &mut options, &mut map)? {
+                        return Err(unknown_field(other, KNOWN));
                     }
                 }
-                Ok(ParsedEmbed { request, options, warnings: Vec::new() })
             }
         }
-
-        deserializer.deserialize_map(EmbedVisitor)
+        Ok(ParsedEmbed { request, options, warnings })
     }
 }
 

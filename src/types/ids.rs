@@ -50,5 +50,16 @@ macro_rules! name_type {
     };
 }
 
+impl RequestId {
+    /// One that no other call has.
+    pub fn random() -> Self {
+        const LETTERS: usize = 22; // 131 bits of base 62: no two calls share one
+        let mut id = String::with_capacity(4 + LETTERS);
+        id.push_str("req_");
+        id.extend(std::iter::repeat_with(fastrand::alphanumeric).take(LETTERS));
+        Self::new(id)
+    }
+}
+
 name_type!(ProviderName);
 name_type!(RequestId);

@@ -11,13 +11,15 @@ mod stream;
 pub(crate) mod surrogates;
 mod usage;
 
-pub use embed::{EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed};
+pub use embed::{
+    EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed, parse_openai_embed,
+};
 pub use ids::{ProviderName, RequestId};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::{Behaviour, CacheWish, CallOptions};
 pub(crate) use parse::TEMPERATURES;
-pub use parse::{FieldError, ParsedCall, parse_call, parse_options};
+pub use parse::{FieldError, ParsedCall, check, parse_call, parse_openai, parse_options, read_text};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
-pub use request::{ChatRequest, Function, ResponseFormat, Tool, ToolChoice};
+pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
 pub use usage::{NanoUsd, Usage};

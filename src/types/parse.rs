@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
 use super::options::{CacheWish, CallOptions};
-use super::request::{ChatRequest, ResponseFormat};
+use super::request::{Api, ChatRequest, ForeignFields, ResponseFormat};
 use super::surrogates;
 
 /// A field of a request that cannot be taken, and why.
@@ -45,6 +45,8 @@ pub struct ParsedCall {
     pub request: ChatRequest,
     pub options: CallOptions,
     pub stream: bool,
+    /// The caller wants to be told the usage at the end of a stream. Only clients of OpenAI's API ask.
+    pub stream_usage: bool,
     pub warnings: Vec<String>,
 }
 
@@ -56,7 +58,21 @@ const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A lone surrogate (half of a character that JavaScript strings can hold and UTF-8 cannot) becomes U+FFFD with a
 /// warning; a NUL passes.
 pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
-    let (mut call, replaced): (ParsedCall, usize) = read_text(json)?;
+    let (call, replaced) = read_text(json)?;
+    finish(call, replaced)
+}
+
+/// Reads and checks the body of a request to OpenAI's chat API. It has no options of ours, and fields that are not
+/// known here are kept for providers that may know them.
+///
+/// # Errors
+/// As [`parse_call`], but for unknown fields beside `messages`.
+pub fn parse_openai(json: &str) -> Result<ParsedCall, FieldError> {
+    let (OpenAiCall(call), replaced) = read_text(json)?;
+    finish(call, replaced)
+}
+
+fn finish(mut call: ParsedCall, replaced: usize) -> Result<ParsedCall, FieldError> {
     if replaced > 0 {
         call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
     }
@@ -64,8 +80,11 @@ pub fn parse_call(json: &str) -> Result<ParsedCall, FieldError> {
     Ok(call)
 }
 
-/// Reads a call, and says how many lone surrogates were replaced in it.
-pub(super) fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), FieldError> {
+/// Reads anything that is written in JSON, and says how many lone surrogates were replaced in it.
+///
+/// # Errors
+/// The path of what cannot be read, and why.
+pub fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), FieldError> {
     let halves = surrogates::lone(json.as_bytes());
     let json =
         if halves.is_empty() { Cow::Borrowed(json) } else { Cow::Owned(surrogates::replaced_text(json, &halves)) };
@@ -108,7 +127,7 @@ fn explain<T: de::DeserializeOwned>(json: &str) -> FieldError {
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(said, _)| said);
             match message.split_once(UNKNOWN_FIELD) {
                 Some((_, rest)) => FieldError::new(join(&path, rest.split('`').nth(1).unwrap_or_default()), message),
-                None => FieldError::new(if path == "." { "" } else { &path }, message),
+                None => FieldError::new(if matches!(path.as_str(), "." | "?") { "" } else { &path }, message),
             }
         }
     }
@@ -131,8 +150,11 @@ fn join(path: &str, field: &str) -> String {
 /// The range of OpenAI's chat API.
 pub(crate) const TEMPERATURES: RangeInclusive<f64> = 0.0..=2.0;
 
-/// What a type cannot say: emptiness, ranges, and which fields a role needs.
-fn check(request: &ChatRequest) -> Result<(), FieldError> {
+/// Checks what a type cannot say: emptiness, ranges, and which fields a role needs.
+///
+/// # Errors
+/// The first field that cannot be taken.
+pub fn check(request: &ChatRequest) -> Result<(), FieldError> {
     if request.messages.is_empty() {
         return Err(FieldError::new("messages", "must be an array with at least one message"));
     }
@@ -212,11 +234,23 @@ fn check_message(index: usize, message: &Message) -> Result<(), FieldError> {
 
 impl<'de> Deserialize<'de> for ParsedCall {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(CallVisitor)
+        deserializer.deserialize_map(CallVisitor { openai: false })
     }
 }
 
-struct CallVisitor;
+/// A call as OpenAI's clients write it.
+struct OpenAiCall(ParsedCall);
+
+impl<'de> Deserialize<'de> for OpenAiCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(CallVisitor { openai: true }).map(Self)
+    }
+}
+
+struct CallVisitor {
+    /// A body of OpenAI's API: no options of ours, unknown fields kept.
+    openai: bool,
+}
 
 impl<'de> Visitor<'de> for CallVisitor {
     type Value = ParsedCall;
@@ -227,7 +261,7 @@ impl<'de> Visitor<'de> for CallVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedCall, A::Error> {
         let mut call = ParsedCall::default();
-        let ParsedCall { request, options, stream, .. } = &mut call;
+        let ParsedCall { request, options, stream, stream_usage, .. } = &mut call;
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
                 "messages" => {
@@ -249,18 +283,27 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "reasoning_effort" => request.reasoning_effort = map.next_value()?,
                 "user" => request.user = map.next_value()?,
                 "metadata" => request.metadata = map.next_value()?,
-                "extra_body" => {
+                "extra_body" if !self.openai => {
                     request.extra_body =
                         map.next_value::<Option<BTreeMap<String, Map<String, Value>>>>()?.unwrap_or_default();
                 }
                 "n" => _ = map.next_value::<Option<OneAnswer>>()?,
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
-                "tenant" => options.tenant = map.next_value()?,
-                "cache" => options.cache = map.next_value::<Option<Cache>>()?.map(|cache| cache.0),
-                // The pool asks for usage in every stream by itself.
-                "stream_options" => _ = map.next_value::<Value>()?,
+                "tenant" if !self.openai => options.tenant = map.next_value()?,
+                "cache" if !self.openai => options.cache = map.next_value::<Option<Cache>>()?.map(|cache| cache.0),
+                // The pool asks for usage in every stream by itself; whether the caller is told is the caller's to say.
+                "stream_options" => {
+                    let options = map.next_value::<Value>()?;
+                    *stream_usage = options.get("include_usage").and_then(Value::as_bool).unwrap_or_default();
+                }
                 other if ChatRequest::OPENAI_FIELDS.contains(&other) => {
                     request.openai_fields.insert(other.to_owned(), map.next_value()?);
+                }
+                other if self.openai => {
+                    let foreign = request.foreign.get_or_insert_with(|| {
+                        Box::new(ForeignFields { api: Api::OpenAi, fields: Map::new(), understood: &[] })
+                    });
+                    foreign.fields.insert(other.to_owned(), map.next_value()?);
                 }
                 other => {
                     if !read_option(other, options, &mut map)? {
@@ -508,6 +551,20 @@ mod tests {
             .expect("valid");
         assert_eq!(call.request.messages[0].content.plain_text(), "a\u{FFFD}b \u{FFFD} 😀 \\ud800");
         assert_eq!(call.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_client_of_openai_may_say_what_is_not_known_here_and_has_no_options_of_ours() {
+        let call = parse_openai(
+            r#"{"messages":[{"role":"user","content":"a"}],"model":"m","top_k":5,"timeout":1,"extra_body":{"x":1},
+                "stream_options":{"include_usage":true},"logprobs":true}"#,
+        )
+        .expect("valid");
+        let foreign = call.request.foreign.expect("fields");
+        assert_eq!(foreign.only_here().collect::<Vec<_>>(), ["extra_body", "timeout", "top_k"]);
+        assert_eq!((call.options, call.stream_usage), (CallOptions::default(), true));
+        assert_eq!(call.request.openai_fields.len(), 1);
+        assert_eq!(parse_openai(r#"{"messages":[]}"#).expect_err("nothing said").field, "messages");
     }
 
     #[test]

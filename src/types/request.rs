@@ -34,6 +34,34 @@ pub struct ChatRequest {
     pub openai_fields: Map<String, Value>,
     /// Merged into the wire body of providers of that type, over everything else.
     pub extra_body: BTreeMap<String, Map<String, Value>>,
+    /// What a client of another API said that has no place above.
+    pub foreign: Option<Box<ForeignFields>>,
+}
+
+/// Fields as a client wrote them in the API that it speaks: sent to providers of that API as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignFields {
+    pub api: Api,
+    pub fields: Map<String, Value>,
+    /// Those of them that the request says in its own words as well; every other is named in the warnings where another
+    /// provider answers.
+    pub understood: &'static [&'static str],
+}
+
+/// An API that both clients and providers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's chat completions.
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+impl ForeignFields {
+    /// The fields that nothing else of the request says.
+    pub fn only_here(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str).filter(|name| !self.understood.contains(name))
+    }
 }
 
 impl ChatRequest {

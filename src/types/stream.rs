@@ -19,7 +19,8 @@ pub enum StreamEvent {
     Reasoning(String),
     Refusal(String),
     ToolCall(ToolCallDelta),
-    /// The [`ReasoningState`] of the answer, in the provider's own shape. Comes once, before the finish.
+    /// The [`ReasoningState`] of the answer so far, in the provider's own shape. A later one replaces an earlier one; the
+    /// last comes before the finish.
     ReasoningState(Value),
     /// What is known so far; a later one replaces an earlier one.
     Usage(Usage),

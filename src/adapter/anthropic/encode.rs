@@ -18,7 +18,7 @@ use super::wire::{
     Block, Metadata, OutThinking, OutTool, OutToolChoice, OutputConfig, OutputFormat, Request, Source, Turn,
 };
 use crate::types::{
-    ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
+    Api, ChatRequest, Content, FieldError, ImageUrl, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
 };
 
 /// Sent when neither the request nor the provider says how long an answer may be: every model takes it.
@@ -41,6 +41,9 @@ pub(in crate::adapter) fn request(
     terms: Terms<'_>,
 ) -> Result<Encoded, FieldError> {
     let mut gate = Gate::new(service, model, request, terms);
+    if request.foreign.as_ref().is_some_and(|foreign| foreign.api == Api::Anthropic) {
+        return as_it_came(request, model, stream, service, terms, gate);
+    }
     let (system, messages) = Turns::of(&request.messages, service, &mut gate)?;
     let bound = request.max_tokens.or(terms.max_tokens);
     let Asked { thinking, effort } = thinking::asked(request, model, bound, &mut gate);
@@ -65,6 +68,34 @@ pub(in crate::adapter) fn request(
     gate.take("frequency_penalty", request.frequency_penalty);
     gate.take("seed", request.seed);
     gate.take("metadata", request.metadata.as_ref());
+    Encoded::write(&wire, request, service, gate)
+}
+
+/// A request whose caller speaks this API: its own fields go over these, `messages` among them.
+fn as_it_came(
+    request: &ChatRequest,
+    model: &str,
+    stream: bool,
+    service: &'static Service,
+    terms: Terms<'_>,
+    gate: Gate<'_>,
+) -> Result<Encoded, FieldError> {
+    let wire = Request {
+        model,
+        max_tokens: request.max_tokens.or(terms.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        system: None,
+        messages: Vec::new(),
+        temperature: None,
+        top_p: None,
+        stop_sequences: Vec::new(),
+        tools: Vec::new(),
+        tool_choice: None,
+        metadata: None,
+        output_config: None,
+        service_tier: None,
+        thinking: None,
+        stream,
+    };
     Encoded::write(&wire, request, service, gate)
 }
 

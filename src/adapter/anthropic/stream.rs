@@ -42,6 +42,8 @@ pub(in crate::adapter) struct State {
     /// Blocks of thoughts that came so far, and the bytes of those, about.
     thoughts: Vec<Value>,
     thought: usize,
+    /// Those of them that were told.
+    told: usize,
     /// The one that is still open: its text and what it is signed with.
     thinking: Option<(String, String)>,
 }
@@ -70,7 +72,10 @@ impl Dialect for State {
             "message_start" => self.on_start(said.message, out),
             "content_block_start" => return self.on_block(said.index.0.unwrap_or(0), said.content_block, out),
             "content_block_delta" => return self.on_delta(said.index.0.unwrap_or(0), said.delta, out),
-            "content_block_stop" => self.close(said.index.0, out),
+            "content_block_stop" => {
+                self.close(said.index.0, out);
+                self.tell_thoughts(out);
+            }
             "message_delta" => {
                 self.start(String::new(), String::new(), out);
                 self.count(said.usage, out);
@@ -226,6 +231,15 @@ impl State {
         self.thoughts.extend(decode::thought(&block));
     }
 
+    /// A block is over: what it was signed with is known.
+    fn tell_thoughts(&mut self, out: &mut VecDeque<StreamEvent>) {
+        self.close_thought();
+        if self.thoughts.len() > self.told {
+            self.told = self.thoughts.len();
+            out.extend(decode::state(self.thoughts.clone()).map(StreamEvent::ReasoningState));
+        }
+    }
+
     fn say(&mut self, text: &str, event: fn(String) -> StreamEvent, out: &mut VecDeque<StreamEvent>) {
         if !text.is_empty() && !self.finished {
             self.start(String::new(), String::new(), out);
@@ -276,8 +290,7 @@ impl State {
         }
         self.start(String::new(), String::new(), out);
         self.close(None, out);
-        self.close_thought();
-        out.extend(decode::state(std::mem::take(&mut self.thoughts)).map(StreamEvent::ReasoningState));
+        self.tell_thoughts(out);
         self.finished = true;
         out.push_back(StreamEvent::Finish { reason, raw });
         Ok(())

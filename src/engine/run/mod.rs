@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             roster,
             route,
             log,
-            request_id: options.request_id.clone().unwrap_or_else(new_request_id),
+            request_id: options.request_id.clone().unwrap_or_else(RequestId::random),
             deadline: started.mono + deadline,
             started,
             max_retries: options.max_retries.unwrap_or(routing.max_retries),
@@ -369,12 +369,4 @@ pub(super) fn unix_ms_of(at: Instant, now: Now) -> u64 {
     const NANOS_PER_MS: u128 = 1_000_000;
     let ahead = at.saturating_duration_since(now.mono).as_nanos().div_ceil(NANOS_PER_MS);
     now.unix_ms.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
-}
-
-pub(super) fn new_request_id() -> RequestId {
-    const LETTERS: usize = 22; // 131 bits of base 62: no two calls share one
-    let mut id = String::with_capacity(4 + LETTERS);
-    id.push_str("req_");
-    id.extend(std::iter::repeat_with(fastrand::alphanumeric).take(LETTERS));
-    RequestId::new(id)
 }

@@ -1,0 +1,92 @@
+'use strict'
+
+// `llmpool serve`: a pool on a port until somebody ends the process. What it does is told as lines of JSON on stdout, and
+// to people on stderr.
+
+const { version } = require('../package.json')
+
+/** Events of the pool that an operator wants to read. */
+const TOLD = ['circuitOpen', 'circuitHalfOpen', 'circuitClose', 'healthChanged', 'rateLimited', 'providersUpdated']
+
+/**
+ * @param {{ config: string, http?: string, insecure: boolean, quiet: boolean }} options
+ * @returns {Promise<void>} when it has ended in good order
+ */
+async function serve({ config, http, insecure, quiet }) {
+  const { LLMPool } = require('../index.js')
+  const pool = new LLMPool({ configPath: config })
+  const log = quiet ? () => {} : writeLine
+  try {
+    pool.on('error', (/** @type {any} */ error) => log('error', { message: error.message }))
+    await pool.initialize()
+    for (const name of TOLD) {
+      pool.on(/** @type {any} */ (name), (/** @type {any} */ payload, /** @type {any} */ more) =>
+        log(name, more ?? payload),
+      )
+    }
+    pool.on('configChanged', () => log('configChanged', { version: pool.getStats().configVersion }))
+    const gateway = await pool.serve({
+      ...(http === undefined ? {} : { http }),
+      ...(insecure ? { insecure } : {}),
+      ...(quiet ? {} : { onRequest: ({ time, ...entry }) => log('request', entry, time) }),
+    })
+    process.stderr.write(greeting(gateway, Object.keys(pool.getProviderStats())))
+    await ended(pool)
+    log('closing', {})
+    // The second signal is for those who do not want to wait.
+    const forced = new AbortController()
+    const force = () => {
+      forced.abort()
+      gateway.close({ drainTimeout: 0 })
+    }
+    for (const signal of ENDING) process.once(signal, force)
+    await gateway.close()
+    for (const signal of ENDING) process.off(signal, force)
+  } finally {
+    await pool.shutdown({ drainTimeout: 0 })
+  }
+}
+
+const ENDING = /** @type {const} */ (['SIGTERM', 'SIGINT'])
+
+/** Until a signal ends it. SIGHUP reads the configuration again. @param {import('../index').LLMPool} pool */
+function ended(pool) {
+  const reload = () => {
+    // What is wrong with it is told as `error`, and what was in force stays.
+    pool.reload().catch((error) => pool.emit('error', error))
+  }
+  process.on('SIGHUP', reload)
+  return new Promise((resolve) => {
+    const end = () => {
+      process.off('SIGHUP', reload)
+      for (const signal of ENDING) process.off(signal, end)
+      resolve(undefined)
+    }
+    for (const signal of ENDING) process.on(signal, end)
+  })
+}
+
+/** @param {string} event @param {object} fields @param {number} [time] */
+function writeLine(event, fields, time = Date.now()) {
+  process.stdout.write(`${JSON.stringify({ time: new Date(time).toISOString(), event, ...fields })}\n`)
+}
+
+/** @param {import('../index').Gateway} gateway @param {string[]} providers */
+function greeting({ url, needsKey }, providers) {
+  const here = url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
+  const body = JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
+  const key = needsKey ? ` -H "authorization: Bearer $KEY"` : ''
+  return [
+    `llmpool ${version} serves ${providers.join(', ')}`,
+    `  OpenAI's API:    ${here}/v1`,
+    `  Anthropic's API: ${here}`,
+    `  health, metrics: ${here}/health, ${here}/metrics`,
+    needsKey ? '  callers need one of the keys in server.api_keys' : '  everybody who reaches it may call',
+    '',
+    'Try it:',
+    `  curl ${here}/v1/chat/completions${key} -H 'content-type: application/json' -d '${body}'`,
+    '',
+  ].join('\n')
+}
+
+exports.serve = serve

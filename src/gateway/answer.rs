@@ -1,0 +1,116 @@
+//! The headers of an answer.
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+
+use crate::types::{AttemptRecord, ChatResponse, NanoUsd};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's clients look for it.
+pub(super) const REQUEST_ID_TOO: HeaderName = HeaderName::from_static("request-id");
+const PROVIDER: HeaderName = HeaderName::from_static("x-llmpool-provider");
+const MODEL: HeaderName = HeaderName::from_static("x-llmpool-model");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-llmpool-attempts");
+const COST: HeaderName = HeaderName::from_static("x-llmpool-cost-usd");
+const WARNINGS: HeaderName = HeaderName::from_static("x-llmpool-warnings");
+
+/// What the script of a page may read.
+pub(super) const EXPOSED: [HeaderName; 10] = [
+    CONTENT_TYPE,
+    RETRY_AFTER,
+    REQUEST_ID,
+    REQUEST_ID_TOO,
+    PROVIDER,
+    MODEL,
+    ATTEMPTS,
+    COST,
+    WARNINGS,
+    HeaderName::from_static("x-should-retry"),
+];
+
+/// Bytes of all warnings together: heads above 8 KiB are refused by many proxies.
+const LONGEST_WARNINGS: usize = 2048;
+
+/// Everything there is to say of an answer.
+pub(super) fn name(headers: &mut HeaderMap, response: &ChatResponse) {
+    name_source(headers, Some(response.provider.as_str()), Some(&response.reply.model));
+    name_attempts(headers, &response.attempts);
+    name_cost(headers, response.cost);
+    name_warnings(headers, &response.warnings);
+}
+
+/// Who answers, and the model that was asked.
+pub(super) fn name_source(headers: &mut HeaderMap, provider: Option<&str>, model: Option<&str>) {
+    for (name, value) in [(PROVIDER, provider), (MODEL, model)] {
+        if let Some(value) = value.and_then(|value| text(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// How many requests went out for it.
+pub(super) fn name_attempts(headers: &mut HeaderMap, attempts: &[AttemptRecord]) {
+    if !attempts.is_empty() {
+        headers.insert(ATTEMPTS, HeaderValue::from(sent(attempts)));
+    }
+}
+
+/// Lines of the trail for which a request went out.
+pub(super) fn sent(attempts: &[AttemptRecord]) -> usize {
+    attempts.iter().filter(|line| !line.outcome.sent_nothing()).count()
+}
+
+/// What it cost; no header where that is not known.
+pub(super) fn name_cost(headers: &mut HeaderMap, cost: Option<NanoUsd>) {
+    let value = cost.and_then(|cost| HeaderValue::from_str(&format!("{}", cost.as_usd())).ok());
+    if let Some(value) = value {
+        headers.insert(COST, value);
+    }
+}
+
+/// What of the request was not sent as it was asked.
+pub(super) fn name_warnings(headers: &mut HeaderMap, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    let mut joined = warnings.join("; ");
+    if joined.len() > LONGEST_WARNINGS {
+        joined.truncate((0..=LONGEST_WARNINGS).rev().find(|at| joined.is_char_boundary(*at)).unwrap_or(0));
+        joined.push('…');
+    }
+    if let Ok(value) = text(&joined) {
+        headers.insert(WARNINGS, value);
+    }
+}
+
+/// A text as a header: what is not printable ASCII is escaped, so that every client can read the head.
+fn text(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return HeaderValue::from_str(text);
+    }
+    let escaped: String = text
+        .chars()
+        .flat_map(|letter| -> Box<dyn Iterator<Item = char>> {
+            if (' '..='~').contains(&letter) {
+                Box::new(std::iter::once(letter))
+            } else {
+                Box::new(letter.escape_default())
+            }
+        })
+        .collect();
+    HeaderValue::from_str(&escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_one_bounded_line_of_ascii() {
+        let mut headers = HeaderMap::new();
+        name_warnings(&mut headers, &["seed: not sent\r\nx-evil: 1".to_owned(), "é".repeat(4000)]);
+        let said = headers[WARNINGS].to_str().expect("ASCII");
+        assert!(said.starts_with(r"seed: not sent\r\nx-evil: 1; \u{e9}"), "{said}");
+        assert!(said.len() < 8192, "{}", said.len());
+        name_warnings(&mut HeaderMap::new(), &[]);
+    }
+}

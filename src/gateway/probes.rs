@@ -1,0 +1,94 @@
+//! How the pool does, for those who watch it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{HeaderName, StatusCode};
+use serde::Serialize;
+
+use super::Gateway;
+use super::refused::Refused;
+use crate::engine::PoolHealth;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// OpenMetrics 1.0, which Prometheus prefers.
+const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health<'a> {
+    status: &'static str,
+    version: &'static str,
+    healthy: bool,
+    total_providers: usize,
+    available_providers: usize,
+    /// Only for those who may call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a PoolHealth>,
+}
+
+/// A body of JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(json) => typed(status, JSON, json),
+        Err(error) => Refused::internal(error.to_string()).into_response(super::Dialect::OpenAi),
+    }
+}
+
+fn typed(status: StatusCode, kind: HeaderValue, body: impl Into<Body>) -> Response {
+    const NEVER_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+    const SNIFF: HeaderName = http::header::X_CONTENT_TYPE_OPTIONS;
+    let mut response = (status, body.into()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(http::header::CACHE_CONTROL, NEVER_KEPT);
+    headers.insert(SNIFF, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// What some clients ask before anything else, by HEAD.
+pub(super) async fn root() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "name": "llmpool", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The state of the pool: 503 when no provider is available.
+pub(super) async fn health(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let health = gateway.pool.engine().health();
+    let may_call = gateway.door.knows(&headers, &gateway.server());
+    let (status, word) = match health.healthy && gateway.pool.is_open() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    json(
+        status,
+        &Health {
+            status: word,
+            version: env!("CARGO_PKG_VERSION"),
+            healthy: health.healthy,
+            total_providers: health.total_providers,
+            available_providers: health.available_providers,
+            pool: may_call.then_some(&health),
+        },
+    )
+}
+
+/// The process answers.
+pub(super) async fn live() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+/// A call would have somebody to go to.
+pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    if gateway.pool.is_open() && gateway.pool.engine().health().healthy {
+        json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+    } else {
+        json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "unavailable" }))
+    }
+}
+
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    typed(StatusCode::OK, OPENMETRICS, gateway.pool.engine().metrics())
+}

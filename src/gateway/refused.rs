@@ -1,0 +1,273 @@
+//! Why a request is not answered: which status an error of the pool has, and how each API words it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderName, StatusCode};
+use serde::Serialize;
+
+use super::answer;
+use crate::error::{Context, Error, ErrorKind, FailureClass};
+use crate::types::{FieldError, RequestId};
+
+/// In whose shape an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    OpenAi,
+    Anthropic,
+}
+
+/// A request that is not answered.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub code: Option<&'static str>,
+    pub param: Option<String>,
+    pub message: String,
+    retry_after: Option<Duration>,
+    /// The pool has tried what there was to try: asking again at once would only multiply that.
+    tried: bool,
+    /// Of the call, where there was one.
+    context: Option<Box<Context>>,
+    request_id: Option<RequestId>,
+}
+
+/// Tells the clients of both APIs whether to ask again by themselves.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// The row of the failure table, or the kind of the error.
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-llmpool-error");
+/// The same as `Retry-After`, exact.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// Whose route this is. What is nobody's is answered as OpenAI would.
+    pub fn of(path: &str) -> Self {
+        let own = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if own { Self::Anthropic } else { Self::OpenAi }
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: Some(code),
+            param: None,
+            message: message.into(),
+            retry_after: None,
+            tried: false,
+            context: None,
+            request_id: None,
+        }
+    }
+
+    pub fn bad_request(param: Option<&str>, message: impl Into<String>) -> Self {
+        let param = param.filter(|param| !param.is_empty()).map(str::to_owned);
+        Self { param, code: None, ..Self::new(StatusCode::BAD_REQUEST, "", message) }
+    }
+
+    pub fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    pub fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn no_such_model(model: &str) -> Self {
+        const SHOWN: usize = 200; // nobody's model has a longer name
+        let model: String = model.chars().take(SHOWN).collect();
+        let message =
+            format!("no provider of this pool serves the model {model:?}; GET /v1/models lists those there are");
+        let param = Some("model".to_owned());
+        Self { param, ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
+    }
+
+    pub fn method_not_allowed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
+    /// Says which request it was: Anthropic's errors carry it.
+    pub fn of_request(mut self, id: &RequestId) -> Self {
+        self.request_id = Some(id.clone());
+        self
+    }
+
+    pub fn into_response(self, dialect: Dialect) -> Response {
+        let body = self.body(dialect);
+        let mut response = (self.status, Body::from(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+        }
+        if self.tried {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if let Some(code) = self.code {
+            headers.insert(ERROR_CODE, HeaderValue::from_static(code));
+        }
+        if let Some(Context { provider, model, attempts, .. }) = self.context.as_deref() {
+            answer::name_source(headers, provider.as_ref().map(|name| name.as_str()), model.as_deref());
+            answer::name_attempts(headers, attempts);
+        }
+        response
+    }
+
+    /// The error as the API has it, as JSON.
+    pub fn body(&self, dialect: Dialect) -> Vec<u8> {
+        let Self { status, code, param, message, request_id, .. } = self;
+        let json = match dialect {
+            Dialect::OpenAi => serde_json::to_vec(&OpenAiError {
+                error: OpenAiFields { message, kind: openai_type(*status), param: param.as_deref(), code: *code },
+            }),
+            Dialect::Anthropic => serde_json::to_vec(&AnthropicError {
+                kind: "error",
+                error: AnthropicFields { kind: anthropic_type(*status), message },
+                request_id: request_id.as_ref().map(RequestId::as_str),
+            }),
+        };
+        json.unwrap_or_default() // texts only: nothing in it can fail to be JSON
+    }
+}
+
+/// Types that OpenAI's own errors have.
+fn openai_type(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    }
+}
+
+/// Types of Anthropic's documentation of its errors.
+fn anthropic_type(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        _ => "api_error",
+    }
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    error: OpenAiFields<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiFields<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: AnthropicFields<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AnthropicFields<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+impl From<FieldError> for Refused {
+    fn from(error: FieldError) -> Self {
+        Self::bad_request(Some(&error.field), error.to_string())
+    }
+}
+
+impl From<Error> for Refused {
+    /// The table of statuses. What went wrong between the pool and its providers (keys, quotas) is never the caller's
+    /// own 401 or 403.
+    fn from(error: Error) -> Self {
+        let (status, code) = match error.kind() {
+            ErrorKind::InvalidRequest { .. } => (StatusCode::BAD_REQUEST, None),
+            ErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded")),
+            ErrorKind::NoProvider { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("no_provider")),
+            ErrorKind::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, Some("timeout")),
+            ErrorKind::Closed => (StatusCode::SERVICE_UNAVAILABLE, Some("closed")),
+            ErrorKind::Provider { failure } => {
+                let code = if failure.class == FailureClass::ContextLength {
+                    "context_length_exceeded" // OpenAI's own word, which clients look for
+                } else {
+                    failure.class.as_str()
+                };
+                (status_of(failure.class), Some(code))
+            }
+            ErrorKind::StreamInterrupted { failure, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(failure.class.as_str()))
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error")),
+        };
+        let param = match error.kind() {
+            ErrorKind::InvalidRequest { field } if !field.is_empty() => Some(field.clone()),
+            _ => None,
+        };
+        Self {
+            status,
+            code,
+            param,
+            message: error.to_string(),
+            retry_after: error.retry_after(),
+            // A pool that closes has tried nothing: another process may answer.
+            tried: !matches!(error.kind(), ErrorKind::Closed),
+            context: Some(Box::new(error.context().clone())),
+            request_id: error.context().request_id.clone(),
+        }
+    }
+}
+
+fn status_of(class: FailureClass) -> StatusCode {
+    match class {
+        FailureClass::InvalidRequest
+        | FailureClass::ContextLength
+        | FailureClass::ContentFilter
+        | FailureClass::Unsupported => StatusCode::BAD_REQUEST,
+        FailureClass::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        FailureClass::ModelNotFound => StatusCode::NOT_FOUND,
+        FailureClass::RateLimit => StatusCode::TOO_MANY_REQUESTS,
+        FailureClass::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        FailureClass::Auth
+        | FailureClass::Permission
+        | FailureClass::QuotaExhausted
+        | FailureClass::Overloaded
+        | FailureClass::ServerError
+        | FailureClass::ModelLoading
+        | FailureClass::ModelOutputInvalid
+        | FailureClass::StreamTruncated
+        | FailureClass::BadReply
+        | FailureClass::Network => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

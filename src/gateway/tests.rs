@@ -1,0 +1,374 @@
+//! The routes without a socket. What clients make of them, and what sockets do to them, is told in `__test__`.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Door, Entry, Gateway};
+use crate::config::{Document, Environment, KeyHash, Settings, Source};
+use crate::engine::Clients;
+use crate::error::{TransportError, TransportErrorKind};
+use crate::pool::Pool;
+use crate::transport::fake::{self, FakeTransport};
+use crate::transport::{HttpReply, HttpRequest, Transport};
+
+type Answer = BoxFuture<'static, Result<HttpReply, TransportError>>;
+
+struct Served {
+    router: Router,
+    upstream: FakeTransport,
+    lines: Arc<Mutex<Vec<Entry>>>,
+    pool: Pool,
+}
+
+fn network(keys: &[&str]) -> Door {
+    let api_keys = keys.iter().map(|key| KeyHash::of(key)).collect();
+    Door::Network { api_keys, cors_origins: Vec::new(), closed: false }
+}
+
+fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Served {
+    let config = json!({
+        "providers": [{
+            "name": "a", "type": "openai-compatible", "model": "m", "models": { "fast": "m-mini" },
+            "api_key": "key-of-a", "base_url": "https://a.test/v1", "input_price_per_million": 1,
+            "output_price_per_million": 2
+        }],
+        "routing": { "max_retries": 0 },
+        "server": { "max_body_bytes": 1000, "cors_origins": ["https://good.test"] },
+    });
+    let upstream = FakeTransport::new(script);
+    let settings = Settings::new(Source::Inline(config.clone()));
+    let environment = Environment::from_map::<String, String>([]);
+    let transport = upstream.clone();
+    let clients = Clients::new(move |_| Ok(Arc::new(transport.clone()) as Arc<dyn Transport>));
+    let pool = Pool::with_clients(Document::object(config), environment, settings, Arc::default(), clients);
+    let pool = pool.expect("a valid configuration");
+    let lines = Arc::<Mutex<Vec<Entry>>>::default();
+    let written = Arc::clone(&lines);
+    let log = move |entry: &Entry| written.lock().expect("no panic").push(entry.clone());
+    let gateway = Gateway::new(pool.clone(), door, Arc::new(|_| {}), Some(Arc::new(log)));
+    Served { router: gateway.router(), upstream, lines, pool }
+}
+
+impl Served {
+    async fn send(&self, request: Request) -> Response {
+        self.router.clone().oneshot(request).await.expect("a router never fails")
+    }
+
+    async fn post(&self, body: &Value) -> Response {
+        self.send(post("/v1/chat/completions", body, &[])).await
+    }
+}
+
+fn post(path: &str, body: &Value, headers: &[(&str, &str)]) -> Request {
+    let mut request = Request::builder().method(Method::POST).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_string())).expect("a request")
+}
+
+fn get(path: &str) -> Request {
+    Request::builder().uri(path).body(Body::empty()).expect("a request")
+}
+
+async fn text(response: Response) -> String {
+    let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+    String::from_utf8(body.into()).expect("UTF-8")
+}
+
+async fn read(response: Response) -> Value {
+    serde_json::from_str(&text(response).await).expect("JSON")
+}
+
+fn answers(_: &HttpRequest) -> Answer {
+    let body = json!({
+        "id": "r1", "object": "chat.completion", "created": 1, "model": "m-2",
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": "hello" }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18 },
+    });
+    fake::reply(200, &[("content-type", "application/json")], body.to_string())
+}
+
+fn streams(pieces: &'static [&'static str], breaks: bool) -> impl FnMut(&HttpRequest) -> Answer + Send + 'static {
+    move |_| {
+        let end = breaks.then(|| Err(TransportError::new(TransportErrorKind::Body, "reset")));
+        let body = stream::iter(pieces).map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).chain(stream::iter(end));
+        fake::stream(200, &[("content-type", "text/event-stream")], body.boxed())
+    }
+}
+
+const HELLO: &str = "data: {\"id\":\"s1\",\"model\":\"m-2\",\"created\":7,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n";
+const FINISH: &str = "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+fn ask() -> Value {
+    json!({ "model": "fast", "messages": [{ "role": "user", "content": "hi" }] })
+}
+
+fn asked(more: Value) -> Value {
+    let mut request = ask();
+    let (Value::Object(into), Value::Object(more)) = (&mut request, more) else { panic!("objects") };
+    into.extend(more);
+    request
+}
+
+fn header<'r>(response: &'r Response, name: &str) -> &'r str {
+    response.headers().get(name).map_or("", |value| value.to_str().expect("ASCII"))
+}
+
+/// The data of each event.
+fn events(stream: &str) -> Vec<Value> {
+    let data = stream.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).expect("JSON")).collect()
+}
+
+#[tokio::test]
+async fn an_answer_has_openais_shape_and_says_whose_it_is() {
+    let served = serve(Door::Inside, answers);
+    let response = served.post(&ask()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let named = ["x-llmpool-provider", "x-llmpool-model", "x-llmpool-attempts", "x-llmpool-cost-usd"];
+    assert_eq!(named.map(|name| header(&response, name).to_owned()), ["a", "m-2", "1", "0.000024"]);
+    assert_eq!(header(&response, "x-request-id"), header(&response, "request-id"));
+    let body = read(response).await;
+    assert_eq!(body["choices"][0]["message"]["content"], "hello");
+    assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    assert_eq!((&body["object"], &body["model"]), (&json!("chat.completion"), &json!("m-2")));
+    assert_eq!(body["usage"]["total_tokens"], 18);
+    let sent: Value = serde_json::from_slice(&served.upstream.requests()[0].body).expect("JSON");
+    assert_eq!(sent["model"], "m-mini");
+}
+
+#[tokio::test]
+async fn what_is_not_known_here_goes_to_a_provider_of_that_api() {
+    let served = serve(Door::Inside, answers);
+    served.post(&asked(json!({ "top_k": 5, "provider": { "order": ["x"] }, "timeout": 1 }))).await;
+    let sent: Value = serde_json::from_slice(&served.upstream.requests()[0].body).expect("JSON");
+    assert_eq!(
+        (&sent["top_k"], &sent["provider"], &sent["timeout"]),
+        (&json!(5), &json!({ "order": ["x"] }), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn any_provider_answers_for_auto_and_nobody_for_a_model_that_is_not_there() {
+    let served = serve(Door::Inside, answers);
+    assert_eq!(served.post(&asked(json!({ "model": "auto" }))).await.status(), StatusCode::OK);
+    let response = served.post(&asked(json!({ "model": "gone" }))).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let error = &read(response).await["error"];
+    assert_eq!((&error["code"], &error["param"]), (&json!("model_not_found"), &json!("model")));
+    assert_eq!(served.upstream.requests().len(), 1);
+    let listed = read(served.send(get("/v1/models")).await).await;
+    let ids: Vec<_> = listed["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, ["auto", "m", "fast"]);
+    assert_eq!(read(served.send(get("/v1/models/fast")).await).await["owned_by"], "a");
+    assert_eq!(served.send(get("/v1/models/gone")).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn each_error_has_its_status_and_says_whether_to_ask_again() {
+    for (upstream, status, retry, retry_after) in [
+        (500, 503, "false", ""),
+        (401, 503, "false", ""),
+        (429, 429, "false", "7"),
+        (400, 400, "false", ""),
+        (404, 404, "false", ""),
+        (413, 413, "false", ""),
+    ] {
+        let served = serve(Door::Inside, move |_| {
+            let headers: &[_] = if upstream == 429 { &[("retry-after", "7")] } else { &[] };
+            fake::reply(upstream, headers, json!({ "error": { "message": "no", "code": "x" } }).to_string())
+        });
+        let body = asked(json!({}));
+        let headers = [("x-llmpool-deadline-ms", "1000")];
+        let response = served.send(post("/v1/chat/completions", &body, &headers)).await;
+        assert_eq!(response.status().as_u16(), status, "{upstream}");
+        assert_eq!((header(&response, "x-should-retry"), header(&response, "retry-after")), (retry, retry_after));
+        assert_eq!(header(&response, "x-llmpool-attempts"), "1", "{upstream}");
+        assert!(read(response).await["error"]["message"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_by_name() {
+    let served = serve(Door::Inside, answers);
+    for (body, param) in [
+        (json!({ "messages": [] }), json!("messages")),
+        (asked(json!({ "temperature": 3 })), json!("temperature")),
+        (json!([1]), Value::Null),
+    ] {
+        let response = served.post(&body).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(header(&response, "x-should-retry"), "");
+        assert_eq!(read(response).await["error"]["param"], param);
+    }
+    let options = [("x-llmpool-failover", "perhaps")];
+    let response = served.send(post("/v1/chat/completions", &ask(), &options)).await;
+    assert_eq!(read(response).await["error"]["param"], "x-llmpool-failover");
+    let gzip = [("content-encoding", "gzip")];
+    let response = served.send(post("/v1/chat/completions", &ask(), &gzip)).await;
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let response = served.post(&asked(json!({ "user": "x".repeat(1000) }))).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(served.upstream.requests().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let served = serve(Door::Inside, answers);
+    let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let request = Request::builder().method(Method::POST).uri("/v1/chat/completions").body(never).expect("a request");
+    assert_eq!(served.send(request).await.status(), StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_usage_for_those_who_ask_and_done() {
+    let served = serve(Door::Inside, streams(&[HELLO, FINISH, DONE], false));
+    let response = served.post(&asked(json!({ "stream": true }))).await;
+    assert_eq!(header(&response, "content-type"), "text/event-stream; charset=utf-8");
+    assert_eq!(header(&response, "x-llmpool-provider"), "a");
+    let said = text(response).await;
+    assert!(said.ends_with(DONE), "{said}");
+    let chunks = events(&said);
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({ "role": "assistant", "content": "hello" }));
+    assert_eq!((&chunks[0]["id"], &chunks[0]["created"]), (&json!("s1"), &json!(7)));
+    assert_eq!(chunks[1]["choices"][0]["finish_reason"], "stop");
+    assert_eq!((chunks.len(), chunks[0].get("usage")), (2, None));
+
+    let usage = json!({ "stream": true, "stream_options": { "include_usage": true } });
+    let chunks = events(&text(served.post(&asked(usage)).await).await);
+    assert_eq!((&chunks[0]["usage"], &chunks[2]["choices"]), (&Value::Null, &json!([])));
+    assert!(chunks[2]["usage"]["total_tokens"].as_u64().is_some_and(|total| total > 0));
+    assert_eq!(chunks[2]["llmpool"]["provider"], "a");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_says_so_and_never_ends_in_order() {
+    let served = serve(Door::Inside, streams(&[HELLO], true));
+    let response = served.post(&asked(json!({ "stream": true }))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut pieces = response.into_body().into_data_stream();
+    let mut said = String::new();
+    let ended = loop {
+        match pieces.next().await {
+            Some(Ok(piece)) => said.push_str(std::str::from_utf8(&piece).expect("UTF-8")),
+            end => break end,
+        }
+    };
+    assert!(matches!(ended, Some(Err(_))), "cut");
+    assert!(!said.contains("[DONE]"), "{said}");
+    let error = &events(&said)[1]["error"];
+    assert_eq!((&error["type"], &error["code"]), (&json!("server_error"), &json!("network")), "{said}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_call() {
+    let served = serve(Door::Inside, streams(&[HELLO], false));
+    // A stream that stays open: what was said, then nothing.
+    let open = serve(Door::Inside, |_| {
+        let body = stream::iter([Ok(Bytes::from_static(HELLO.as_bytes()))]).chain(stream::pending());
+        fake::stream(200, &[("content-type", "text/event-stream")], body.boxed())
+    });
+    let response = open.post(&asked(json!({ "stream": true }))).await;
+    let in_flight = || open.pool.engine().stats().active_connections;
+    assert_eq!(in_flight(), 1);
+    drop(response);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(in_flight(), 0);
+    assert_eq!(open.lines.lock().expect("no panic")[0].status, 499);
+    drop(served);
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_a_key_but_probes() {
+    let served = serve(network(&["right", "other"]), answers);
+    for (key, status) in [
+        (None, 401),
+        (Some(("authorization", "Bearer wrong")), 401),
+        (Some(("authorization", "Bearer right")), 200),
+        (Some(("x-api-key", "other")), 200),
+    ] {
+        let headers: Vec<_> = key.into_iter().collect();
+        let response = served.send(post("/v1/chat/completions", &ask(), &headers)).await;
+        assert_eq!(response.status().as_u16(), status, "{key:?}");
+    }
+    for (path, status) in [
+        ("/health", 200),
+        ("/live", 200),
+        ("/ready", 200),
+        ("/", 200),
+        ("/metrics", 401),
+        ("/v1/models", 401),
+        ("/nowhere", 401),
+        ("/health/../metrics", 401),
+        ("//metrics", 401),
+        ("/%6detrics", 401),
+        ("/health%2f..%2fmetrics", 401),
+    ] {
+        assert_eq!(served.send(get(path)).await.status().as_u16(), status, "{path}");
+    }
+    let health = read(served.send(get("/health")).await).await;
+    assert_eq!((&health["availableProviders"], health.get("pool")), (&json!(1), None), "no names without a key");
+    let response = served.send(post("/v1/messages", &json!({}), &[])).await;
+    assert_eq!(read(response).await["error"]["type"], "authentication_error");
+}
+
+#[tokio::test]
+async fn a_public_door_without_keys_is_shut() {
+    let served = serve(Door::Network { api_keys: Vec::new(), cors_origins: Vec::new(), closed: true }, answers);
+    assert_eq!(served.post(&ask()).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_reach_nothing() {
+    let served = serve(network(&[]), answers);
+    for (origin, status, allowed) in [("https://good.test", 200, "https://good.test"), ("https://evil.test", 403, "")] {
+        let response = served.send(post("/v1/chat/completions", &ask(), &[("origin", origin)])).await;
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(header(&response, "access-control-allow-origin"), allowed);
+    }
+    assert_eq!(served.upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn one_line_says_what_became_of_a_request_and_nothing_of_what_was_said() {
+    let served = serve(network(&["secret-key"]), answers);
+    let headers = [("authorization", "Bearer secret-key"), ("x-request-id", "mine-1"), ("user-agent", "OpenAI/JS 6")];
+    let body = json!({ "messages": [{ "role": "user", "content": "private words" }] });
+    let response = served.send(post("/v1/chat/completions?key=secret-key", &body, &headers)).await;
+    assert_eq!(header(&response, "x-request-id"), "mine-1");
+    text(response).await;
+    let line = serde_json::to_value(&served.lines.lock().expect("no panic")[0]).expect("JSON");
+    let expected = json!({
+        "requestId": "mine-1", "method": "POST", "path": "/v1/chat/completions", "status": 200,
+        "client": "OpenAI/JS 6", "provider": "a", "model": "m-2", "attempts": 1, "promptTokens": 12,
+        "completionTokens": 6, "cost": 0.000024, "time": line["time"], "durationMs": line["durationMs"],
+    });
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_refused_in_the_shape_of_its_api() {
+    let served = serve(Door::Inside, answers);
+    assert_eq!(served.send(get("/v1/chat/completions")).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(served.send(get("/v1/nothing")).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(served.send(get("/v1/chat/completions/")).await.status(), StatusCode::NOT_FOUND);
+    assert!(text(served.send(get("/metrics")).await).await.ends_with("# EOF\n"));
+    served.pool.shutdown(std::time::Duration::ZERO).await;
+    assert_eq!(served.send(get("/ready")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(served.post(&ask()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
