@@ -77,6 +77,20 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   ): ChatStream<Parsed>
 
   /**
+   * Does one piece of work by the name of its task in the configuration, which says who does it, by which strategy, within
+   * what, and with which words around yours.
+   *
+   * Rejects as {@link chat} does; {@link InvalidRequestError} also for a task that there is not, a request over the limits
+   * of its task, a place of the task's prompt without a value, and a `request_id` that was used for another request.
+   *
+   * @example
+   * ```js
+   * const { content, winner_model } = await pool.infer({ task: 'expand_queries', prompt: 'ambient cinematic' })
+   * ```
+   */
+  infer(work: InferRequest & { signal?: AbortSignal }, options?: { signal?: AbortSignal }): Promise<InferResponse>
+
+  /**
    * Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs beyond
    * what a provider takes at once are sent in batches; each batch counts as a request to its limits.
    *
@@ -512,6 +526,106 @@ export interface CallOptions extends RouteOptions {
   cache?: { ttl?: number } | boolean
   /** On whose behalf: kept answers are never shared between tenants. */
   tenant?: string
+  /**
+   * How several models answer together; `docs/ensembles.md` says how each decides and what it costs. A stream can only be
+   * `FASTEST`.
+   *
+   * @default the task's, or one provider answers
+   */
+  strategy?: Strategy
+  /** A task of the configuration: its providers, strategy, limits, schema and cache hold for this call. */
+  task?: string
+}
+
+export type Strategy = 'FASTEST' | 'VOTING' | 'WEIGHTED' | 'CONSENSUS' | 'JUDGE'
+
+/** How an answer of several models came about. */
+export interface Decision {
+  /** What was asked for. */
+  strategy: Strategy
+  /** What decided in the end; the `warnings` say why it is another one. */
+  strategy_used: Strategy
+  /** Every model that was sent the question; the judge is not among them. */
+  models_queried: string[]
+  /** The answers that were compared, in the order of the configuration; empty where none were. */
+  votes: Vote[]
+  /** null: no judge was wanted. */
+  judge: Judgement | null
+}
+
+/** One answer among several. */
+export interface Vote {
+  provider: string
+  model: string
+  /** Answers of the same group say the same; counted from 1. */
+  group: number
+  weight: number
+  /** The share of earlier decisions that went its way, 0–1; 0.5 before the first. */
+  win_rate: number
+  /** It is the answer. */
+  winner: boolean
+}
+
+/** What became of the judge. */
+export interface Judgement {
+  /** null: nobody was asked. */
+  provider: string | null
+  model: string | null
+  /**
+   * `chose`; `unanimous`: all answers said the same; `unreadable`: its words name no answer; `failed`, or did not answer in
+   * time; `missing`: the configuration names none.
+   */
+  outcome: 'chose' | 'unanimous' | 'unreadable' | 'failed' | 'missing'
+}
+
+/** What {@link LLMPool.infer} is to do. */
+export interface InferRequest {
+  /** Of the configuration: an entry of `tasks`, or one that a provider's `tasks` name. */
+  task: string
+  prompt: string
+  /** What the prompt of the task has places for, beside `{{prompt}}`. */
+  variables?: Record<string, string>
+  /** @default the task's */
+  strategy?: Strategy
+  /** @default the task's, which is also the most it may be */
+  max_tokens?: number
+  /** @default the task's, which is also the longest it may be */
+  deadline_ms?: number
+  /**
+   * Two requests of one tenant with the same id are one, for as long as `cache.ttl_seconds` says: the second has the answer
+   * of the first. The same id for another request is refused.
+   */
+  request_id?: string
+  /** As of a chat. */
+  tenant?: string
+  /** As of a chat. @default as the task says */
+  cache?: { ttl?: number } | boolean
+}
+
+export interface InferResponse {
+  request_id: string
+  task: string
+  content: string
+  /** What the answer says, where the task has a schema. */
+  parsed?: unknown
+  refusal?: string
+  finish_reason: FinishReason
+  /** The model whose answer it is. */
+  winner_model: string
+  provider: string
+  /** ms from the call to its answer. */
+  duration_ms: number
+  from_cache: boolean
+  strategy_used: Strategy
+  models_queried: string[]
+  votes?: Vote[]
+  judge?: Judgement
+  /** Of all answers together, the judge's included. */
+  usage: Usage
+  /** USD for all of them; null when a price is unknown. */
+  cost: number | null
+  warnings: string[]
+  attempts: Attempt[]
 }
 
 /** What a function of your own is given with each turn. */
@@ -595,8 +709,12 @@ export interface ToolCall {
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other'
 
-/** @typeParam Parsed what `parsed` is: the caller's word for what the schema describes */
-export interface ChatResponse<Parsed = unknown> {
+/**
+ * An answer. What a {@link Decision} has is there where a strategy or a task was asked for.
+ *
+ * @typeParam Parsed what `parsed` is: the caller's word for what the schema describes
+ */
+export interface ChatResponse<Parsed = unknown> extends Partial<Decision> {
   /** The provider's own id; empty when it sent none. */
   id: string
   content: string
@@ -1039,10 +1157,25 @@ export interface PoolStats {
   unpricedRequests: number
   /** The pool's own budget; null: it has none. */
   budget: BudgetStats | null
+  /** Calls of tasks, by name; calls with a strategy and no task stand under the empty name. Since the process began. */
+  tasks: Record<string, TaskStats>
   /** 1 at the start; one more with every change. 0 before the pool is initialized. */
   configVersion: number
   /** SHA-256 of the configuration's text. */
   configChecksum: string | null
+}
+
+export interface TaskStats {
+  answers: number
+  failures: number
+  /** Answers that were kept, or made for an identical call; they are among the answers. */
+  cacheHits: number
+  /** Second copies that `FASTEST` sent out. */
+  hedges: number
+  /** Answers that were made, by the strategy that decided in the end. */
+  strategies: Partial<Record<Strategy, number>>
+  /** The same answers, by provider. */
+  winners: Record<string, number>
 }
 
 export type AnalyticsWindow = '1h' | '24h' | '7d'
@@ -1184,6 +1317,24 @@ export interface PoolEvents {
   providerPriorityChanged: [event: { provider: string; priority: number }]
   circuitBreakersReset: [event: { providers: string[] }]
   /** Only with `debug: true`. */
+  /** A call with a strategy or a task was answered. */
+  decision: [
+    event: {
+      requestId: string
+      /** null: of no task. */
+      task: string | null
+      strategy: Strategy
+      strategyUsed: Strategy
+      provider: string
+      model: string
+      votes: Vote[]
+      judge: Judgement | null
+      hedged: boolean
+      cached: boolean
+      latencyMs: number
+      cost: number | null
+    },
+  ]
   debug: [message: string]
   /** Something failed in the background. Without a listener it becomes a process warning, never a crash. */
   error: [error: unknown]
@@ -1403,6 +1554,9 @@ export interface PoolConfig {
     /** Origins whose pages may call, or `'*'`. @default none */
     cors_origins?: string[]
   }
+  ensemble?: EnsembleConfig
+  /** Kinds of work by name. */
+  tasks?: Record<string, TaskConfig>
   qos?: {
     /** The longest any call may take; null: no limit. @default 600000 */
     max_deadline_ms?: number | null
@@ -1493,6 +1647,51 @@ export interface CacheConfig {
   max_entry_bytes?: number | null
 }
 
+/** How several models answer together. */
+export interface EnsembleConfig {
+  /** Of tasks that do not say. @default 'FASTEST' */
+  default_strategy?: Strategy
+  /** Providers that one call asks at once. At least 1. @default 3 */
+  max_parallel?: number
+  /** Answers without which the call fails. At least 1, at most `max_parallel`. @default 1 */
+  min_successes?: number
+  /** Share of the answers that is a consensus, 0–1. @default 0.6 */
+  agreement?: number
+  /** From here on two texts say the same, 0–1; 1: only equal texts. @default 0.9 */
+  similarity?: number
+  /** ms `FASTEST` waits before it asks a second provider; 0: both at once. @default 300 */
+  hedge_after_ms?: number
+  /** Who compares answers; without `provider` and `model` nobody does. */
+  judge?: {
+    provider?: string
+    model?: string
+    /** Of the call's deadline. Above 0, below 1. @default 0.3 */
+    deadline_share?: number
+    /** At least 1. @default 128 */
+    max_tokens?: number
+  }
+}
+
+/** One kind of work. */
+export interface TaskConfig {
+  /** @default `ensemble.default_strategy` */
+  strategy?: Strategy
+  /** By name. @default every provider whose own `tasks` do not exclude it */
+  providers?: string[]
+  /** Bound of an answer where the call sets none, and the most it may set. */
+  max_tokens?: number
+  /** The whole call where it sets no deadline, and the longest it may set. @default `qos.max_deadline_ms` */
+  deadline_ms?: number
+  /** How long answers are kept; 0: not at all. @default as `cache` says */
+  cache_ttl_seconds?: number
+  /** A file with the words around the caller's: `{{prompt}}` and `{{names}}` of your own. */
+  prompt?: string
+  /** A file with the JSON Schema of the answer. */
+  schema?: string
+  /** false: calls of it are refused. @default true */
+  enabled?: boolean
+}
+
 /** Asking providers whether they are up, beside the calls, by the free list of their models. */
 export interface HealthConfig {
   /** @default false */
@@ -1531,6 +1730,8 @@ export interface ProviderConfig {
   weight?: number
   /** @default true */
   enabled?: boolean
+  /** It answers calls of these tasks, and calls of none. @default all */
+  tasks?: string[]
   /** Sent with every request to this provider. */
   headers?: Record<string, string>
   organization?: string

@@ -13,7 +13,7 @@ const { checkOptions, serve, served } = require('./lib/gateway')
 const messages = require('./lib/messages')
 const { Problem, findProblemIn, writeJson } = require('./lib/plain')
 const { ExecuteCall } = require('./lib/execute')
-const { readCall, readEmbed, readOptions } = require('./lib/request')
+const { readCall, readEmbed, readInfer, readOptions } = require('./lib/request')
 const { ChatStream, StreamCall } = require('./lib/stream')
 
 /** Events of the core. It builds one only while the pool says that somebody listens. */
@@ -26,6 +26,7 @@ const CORE_EVENTS = new Set([
   'rateLimited',
   'healthChanged',
   'budgetWarning',
+  'decision',
   'debug',
 ])
 
@@ -155,6 +156,14 @@ class LLMPool extends PoolEmitter {
     return unwrap(await open(new Call(signal), (id) => this.#native.embed(id, json)).outcome)
   }
 
+  /** @param {unknown} work @param {unknown} [options] */
+  async infer(work, options) {
+    const { json, signal } = readInfer(work, options)
+    unwrap(this.#refusal(signal))
+    this.#load()
+    return unwrap(await open(new Call(signal), (id) => this.#native.infer(id, json)).outcome)
+  }
+
   /** @param {string} json @param {AbortSignal | null} signal */
   async #streamFromFirstContent(json, signal) {
     const call = new StreamCall(this)
@@ -186,7 +195,7 @@ class LLMPool extends PoolEmitter {
   async serve(options = {}) {
     checkOptions(options)
     unwrap(this.#refusal(null))
-    if (!this.#ready) unwrap(await this.#prepared(null))
+    unwrap(await this.#prepared())
     const gateway = await serve(this.#native, options)
     this.#gateways.add(gateway)
     gateway.onClosed = () => this.#gateways.delete(gateway)
@@ -197,7 +206,7 @@ class LLMPool extends PoolEmitter {
   async fetch(input, init) {
     const request = new Request(input, init)
     unwrap(this.#refusal(request.signal))
-    if (!this.#ready) unwrap(await this.#prepared(request.signal))
+    this.#load()
     return answer(this.#native, request)
   }
 

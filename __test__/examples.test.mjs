@@ -88,4 +88,18 @@ describe('Examples', () => {
     assert.equal((await example(t, 'openai-sdk.mjs', [provider('a', a)])).stdout, 'Oslo.\n')
     assert.equal((await example(t, 'anthropic-sdk.mjs', [provider('a', a)])).stdout, 'Oslo.\n')
   })
+
+  it('infer.mjs has one question answered in five ways, without a network', bounded, async (t) => {
+    const { code, stdout, stderr } = await runNode(t, '', { file: join(ROOT, 'examples', 'infer.mjs'), cwd: folder(t) })
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(stdout.split('\n'), [
+      'FASTEST   Paris      by middle (nobody was compared)',
+      'VOTING    **Paris.** by large  (small → 1, middle → 2, large → 2)',
+      'WEIGHTED  **Paris.** by large  (small → 1, middle → 2, large → 2)',
+      'CONSENSUS **Paris.** by large  (small → 1, middle → 2, large → 2)',
+      'JUDGE     **Paris.** by large  (small → 1, middle → 2, large → 2)',
+      '5 answers, 1 hedged; {"large":4,"middle":1}',
+      '',
+    ])
+  })
 })

@@ -121,6 +121,7 @@ function readResponse(records) {
   if (parsed !== null) Object.assign(response, { parsed: JSON.parse(parsed) })
   const violation = records.textOrNull()
   if (violation !== null) Object.defineProperty(response, VIOLATION, { value: JSON.parse(violation) })
+  Object.assign(response, parse(records.textOrNull()))
   for (let count = records.number(); count > 0; count--) response.attempts.push(readAttempt(records))
   return response
 }

@@ -66,6 +66,11 @@ function readEmbed(request, options) {
   return read(request, options, 'must be an object with input')
 }
 
+/** @param {unknown} work @param {unknown} [options] */
+function readInfer(work, options) {
+  return read(work, options, 'must be an object with task and prompt')
+}
+
 /**
  * @param {any} fields
  * @param {unknown} options
@@ -103,4 +108,5 @@ function readOptions(options) {
 
 exports.readCall = readCall
 exports.readEmbed = readEmbed
+exports.readInfer = readInfer
 exports.readOptions = readOptions

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Span;
 
-use crate::types::{NanoUsd, ProviderName, RequestId, Usage};
+use crate::types::{Judgement, NanoUsd, ProviderName, RequestId, Strategy, Usage, Vote};
 
 /// One event, in the shape JavaScript listeners see (`type` is the event's name there).
 #[derive(Debug, Clone, Serialize)]
@@ -82,6 +82,25 @@ pub enum Event {
         /// Unix milliseconds at which the period begins anew.
         reset_at: u64,
     },
+    /// A call with a strategy or a task was answered.
+    Decision {
+        request_id: RequestId,
+        /// `null`: of no task.
+        task: Option<String>,
+        strategy: Strategy,
+        strategy_used: Strategy,
+        /// Who gave the answer.
+        provider: ProviderName,
+        model: String,
+        /// The answers that were compared.
+        votes: Vec<Vote>,
+        judge: Option<Judgement>,
+        /// A second provider was asked before the first had answered.
+        hedged: bool,
+        cached: bool,
+        latency_ms: f64,
+        cost: Option<NanoUsd>,
+    },
     Debug {
         message: String,
     },
@@ -98,6 +117,7 @@ impl Event {
             Self::RateLimited { .. } => EventKind::RateLimited,
             Self::HealthChanged { .. } => EventKind::HealthChanged,
             Self::BudgetWarning { .. } => EventKind::BudgetWarning,
+            Self::Decision { .. } => EventKind::Decision,
             Self::Debug { .. } => EventKind::Debug,
         }
     }
@@ -116,10 +136,11 @@ pub enum EventKind {
     Debug = 1 << 6,
     HealthChanged = 1 << 7,
     BudgetWarning = 1 << 8,
+    Decision = 1 << 9,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RequestSuccess,
         Self::RequestError,
         Self::CircuitOpen,
@@ -128,6 +149,7 @@ impl EventKind {
         Self::RateLimited,
         Self::HealthChanged,
         Self::BudgetWarning,
+        Self::Decision,
         Self::Debug,
     ];
 
@@ -142,6 +164,7 @@ impl EventKind {
             Self::RateLimited => "rateLimited",
             Self::HealthChanged => "healthChanged",
             Self::BudgetWarning => "budgetWarning",
+            Self::Decision => "decision",
             Self::Debug => "debug",
         }
     }

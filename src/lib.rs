@@ -43,13 +43,17 @@ pub mod transport;
 pub mod config;
 // rank 5
 pub mod engine;
+// rank 6
+pub mod ensemble;
 // rank 7
-pub mod pool;
+pub mod tasks;
 // rank 8
+pub mod pool;
+// rank 9
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod llm_pool;
-// rank 9
+// rank 10
 #[cfg(feature = "node")]
 mod node;
 
@@ -88,10 +92,12 @@ mod layering {
         ("transport", 3),
         ("config", 4),
         ("engine", 5),
-        ("pool", 7),
-        ("gateway", 8),
-        ("llm_pool", 8),
-        ("node", 9),
+        ("ensemble", 6),
+        ("tasks", 7),
+        ("pool", 8),
+        ("gateway", 9),
+        ("llm_pool", 9),
+        ("node", 10),
     ];
 
     fn rank(module: &str) -> u32 {

@@ -27,8 +27,9 @@ pub use crate::engine::Completed;
 use crate::engine::{Clients, Engine, Executed, Explanation, Provider, Task};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
+use crate::tasks;
 use crate::time;
-use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, InferRequest, InferResponse};
 
 /// How long a shutdown waits for calls that it has ended to notice: far longer than a runtime takes to poll them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -191,7 +192,10 @@ impl Pool {
         let Settings { source, check_interval, .. } = &self.control.settings;
         let (watch, note) = match source {
             Source::File(path) => match Watch::new(path) {
-                Ok(watch) => (Some(watch), None),
+                Ok(watch) => {
+                    watch.also(&self.control.files());
+                    (Some(watch), None)
+                }
                 Err(said) => {
                     (None, Some(format!("{}: changes of this file are not noticed at once: {said}", path.display())))
                 }
@@ -297,6 +301,9 @@ impl Pool {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 match self.engine.keeps(options) {
+                    _ if options.is_planned() => {
+                        Box::pin(tasks::chat(&self.engine, request, options, warnings, &mut log, ended)).await
+                    }
                     None => self.engine.chat(request, options, warnings, &mut log, ended).await,
                     // Boxed: its state would be part of every call's.
                     Some(ttl) => {
@@ -322,6 +329,9 @@ impl Pool {
             Ok(call) => {
                 let ended = self.ended(cancelled);
                 let opened = match self.engine.keeps(options) {
+                    _ if options.is_planned() => {
+                        Box::pin(tasks::stream(&self.engine, &request, options, warnings, &mut log, ended)).await
+                    }
                     None => self.engine.stream(request, options, warnings, &mut log, ended).await,
                     Some(ttl) => {
                         Box::pin(self.engine.stream_shared(request, options, warnings, ttl, &mut log, ended)).await
@@ -329,6 +339,29 @@ impl Pool {
                 };
                 opened.map(|stream| self.streams.hold(stream, call))
             }
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    /// Does one piece of work by the name of its task.
+    ///
+    /// # Errors
+    /// As [`Pool::chat`]; and a task that there is not, a request over its limits, a `request_id` that was used for
+    /// something else.
+    pub async fn infer(&self, work: &InferRequest) -> Result<InferResponse, Error> {
+        self.infer_until(work, std::future::pending()).await.result
+    }
+
+    /// The same, given up when `cancelled` resolves.
+    pub async fn infer_until(
+        &self,
+        work: &InferRequest,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<InferResponse> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(_call) => tasks::infer(&self.engine, work, &mut log, self.ended(cancelled)).await,
             Err(error) => Err(error),
         };
         Completed { result, events: log.take() }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::types::{
     Api, CallOptions, ChatRequest, Content, ForeignFields, Function, FunctionCall, ImageUrl, Message, Part,
-    ReasoningState, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
+    ReasoningState, ResponseFormat, Role, Strategy, Tool, ToolCall, ToolChoice,
 };
 
 /// Of the encoding below. Another encoding is another version, so that no key of the one is a key of the other.
@@ -48,7 +48,7 @@ impl Key {
         maker.options(options);
         for Candidate { provider, model } in candidates {
             maker.flag(true);
-            maker.bytes(&provider.0);
+            maker.key(provider);
             maker.text(model);
         }
         maker.flag(false);
@@ -80,6 +80,10 @@ impl KeyMaker {
 
     pub fn optional(&mut self, text: Option<&str>) {
         self.option(text, Self::text);
+    }
+
+    pub fn key(&mut self, key: &Key) {
+        self.bytes(&key.0);
     }
 
     pub fn flag(&mut self, flag: bool) {
@@ -154,6 +158,9 @@ impl KeyMaker {
             submitted: _,
             cache: _,
             tenant,
+            strategy,
+            task,
+            hedge_after: _,
         } = options;
         self.option(*max_retries, |maker, most| maker.number(u64::from(most)));
         self.option(*failover, Self::flag);
@@ -165,6 +172,8 @@ impl KeyMaker {
             maker.text(value);
         });
         self.optional(tenant.as_deref());
+        self.optional(strategy.map(Strategy::as_str));
+        self.optional(task.as_deref());
     }
 
     fn message(&mut self, message: &Message) {
@@ -448,6 +457,7 @@ mod tests {
             CallOptions { request_id: Some(RequestId::new("r")), ..plain() },
             CallOptions { submitted: Some(time::now().mono.into_std()), ..plain() },
             CallOptions { cache: Some(CacheWish::For(second)), ..plain() },
+            CallOptions { hedge_after: Some(second), ..plain() },
         ];
         for options in &without {
             assert_eq!(key(&request, options), key(&request, &plain()), "{options:?}");
@@ -463,6 +473,9 @@ mod tests {
             CallOptions { headers: vec![("x-a".to_owned(), "c".to_owned())], ..plain() },
             CallOptions { tenant: text("a"), ..plain() },
             CallOptions { tenant: text("b"), ..plain() },
+            CallOptions { strategy: Some(Strategy::Voting), ..plain() },
+            CallOptions { strategy: Some(Strategy::Judge), ..plain() },
+            CallOptions { task: text("a"), ..plain() },
         ];
         let keys: HashSet<Key> = with.iter().map(|options| key(&request, options)).collect();
         assert_eq!(keys.len(), with.len());

@@ -13,14 +13,14 @@ use super::network;
 use super::overlay::Overlay;
 use super::provider::{self, Shared};
 use super::raw::{
-    RawBreaker, RawCache, RawConfig, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer,
-    SECTIONS,
+    RawBreaker, RawCache, RawConfig, RawEnsemble, RawHealth, RawMedia, RawProvider, RawQos, RawRetryBudget, RawRouting,
+    RawServer, SECTIONS,
 };
 use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
-use super::server;
 use super::values::{MillisOrP95, Seconds, Text, shown};
 use super::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
+use super::{server, tasks};
 use crate::cache::CacheParams;
 use crate::error::Problem;
 use crate::policy::{BackoffParams, Behaviour, BreakerParams, HedgeAfter, HedgeParams, RetryBudgetParams};
@@ -74,7 +74,8 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, health, cache, budget, failures, server } = raw;
+    let RawConfig { schema, providers, routing, qos, media, health, cache, ensemble, tasks, budget, failures, server } =
+        raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()), reader);
@@ -104,6 +105,8 @@ fn check<'a>(
         position > written || !overlay.removes(provider.name.as_str())
     });
     providers.iter_mut().for_each(|provider| overlay.steer(provider));
+    let ensemble = tasks::check_ensemble(ensemble.or(RawEnsemble::default()), &providers, reader);
+    let (tasks, files) = tasks::check(tasks, &ensemble, &providers, settings, reader);
     if providers.is_empty() && reader.problems.is_empty() {
         reader.problem("providers", "expected at least one provider; the last one was removed");
     } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {
@@ -125,6 +128,9 @@ fn check<'a>(
         cache,
         budget,
         server,
+        ensemble,
+        tasks,
+        files,
         warnings: Vec::new(),
     }
 }

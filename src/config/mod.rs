@@ -29,6 +29,7 @@ mod section;
 mod server;
 mod settings;
 mod shape;
+mod tasks;
 mod values;
 mod watch;
 
@@ -39,6 +40,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -47,11 +49,13 @@ pub use document::{Document, Format};
 pub use env::Environment;
 pub use feed::Feed;
 pub use file::{read_file, replace_file};
+pub use nearest::nearest;
 pub use overlay::Overlay;
 pub use schema::json_schema;
 pub use secret::{MASK, Secret};
 pub use server::{KeyHash, ServerConfig};
 pub use settings::{Remote, Settings, Source};
+pub use tasks::{EnsembleConfig, JudgeConfig, TaskConfig};
 pub use watch::Watch;
 
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};
@@ -92,6 +96,11 @@ pub struct Config {
     /// Of the whole pool; `None`: no limit.
     pub budget: Option<BudgetParams>,
     pub server: ServerConfig,
+    pub ensemble: EnsembleConfig,
+    /// By name, those that only providers name included.
+    pub tasks: BTreeMap<String, TaskConfig>,
+    /// Further files that were read for it.
+    pub files: Vec<PathBuf>,
     /// One attempt, where the provider says nothing.
     pub timeout: Duration,
     /// The whole call, where the call says nothing; never above [`QosConfig::max_deadline`].
@@ -118,6 +127,8 @@ pub struct ProviderConfig {
     /// Its part of the calls of its tier, where the behaviour counts it; 0: only when a call names it.
     pub weight: u32,
     pub enabled: bool,
+    /// The tasks whose calls it answers; empty: all.
+    pub tasks: Vec<String>,
     /// A connection is opened when the pool starts.
     pub warm: bool,
     /// `None`: the service's own.
@@ -281,6 +292,7 @@ impl ProviderConfig {
             priority: self.priority,
             weight: self.weight,
             enabled: self.enabled,
+            tasks: self.tasks.clone(),
             warm: self.warm,
             headers: self.headers.clone(),
             strict_params: self.strict_params,
@@ -334,6 +346,7 @@ impl fmt::Debug for ProviderConfig {
             priority,
             weight,
             enabled,
+            tasks,
             warm,
             base_url,
             allow_http,
@@ -370,6 +383,7 @@ impl fmt::Debug for ProviderConfig {
             .field("priority", priority)
             .field("weight", weight)
             .field("enabled", enabled)
+            .field("tasks", tasks)
             .field("warm", warm)
             .field("base_url", &base_url.as_deref().map(network::without_secrets))
             .field("allow_http", allow_http)

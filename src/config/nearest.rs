@@ -6,7 +6,7 @@ use strsim::osa_distance;
 ///
 /// Case, `_` and `-` do not count, so that `maxRetries` finds `max_retries`. A third of the letters may differ: with
 /// more, the guess is usually wrong, and a wrong guess is worse than none.
-pub(super) fn nearest(word: &str, known: &[&str]) -> String {
+pub fn nearest(word: &str, known: &[&str]) -> String {
     let plain = plain(word);
     known
         .iter()

@@ -29,6 +29,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("budget", RawBudget::KEYS),
     ("prices", RawPrices::KEYS),
     ("server", RawServer::KEYS),
+    ("ensemble", RawEnsemble::KEYS),
+    ("an entry of tasks", RawTask::KEYS),
 ];
 
 section! {
@@ -50,6 +52,11 @@ section! {
         cache: RawCache,
         /// What the whole pool may spend. Default: no limit.
         budget: RawBudget,
+        /// How several models answer together, where a call or a task wants that.
+        ensemble: RawEnsemble,
+        /// Kinds of work by name: who does it, how, and within what. A provider's `tasks` may name further ones, which have
+        /// the defaults of this table. Default: none.
+        tasks: Dict<RawTask>,
         /// Asked before the pool's own failure table; the first row that matches counts. Default: none.
         failures: Vec<Field<RawFailure>>,
         /// How the pool is served over HTTP, where it is.
@@ -88,6 +95,8 @@ section! {
         weight: u32,
         /// `false`: never asked. Default true.
         enabled: bool,
+        /// It answers calls of these tasks, and calls of none. Default: all.
+        tasks: Vec<Field<Text>>,
         /// Sent with every request to this provider. Values are treated as secrets.
         headers: Dict<Hidden>,
         /// OpenAI's header of that name.
@@ -398,6 +407,28 @@ section! {
 }
 
 section! {
+    /// [`ensembles.md`](ensembles.md) says how each strategy decides, when to use it and what it costs.
+    struct RawEnsemble {
+        /// Of tasks that do not say: `FASTEST`, `VOTING`, `WEIGHTED`, `CONSENSUS` or `JUDGE`. Default `FASTEST`.
+        default_strategy: Text,
+        /// Providers that one call asks at once, the best ranked first; one that fails makes room for the next. `FASTEST`
+        /// asks one or two. Default 3; at least 1.
+        max_parallel: u32,
+        /// Answers without which nothing is decided and the call fails. Default 1; at least 1, at most `max_parallel`.
+        min_successes: u32,
+        /// Share of the answers that is a consensus. Default 0.6; 0 to 1.
+        agreement: f64,
+        /// From here on two texts say the same: twice the pairs of letters they share, by all they have. Texts with different
+        /// numbers never do. Default 0.9; 0 to 1, 1 = only equal texts.
+        similarity: f64,
+        /// How long `FASTEST` waits for the first provider before it asks a second. Default 300; 0 = both at once.
+        hedge_after_ms: Millis,
+        /// Who compares answers.
+        judge: RawJudge,
+    }
+}
+
+section! {
     /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http` and
     /// `max_connections` holds for the next request after a reload.
     struct RawServer {
@@ -421,6 +452,42 @@ section! {
         /// Origins whose pages may call, as browsers write them, or `"*"`. Default: none; a request from a page of another
         /// origin is refused.
         cors_origins: Vec<Field<Text>>,
+    }
+}
+
+section! {
+    /// Without `provider` and `model` there is no judge, and `JUDGE` falls back to `VOTING`.
+    struct RawJudge {
+        /// By name. Default: any that serves `model`.
+        provider: Text,
+        /// Asked for. Default: the provider's own.
+        model: Text,
+        /// Its part of the call's deadline: the others have what is left before it. Default 0.3; above 0, below 1.
+        deadline_share: f64,
+        /// Bound of its verdict. Default 128; at least 1.
+        max_tokens: u32,
+    }
+}
+
+section! {
+    struct RawTask {
+        /// How models answer together. Default: `ensemble.default_strategy`.
+        strategy: Text,
+        /// Who does it, by name. Default: every provider whose own `tasks` do not exclude it.
+        providers: Vec<Field<Text>>,
+        /// Bound of an answer where the call sets none, and the most it may set. Default: none.
+        max_tokens: u32,
+        /// The whole call where it sets no deadline, and the longest it may set. Default: `qos.max_deadline_ms`.
+        deadline_ms: Millis,
+        /// How long answers are kept. Default: as the section `cache` says; 0 = not at all.
+        cache_ttl_seconds: Seconds,
+        /// A file with the words around the caller's own: `{{prompt}}`, and names of your own in double braces. A path starts at
+        /// the folder of the configuration. Default: the caller's words alone.
+        prompt: Text,
+        /// A file with the JSON Schema of the answer. A path starts at the folder of the configuration. Default: any text.
+        schema: Text,
+        /// `false`: calls of it are refused. Default true.
+        enabled: bool,
     }
 }
 

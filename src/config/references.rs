@@ -41,6 +41,11 @@ impl<'a> References<'a> {
         Self { environment, only: Some(variables) }
     }
 
+    /// May it read files of this machine?
+    pub fn reads_files(self) -> bool {
+        self.only.is_none()
+    }
+
     /// Replaces every `${…}`. The error never holds a value.
     pub fn expand(self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
@@ -95,12 +100,18 @@ impl<'a> References<'a> {
     }
 }
 
-/// A secret's file, as container platforms mount them; links are followed. Pipes and devices may never end.
+/// A secret's file, as container platforms mount them.
 fn read(path: &Path) -> Result<String, String> {
-    let said = |what: &str| format!("{}: {what}", path.display());
     if !path.is_absolute() {
-        return Err(said("expected a whole path after \"file:\", such as /run/secrets/openai_key"));
+        let expected = "expected a whole path after \"file:\", such as /run/secrets/openai_key";
+        return Err(format!("{}: {expected}", path.display()));
     }
+    read_text(path)
+}
+
+/// A small file of text without its last line break; links are followed. Pipes and devices may never end.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    let said = |what: &str| format!("{}: {what}", path.display());
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => said("this file does not exist"),
         ErrorKind::PermissionDenied => said("this file may not be read by this process"),

@@ -14,6 +14,7 @@ use super::shape::{Key, Shape};
 use crate::adapter::{Capability, services};
 use crate::error::FailureClass;
 use crate::policy::Behaviour;
+use crate::types::Strategy;
 
 /// Where the package keeps it; names no host, because none answers for it.
 const ID: &str = "llmpool/schema.json";
@@ -46,6 +47,7 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
         "routing.behaviour" => Some(Behaviour::ALL.map(Behaviour::as_str).to_vec()),
         "budget.mode" | "providers[].budget.mode" => Some(budget::MODES.to_vec()),
         "budget.on_unknown_price" | "providers[].budget.on_unknown_price" => Some(budget::ON_UNKNOWN_PRICE.to_vec()),
+        "ensemble.default_strategy" | "tasks.*.strategy" => Some(Strategy::ALL.map(Strategy::as_str).to_vec()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
         _ => None,
     }
@@ -237,7 +239,6 @@ mod tests {
     fn the_examples_load_and_are_of_the_schema() {
         let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "examples"].iter().collect();
         let environment = Environment::from_map([("OPENAI_API_KEY", "sk-1"), ("ANTHROPIC_API_KEY", "sk-2")]);
-        let settings = Settings::new(Source::Inline(Value::Null));
         let mut loaded = Vec::new();
         for entry in std::fs::read_dir(folder).expect("examples") {
             let path = entry.expect("an entry").path();
@@ -249,6 +250,8 @@ mod tests {
             assert!(text.contains("llmpool/schema/config.schema.json"), "{}: no line for editors", path.display());
             let document = Document::parse(text, Format::of_path(&path)).expect("valid");
             assert!(takes(document.value()), "{} is not of the schema", path.display());
+            // Files that it names stand beside it.
+            let settings = Settings::new(Source::File(path.clone()));
             let config = Config::of(&document, &environment, &settings).expect("valid");
             assert_eq!(config.warnings, [""; 0], "{}", path.display());
             loaded.push((path.file_name().map(std::ffi::OsStr::to_owned).expect("a name"), config));
@@ -258,6 +261,7 @@ mod tests {
         assert_eq!(names, ["config.jsonc", "config.toml", "config.yaml", "llm-pool.toml"]);
         assert!(loaded[..3].iter().all(|(_, config)| *config == loaded[0].1), "the same in every format");
         assert!(loaded[3].1.providers.iter().all(|provider| provider.service.name == "ollama"));
+        assert_eq!(loaded[3].1.tasks.len(), 6);
     }
 
     #[test]

@@ -230,6 +230,11 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// May files of this machine be read for what is written here?
+    pub fn reads_files(&self) -> bool {
+        self.references.is_none_or(References::reads_files)
+    }
+
     /// Replaces what a text refers to.
     pub fn text(&mut self, text: &str, path: &str) -> Option<String> {
         match self.references.map_or_else(|| Ok(text.to_owned()), |references| references.expand(text)) {

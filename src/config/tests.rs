@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawBreaker, RawBudget, RawCache, RawConfig, RawFailure, RawHealth, RawMedia, RawModel, RawPrices, RawProvider,
-    RawQos, RawRetryBudget, RawRouting, RawServer,
+    RawBreaker, RawBudget, RawCache, RawConfig, RawEnsemble, RawFailure, RawHealth, RawJudge, RawMedia, RawModel,
+    RawPrices, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer, RawTask,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -865,7 +865,7 @@ fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
         "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}, "cache": {},
-        "server": {}
+        "server": {}, "ensemble": { "judge": {} }, "tasks": { "t": {} }
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -881,7 +881,7 @@ fn every_key_makes_a_difference() {
         json!({
             "name": "b", "type": "openai-compatible", "model": "n", "models": { "x": "y" }, "context_window": 5,
             "capabilities": ["tools"], "api_key": "k", "api_keys": ["k", "l"], "base_url": "https://c.d",
-            "allow_http": true, "priority": 2, "weight": 2, "enabled": false,
+            "allow_http": true, "priority": 2, "weight": 2, "enabled": false, "tasks": ["t"],
             "headers": { "x-a": "b" }, "organization": "o", "project": "p", "max_tokens": 5, "temperature": 1, "extra_body": { "x": 1 },
             "unsupported_params": "error", "allow_params": ["seed"], "omit_params": ["seed"],
             "timeout": 5,
@@ -986,8 +986,47 @@ fn every_key_makes_a_difference() {
             "body_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
         }),
     );
+    assert_all_count(
+        RawEnsemble::KEYS,
+        &base,
+        "/ensemble",
+        json!({
+            "default_strategy": "VOTING", "max_parallel": 5, "min_successes": 2, "agreement": 0.5, "similarity": 0.5,
+            "hedge_after_ms": 5, "judge": { "max_tokens": 5 }
+        }),
+    );
+    assert_all_count(
+        RawJudge::KEYS,
+        &base,
+        "/ensemble/judge",
+        json!({ "provider": "a", "model": "n", "deadline_share": 0.5, "max_tokens": 5 }),
+    );
+    let folder = TaskFiles::new("samples");
+    assert_all_count(
+        RawTask::KEYS,
+        &base,
+        "/tasks/t",
+        json!({
+            "strategy": "JUDGE", "providers": ["a"], "max_tokens": 5, "deadline_ms": 5, "cache_ttl_seconds": 5,
+            "prompt": folder.file("p.md", "Do {{prompt}}"), "schema": folder.file("s.json", "{ \"type\": \"object\" }"),
+            "enabled": false
+        }),
+    );
     // `$schema` is for editors: the pool does not read it.
-    let known = ["$schema", "providers", "routing", "qos", "media", "health", "cache", "budget", "failures", "server"];
+    let known = [
+        "$schema",
+        "providers",
+        "routing",
+        "qos",
+        "media",
+        "health",
+        "cache",
+        "ensemble",
+        "tasks",
+        "budget",
+        "failures",
+        "server",
+    ];
     assert_eq!(RawConfig::KEYS, known);
 }
 
@@ -1010,6 +1049,108 @@ fn a_server_that_cannot_be_is_refused_and_says_no_key() {
             "server.cors_origins[2]: expected an origin such as \"https://app.example.com\", found \"null\"",
         ]
     );
+}
+
+// === ensembles and tasks ===
+
+/// A folder for the files of tasks, gone at the end of the test.
+struct TaskFiles(PathBuf);
+
+impl TaskFiles {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("llmpool-tasks-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(path.join("prompts")).expect("a folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for TaskFiles {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with_sections(sections: Value) -> Value {
+    let mut value = with(json!({}));
+    merge(&mut value, sections);
+    value
+}
+
+#[test]
+fn a_task_is_what_its_table_says_or_a_provider_names() {
+    let mut value = with(json!({ "tasks": ["rank", "expand"] }));
+    merge(
+        &mut value,
+        json!({ "ensemble": { "default_strategy": "VOTING" }, "tasks": { "rank": { "strategy": "JUDGE" } } }),
+    );
+    let config = checked(&value);
+    let strategies: Vec<_> = config.tasks.iter().map(|(name, task)| (name.as_str(), task.strategy.as_str())).collect();
+    assert_eq!(strategies, [("expand", "VOTING"), ("rank", "JUDGE")]);
+    assert_eq!(config.warnings, ["tasks.rank: JUDGE without ensemble.judge falls back to VOTING"]);
+}
+
+#[test]
+fn files_of_tasks_stand_beside_the_configuration() {
+    let folder = TaskFiles::new("beside");
+    let prompt = folder.file("prompts/expand.md", "Expand: {{prompt}}\n");
+    let settings = Settings::new(Source::File(folder.0.join("config.json")));
+    let value = with_sections(json!({ "tasks": { "t": { "prompt": "prompts/expand.md" } } }));
+    let config = Config::load_value(&value, &environment(), &settings).expect("valid");
+    let filled = config.tasks["t"].prompt.as_ref().expect("a prompt").fill("x", &BTreeMap::new());
+    assert_eq!((filled.as_deref(), &config.files), (Ok("Expand: x"), &vec![prompt]));
+}
+
+#[test]
+fn ensembles_and_tasks_that_cannot_be_meant_are_refused() {
+    let folder = TaskFiles::new("refused");
+    let (plain, list, bad) = (
+        folder.file("plain.md", "no place"),
+        folder.file("list.json", "[]"),
+        folder.file("bad.json", r#"{"type":"x"}"#),
+    );
+    for (sections, expected) in [
+        (
+            json!({ "ensemble": { "default_strategy": "FASTES" } }),
+            "ensemble.default_strategy: expected one of FASTEST, VOTING, WEIGHTED, CONSENSUS, JUDGE, found \"FASTES\"; did you mean \"FASTEST\"?",
+        ),
+        (json!({ "ensemble": { "max_parallel": 0 } }), "ensemble.max_parallel: must be at least 1"),
+        (
+            json!({ "ensemble": { "min_successes": 4 } }),
+            "ensemble.min_successes: must be from 1 to max_parallel, 3, found 4",
+        ),
+        (json!({ "ensemble": { "agreement": 2 } }), "ensemble.agreement: must be from 0 to 1, found 2"),
+        (json!({ "ensemble": { "similarity": 1.5 } }), "ensemble.similarity: must be from 0 to 1, found 1.5"),
+        (
+            json!({ "ensemble": { "judge": { "provider": "b" } } }),
+            "ensemble.judge.provider: no provider is named \"b\"",
+        ),
+        (
+            json!({ "ensemble": { "judge": { "deadline_share": 1 } } }),
+            "ensemble.judge.deadline_share: must be above 0 and below 1, found 1",
+        ),
+        (json!({ "ensemble": { "judge": { "max_tokens": 0 } } }), "ensemble.judge.max_tokens: must be at least 1"),
+        (json!({ "tasks": { "t": { "strategy": "voting" } } }), "tasks.t.strategy: expected one of"),
+        (json!({ "tasks": { "t": { "providers": ["a", "b"] } } }), "tasks.t.providers[1]: no provider is named \"b\""),
+        (json!({ "tasks": { "t": { "max_tokens": 0 } } }), "tasks.t.max_tokens: must be at least 1"),
+        (json!({ "tasks": { "t": { "prompt": "none.md" } } }), "tasks.t.prompt: none.md: this file does not exist"),
+        (json!({ "tasks": { "t": { "prompt": plain } } }), "tasks.t.prompt: has no {{prompt}}"),
+        (json!({ "tasks": { "t": { "schema": plain } } }), "tasks.t.schema: is not JSON"),
+        (json!({ "tasks": { "t": { "schema": list } } }), "tasks.t.schema: expected a JSON Schema"),
+        (json!({ "tasks": { "t": { "schema": bad } } }), "tasks.t.schema: "),
+        (json!({ "tasks": { "": {} } }), "tasks[\"\"]: expected a name"),
+    ] {
+        let found = problems(&with_sections(sections.clone()));
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{sections}: {found:?}");
+    }
+    let mut value = with(json!({ "tasks": ["other"] }));
+    merge(&mut value, json!({ "tasks": { "t": { "providers": ["a"] } } }));
+    assert_eq!(problems(&value), ["tasks.t.providers[0]: the tasks of this provider do not include \"t\""]);
 }
 
 #[test]

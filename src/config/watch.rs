@@ -25,9 +25,10 @@ const MISSING: Duration = Duration::from_secs(1);
 /// As many links as file systems follow.
 const MAX_LINKS: usize = 40;
 
-/// Watches one file. Dropping it ends the watching.
+/// Watches one file, and those that are read for it. Dropping it ends the watching.
 pub struct Watch {
     path: PathBuf,
+    others: Mutex<Vec<PathBuf>>,
     happened: Arc<Notify>,
     watcher: Mutex<Watching>,
 }
@@ -54,10 +55,24 @@ impl Watch {
         };
         let watcher = RecommendedWatcher::new(on_event, Config::default()).map_err(|error| error.to_string())?;
         let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-        let watch =
-            Self { watcher: Mutex::new(Watching { watcher, folders: Vec::new(), missing: false }), path, happened };
+        let watch = Self {
+            watcher: Mutex::new(Watching { watcher, folders: Vec::new(), missing: false }),
+            others: Mutex::default(),
+            path,
+            happened,
+        };
         watch.aim()?;
         Ok(watch)
+    }
+
+    /// Further files that matter from now on, instead of those so far.
+    pub fn also(&self, files: &[PathBuf]) {
+        let whole: Vec<_> = files.iter().filter_map(|file| std::path::absolute(file).ok()).collect();
+        let before = std::mem::replace(&mut *self.others.lock().unwrap_or_else(PoisonError::into_inner), whole.clone());
+        if before == whole {
+            return; // aiming anew, something could be missed
+        }
+        let _ = self.aim(); // what cannot be watched now is tried again with every change
     }
 
     /// Waits until something has happened around the file and it is quiet again.
@@ -83,7 +98,14 @@ impl Watch {
         }
         *missing = false;
         let mut result = Ok(());
-        for folder in folders_of(&self.path) {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut wanted = folders_of(&self.path);
+        for folder in others.iter().flat_map(|file| folders_of(file)) {
+            if !wanted.contains(&folder) {
+                wanted.push(folder);
+            }
+        }
+        for folder in wanted {
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => folders.push(folder),
                 Err(error) => {

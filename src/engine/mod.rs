@@ -22,6 +22,7 @@
 //! | `purse` | what a request may cost, set aside before it goes out and settled with its permit |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `sharing` | calls whose answer was kept, or is under way for another one |
+//! | `panel` | whom a plan of several runs may ask |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
 //! | `swap` | another roster in its place |
@@ -38,6 +39,7 @@ mod mask;
 mod media;
 mod models;
 mod needs;
+mod panel;
 mod permit;
 mod provider;
 mod purse;
@@ -67,19 +69,20 @@ use self::purse::{Purse, Teller};
 use self::sharing::Flights;
 use self::snapshot::Slots;
 use crate::event::Interest;
-use crate::metrics::PoolTally;
+use crate::metrics::{PlanTally, PoolTally};
 use crate::policy::RetryBudget;
 use crate::time;
 
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use count::Countable;
+pub use panel::Panelist;
 pub use provider::Provider;
 pub use purse::{BudgetPeriodStats, BudgetStats, SavedBudgets, Unbounded};
 pub use roster::{Clients, Roster};
 use run::{Chance, Hedges};
 pub use run::{Completed, Executed, ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 pub use scrape::metrics_of_nothing;
-pub use sharing::Keeping;
+pub use sharing::{Keeping, Keeps};
 pub use snapshot::{
     KeyStats, Performance, PoolHealth, PoolStats, ProviderHealth, ProviderListing, ProviderStats, ProviderUsage,
 };
@@ -110,6 +113,7 @@ pub struct Engine {
     waiting: AtomicUsize,
     tickets: Tickets,
     flights: Flights,
+    plans: Mutex<PlanTally>,
 }
 
 impl Engine {
@@ -135,6 +139,7 @@ impl Engine {
             waiting: AtomicUsize::new(0),
             tickets: Tickets::default(),
             flights: Flights::default(),
+            plans: Mutex::default(),
         }
     }
 
@@ -162,7 +167,15 @@ impl Engine {
         let mut trips = 0;
         lock(&self.books).each(|_, tally| trips += tally.trips);
         let slots = Slots { most: roster.routing().max_concurrent, taken: self.gate.taken() };
-        let stats = PoolStats::of(&totals, &lock(&self.tally), &lock(&self.hedges), in_flight, trips, slots);
+        let stats = PoolStats::of(
+            &totals,
+            &lock(&self.tally),
+            &lock(&self.hedges),
+            &lock(&self.plans),
+            in_flight,
+            trips,
+            slots,
+        );
         PoolStats { budget: self.purse.load().as_ref().map(|purse| purse.stats(time::unix_ms())), ..stats }
     }
 

@@ -1,21 +1,22 @@
 //! Who is in the pool. A roster is never edited: a reload builds another one and swaps it in, and a provider whose
 //! parameters did not change goes over with its live state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
-use crate::cache::{CacheParams, Store};
+use super::sharing::Kept;
+use crate::cache::CacheParams;
 use crate::config::{
-    Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, ServerConfig, Settings,
+    Config, EnsembleConfig, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, ServerConfig,
+    Settings, TaskConfig,
 };
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
 use crate::policy::BudgetParams;
 use crate::transport::{self, ClientParams, MediaClient, Transport};
-use crate::types::ChatResponse;
 
 pub struct Roster {
     providers: Vec<Arc<Provider>>,
@@ -24,7 +25,9 @@ pub struct Roster {
     health: HealthConfig,
     cache_params: CacheParams,
     /// What was kept under the same parameters goes over to the next roster.
-    cache: Arc<Store<Arc<ChatResponse>>>,
+    kept: Arc<Kept>,
+    ensemble: Arc<EnsembleConfig>,
+    tasks: Arc<BTreeMap<String, TaskConfig>>,
     budget: Option<BudgetParams>,
     server: Arc<ServerConfig>,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
@@ -97,6 +100,9 @@ impl Roster {
             budget,
             media,
             cache,
+            ensemble,
+            tasks,
+            files: _,
             server,
             timeout,
             deadline,
@@ -108,7 +114,7 @@ impl Roster {
         let mut providers = Vec::with_capacity(configs.len());
         let mut problems = Vec::new();
         let same_media = before.filter(|before| before.media_config == media).and_then(|before| before.media.clone());
-        let same_cache = before.filter(|before| before.cache_params == cache).map(|before| Arc::clone(&before.cache));
+        let same_cache = before.filter(|before| before.cache_params == cache).map(|before| Arc::clone(&before.kept));
         let before = before.map_or(&[][..], Self::providers);
         let before: HashMap<&str, &Arc<Provider>> = before.iter().map(|old| (old.name().as_str(), old)).collect();
         for (index, config) in configs.into_iter().enumerate() {
@@ -140,7 +146,7 @@ impl Roster {
             None
         });
         if problems.is_empty() {
-            let kept = same_cache.unwrap_or_else(|| Arc::new(Store::new(&cache)));
+            let kept = same_cache.unwrap_or_else(|| Arc::new(Kept::new(&cache)));
             Ok(Self {
                 providers,
                 routing,
@@ -148,7 +154,9 @@ impl Roster {
                 health,
                 budget,
                 cache_params: cache,
-                cache: kept,
+                kept,
+                ensemble: Arc::new(ensemble),
+                tasks: Arc::new(tasks),
                 server,
                 mask,
                 media: made,
@@ -183,8 +191,16 @@ impl Roster {
         &self.cache_params
     }
 
-    pub(super) fn cache(&self) -> &Store<Arc<ChatResponse>> {
-        &self.cache
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub fn ensemble(&self) -> &Arc<EnsembleConfig> {
+        &self.ensemble
+    }
+
+    pub fn tasks(&self) -> &Arc<BTreeMap<String, TaskConfig>> {
+        &self.tasks
     }
 
     /// Of the whole pool.

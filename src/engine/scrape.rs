@@ -24,6 +24,7 @@ impl Engine {
             config: Some(config),
             hedges,
             budgets: self.budget_figures(now),
+            plans: lock(&self.plans).clone(),
             providers: self.roster().providers().iter().map(|provider| figures(provider, now)).collect(),
         };
         exposition.text()

@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use super::run::Completed;
 use super::stream::ChatStream;
 use super::{Engine, lock};
-use crate::cache::{Candidate, Key, KeyMaker};
+use crate::cache::{CacheParams, Candidate, Key, KeyMaker, Store};
 use crate::config::ProviderConfig;
 use crate::error::{Context, Error, ErrorKind, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
@@ -52,8 +52,34 @@ pub struct Landed {
 pub struct Keeping {
     pub key: Key,
     pub ttl: Duration,
-    /// The caller has bounded the answer: one that ends there is as long as it was to be.
-    pub bounded: bool,
+    pub keeps: Keeps,
+}
+
+/// Which answers are worth giving again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Those that are whole and not declined.
+    Whole,
+    /// The same, and those that end at the bound that the caller has set: they are as long as they were to be.
+    Bounded,
+    /// Whatever it is: it is the answer to this very request.
+    Everything,
+}
+
+/// What a pool keeps.
+pub(super) struct Kept {
+    answers: Store<Arc<ChatResponse>>,
+    /// What each id of a caller's was used for.
+    claims: Store<Key>,
+}
+
+/// About what a claim takes.
+const CLAIM_BYTES: u64 = 128;
+
+impl Kept {
+    pub fn new(params: &CacheParams) -> Self {
+        Self { answers: Store::new(params), claims: Store::new(params) }
+    }
 }
 
 /// A call that waits for a run it may share. Each run books one call; every other one that waits for it books itself.
@@ -114,7 +140,8 @@ impl Engine {
             (is_wanted && provider.config().enabled).then(|| Candidate { provider: provider.wire(), model })
         });
         let key = Key::of_chat(request, options, candidates, plan);
-        Keeping { key, ttl, bounded: request.max_tokens.is_some() }
+        let keeps = if request.max_tokens.is_some() { Keeps::Bounded } else { Keeps::Whole };
+        Keeping { key, ttl, keeps }
     }
 
     /// What is kept of this call, as its answer.
@@ -125,19 +152,19 @@ impl Engine {
         options: &CallOptions,
         log: &mut EventLog,
     ) -> Option<ChatResponse> {
-        let kept = self.roster().cache().get(&keeping.key, time::now().mono)?;
+        let kept = self.roster().kept().answers.get(&keeping.key, time::now().mono)?;
         Some(Caller::new(self, route, since(options)).answered((*kept).clone(), options, log))
     }
 
     /// Keeps an answer, if it is one to be given again.
     pub(super) fn keep(&self, keeping: &Keeping, response: &mut ChatResponse) {
-        if !is_whole(response, keeping.bounded) {
+        if !keeping.keeps.takes(response) {
             return;
         }
         let (kept, now) = (Arc::new(response.clone()), time::now().mono);
         let bytes = response.bytes();
         // The answer is good all the same.
-        if let Err(refused) = self.roster().cache().keep(keeping.key, kept, bytes, keeping.ttl, now) {
+        if let Err(refused) = self.roster().kept().answers.keep(keeping.key, kept, bytes, keeping.ttl, now) {
             response.warnings.push(format!("cache: {refused}"));
         }
     }
@@ -204,12 +231,12 @@ impl Engine {
                 return Ok(response);
             }
             let (flight, leads) = self.board(&keeping, &run);
-            if leads {
+            if leads && keeping.keeps != Keeps::Everything {
                 lock(&self.tally).cache_missed(time::unix_ms());
             }
             let mut caller = Caller::new(self, Route::Chat, since(options));
             // Whoever leads has set the run its deadline; all others have their own.
-            let patience = (!leads).then(|| self.deadline_of(options));
+            let patience = (!leads).then(|| since(options) + self.longest(options));
             let landed = tokio::select! {
                 biased;
                 landed = time::until(patience, caller.flight.insert(flight)) => landed,
@@ -263,10 +290,23 @@ impl Engine {
         (flight, true)
     }
 
-    fn deadline_of(&self, options: &CallOptions) -> Instant {
+    /// How long a call may take.
+    pub fn longest(&self, options: &CallOptions) -> Duration {
         let roster = self.roster();
         let limits = roster.limits();
-        since(options) + options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline)
+        options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline)
+    }
+
+    /// Uses an id for this and for nothing else, and says for how long. `None`: it was used for something else.
+    pub fn claim(&self, id: Key, body: Key) -> Option<Duration> {
+        let (roster, now) = (Arc::clone(&self.roster()), time::now().mono);
+        let (claims, ttl) = (&roster.kept().claims, roster.cache_params().ttl);
+        if claims.get(&id, now).is_some_and(|other| other != body) {
+            return None;
+        }
+        // One that is larger than an entry may be is not kept: then the id is good for one answer at a time.
+        let _ = claims.keep(id, body, CLAIM_BYTES, ttl, now);
+        Some(ttl)
     }
 }
 
@@ -275,15 +315,16 @@ fn since(options: &CallOptions) -> Instant {
     options.submitted.map_or_else(|| time::now().mono, Instant::from_std)
 }
 
-/// One that is worth giving again: whole, and not declined. A bound of the provider's own is not the caller's.
-fn is_whole(response: &ChatResponse, bounded: bool) -> bool {
-    let reply = &response.reply;
-    let ended = match reply.finish_reason {
-        FinishReason::Stop | FinishReason::ToolCalls => true,
-        FinishReason::Length => bounded,
-        FinishReason::ContentFilter | FinishReason::Other => false,
-    };
-    ended && reply.refusal.is_none()
+impl Keeps {
+    fn takes(self, response: &ChatResponse) -> bool {
+        let reply = &response.reply;
+        let ended = match reply.finish_reason {
+            FinishReason::Stop | FinishReason::ToolCalls => true,
+            FinishReason::Length => self == Self::Bounded,
+            FinishReason::ContentFilter | FinishReason::Other => false,
+        };
+        self == Self::Everything || ended && reply.refusal.is_none()
+    }
 }
 
 /// The run ended because of the time that another call had; this one has more.

@@ -10,7 +10,7 @@ use super::Engine;
 use super::provider::{Live, Marked, Provider, is_free};
 use super::purse::BudgetStats;
 use super::run::{Hedges, unix_ms_of};
-use crate::metrics::{PoolTally, ProviderTotals, Totals};
+use crate::metrics::{PlanTally, PoolTally, ProviderTotals, TaskTally, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
 use crate::time::{self, Now};
 use crate::types::{NanoUsd, ProviderName};
@@ -180,6 +180,38 @@ pub struct PoolStats {
     pub unpriced_requests: u64,
     /// The pool's own budget; `None`: it has none.
     pub budget: Option<BudgetStats>,
+    /// Calls of tasks, by the name of the task; calls with a strategy and no task stand under the empty name.
+    pub tasks: BTreeMap<String, TaskStats>,
+}
+
+/// What became of the calls of one task.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStats {
+    pub answers: u64,
+    pub failures: u64,
+    /// Answers that were kept, or made for an identical call; they are among the answers.
+    pub cache_hits: u64,
+    /// Second copies that `FASTEST` sent out.
+    pub hedges: u64,
+    /// Answers that were made, by the strategy that decided in the end.
+    pub strategies: BTreeMap<&'static str, u64>,
+    /// The same answers, by provider.
+    pub winners: BTreeMap<String, u64>,
+}
+
+impl TaskStats {
+    fn of(tally: &TaskTally) -> Self {
+        let TaskTally { succeeded, failed, cache_hits, hedges, strategies, winners } = tally;
+        Self {
+            answers: *succeeded,
+            failures: *failed,
+            cache_hits: *cache_hits,
+            hedges: *hedges,
+            strategies: strategies.iter().collect(),
+            winners: winners.iter().map(|(name, count)| (name.to_string(), *count)).collect(),
+        }
+    }
 }
 
 impl Engine {
@@ -345,13 +377,22 @@ impl KeyStats {
 impl PoolStats {
     /// Of a pool that has not done anything yet.
     pub fn empty() -> Self {
-        Self::of(&Totals::default(), &PoolTally::new(0), &Hedges::new(None), 0, 0, Slots::default())
+        Self::of(
+            &Totals::default(),
+            &PoolTally::new(0),
+            &Hedges::new(None),
+            &PlanTally::default(),
+            0,
+            0,
+            Slots::default(),
+        )
     }
 
     pub(super) fn of(
         totals: &Totals,
         tally: &PoolTally,
         hedges: &Hedges,
+        plans: &PlanTally,
         active_connections: u64,
         circuit_breaker_trips: u64,
         Slots { most, taken }: Slots,
@@ -388,6 +429,7 @@ impl PoolStats {
             total_cost: spent.total_cost,
             unpriced_requests: spent.unpriced_requests,
             budget: None,
+            tasks: plans.tasks().map(|(name, tally)| (name.to_owned(), TaskStats::of(tally))).collect(),
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::policy::Transition;
 use crate::schema::Schema;
 use crate::time::{self, Instant};
 use crate::types::{
-    Accumulator, AttemptOutcome, AttemptRecord, ChatRequest, ChatResponse, NanoUsd, ProviderName, RequestId,
-    StreamEvent, Usage,
+    Accumulator, AttemptOutcome, AttemptRecord, ChatRequest, ChatResponse, Decision, NanoUsd, ProviderName, RequestId,
+    Strategy, StreamEvent, Usage,
 };
 
 /// A stream at its first content, with its permit.
@@ -72,6 +72,7 @@ pub(super) struct Handover {
     pub excluded: Vec<ProviderName>,
     pub own_time: Duration,
     pub schema: Option<Arc<Schema>>,
+    pub hedged: bool,
 }
 
 /// A streamed answer.
@@ -99,6 +100,8 @@ pub struct ChatStream {
     paused: Duration,
     /// Where the answer goes when it is whole.
     keeping: Option<Keeping>,
+    /// It was asked for by a strategy.
+    strategy: Option<Strategy>,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -133,6 +136,7 @@ impl ChatStream {
             read_at,
             paused: Duration::ZERO,
             keeping: None,
+            strategy: None,
             pending: None,
             log,
         }
@@ -162,6 +166,7 @@ impl ChatStream {
                 excluded: Vec::new(),
                 own_time: Duration::ZERO,
                 schema: None,
+                hedged: false,
             },
             engine,
             accumulator: Accumulator::default(),
@@ -174,9 +179,28 @@ impl ChatStream {
             read_at: now,
             paused: Duration::ZERO,
             keeping: None,
+            strategy: None,
             pending: None,
             log,
         }
+    }
+
+    /// It was asked for by this strategy, which its answer is to say.
+    pub fn decided_by(&mut self, strategy: Strategy) {
+        self.strategy = Some(strategy);
+        if let Some(response) = &mut self.response {
+            response.decision = Some(Box::new(Decision::fastest(strategy, &response.attempts)));
+        }
+    }
+
+    /// It was kept, or made for another call.
+    pub fn is_replay(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| response.cached)
+    }
+
+    /// A second provider was asked before the first had answered.
+    pub fn was_hedged(&self) -> bool {
+        self.told.hedged
     }
 
     /// The whole answer is to be kept.
@@ -379,7 +403,10 @@ impl ChatStream {
             warnings: std::mem::take(&mut self.told.warnings),
             attempts: std::mem::take(&mut self.told.trail),
             cached: false,
+            hedged: self.told.hedged,
+            decision: None,
         };
+        response.decision = self.strategy.map(|strategy| Box::new(Decision::fastest(strategy, &response.attempts)));
         if let Some(keeping) = self.keeping.as_ref().filter(|_| self.violation.is_none() && !self.overflowed) {
             self.engine.keep(keeping, &mut response);
         }

@@ -90,6 +90,10 @@ pub(super) fn event(span: &Span, event: &Event) {
             let (spent, limit) = (spent.0, limit.0);
             warn!(target: TARGET, scope, provider, period, spent, limit, reset_at, "budget nearly spent, in nano-dollars");
         }
+        Event::Decision { task, strategy_used, provider, model, votes, hedged, cached, latency_ms, .. } => {
+            let (strategy_used, votes) = (strategy_used.as_str(), votes.len());
+            debug!(target: TARGET, task, strategy_used, %provider, model, votes, hedged, cached, latency_ms, "decided");
+        }
         // For people who debug the pool from JavaScript; a provider's words are in it.
         Event::Debug { .. } => {}
     });
@@ -99,7 +103,7 @@ pub(super) fn event(span: &Span, event: &Event) {
 pub(super) fn wants(kind: EventKind) -> bool {
     let level = match kind {
         EventKind::Debug => return false,
-        EventKind::RequestSuccess => Level::DEBUG,
+        EventKind::RequestSuccess | EventKind::Decision => Level::DEBUG,
         _ => Level::WARN,
     };
     level <= LevelFilter::current()

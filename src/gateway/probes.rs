@@ -90,5 +90,5 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    typed(StatusCode::OK, OPENMETRICS, gateway.pool.engine().metrics())
+    typed(StatusCode::OK, OPENMETRICS, gateway.pool.metrics())
 }

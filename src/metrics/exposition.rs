@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Buckets, CallCounters, Failover, ModelTally};
+use super::{Buckets, CallCounters, Failover, ModelTally, PlanTally};
 use crate::types::{NanoUsd, ProviderName};
 
 /// Everything that is shown.
@@ -29,6 +29,7 @@ pub struct Exposition {
     pub hedges: HedgeFigures,
     /// Every limit of every budget.
     pub budgets: Vec<BudgetFigures>,
+    pub plans: PlanTally,
     pub providers: Vec<ProviderFigures>,
 }
 
@@ -85,8 +86,16 @@ pub struct ProviderFigures {
 impl Exposition {
     /// Of a pool that has no configuration yet.
     pub fn of_nothing(version: &'static str) -> Self {
-        let hedges = HedgeFigures::default();
-        Self { version, calls: None, waiting: 0, config: None, hedges, budgets: Vec::new(), providers: Vec::new() }
+        Self {
+            version,
+            calls: None,
+            waiting: 0,
+            config: None,
+            hedges: HedgeFigures::default(),
+            budgets: Vec::new(),
+            plans: PlanTally::default(),
+            providers: Vec::new(),
+        }
     }
 
     /// The text, with its end mark.
@@ -154,7 +163,42 @@ impl Exposition {
             "Calls that ended because their deadline had passed",
             [(NONE, *deadlines)],
         )?;
-        out.gauge("llmpool_queue_depth", "Calls that wait for capacity", [(NONE, self.waiting)])
+        out.gauge("llmpool_queue_depth", "Calls that wait for capacity", [(NONE, self.waiting)])?;
+        self.tasks(out)
+    }
+
+    /// Calls with a strategy and no task have the empty name.
+    fn tasks(&self, out: &mut Families<'_>) -> fmt::Result {
+        let tasks: Vec<_> = self.plans.tasks().collect();
+        out.counter(
+            "llmpool_task_requests",
+            "Calls of tasks that ended; a hit was kept, or made for an identical call",
+            tasks.iter().flat_map(|(name, task)| {
+                let made = task.succeeded - task.cache_hits;
+                [("success", made), ("hit", task.cache_hits), ("error", task.failed)]
+                    .map(|(outcome, count)| ([("task", *name), ("outcome", outcome)], count))
+            }),
+        )?;
+        out.counter(
+            "llmpool_task_hedges",
+            "Second copies that FASTEST sent out",
+            tasks.iter().map(|(name, task)| ([("task", *name)], task.hedges)),
+        )?;
+        out.counter(
+            "llmpool_task_strategies",
+            "Answers that were made, by the strategy that decided in the end",
+            tasks.iter().flat_map(|(name, task)| {
+                task.strategies.iter().map(|(strategy, count)| ([("task", *name), ("strategy", strategy)], count))
+            }),
+        )?;
+        out.counter(
+            "llmpool_task_winners",
+            "Answers that were made, by who gave them",
+            tasks.iter().flat_map(|(name, task)| {
+                let winners = task.winners.iter();
+                winners.map(|(provider, count)| ([("task", *name), ("provider", provider.as_str())], *count))
+            }),
+        )
     }
 
     fn attempts(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -419,7 +463,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::{Mark, PoolTally, ProviderTally, Route};
+    use crate::metrics::{Mark, PlanTally, PoolTally, ProviderTally, Route};
     use crate::types::{NanoUsd, Usage};
 
     fn exposed(provider: &str, model: &str) -> String {
@@ -451,6 +495,7 @@ mod tests {
                 reserved: NanoUsd(0),
                 reset_unix_ms: 1_795_737_600_000,
             }],
+            plans: PlanTally::default(),
             providers: vec![ProviderFigures {
                 name: ProviderName::new(provider),
                 models: tally.models().cloned().collect(),

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `attempts`, `model` | what a provider, and each of its models, has done |
 //! | `calls` | what the pool has done |
+//! | `plans` | what became of tasks, and of answers that were compared |
 //! | `totals` | the sums that survive a restart |
 //! | `history` | what ended in which minute and hour |
 //! | `samples`, `outcomes` | the last so many times and ends, exact |
@@ -20,6 +21,7 @@ mod exposition;
 mod history;
 mod model;
 mod outcomes;
+mod plans;
 mod samples;
 mod spread;
 mod totals;
@@ -31,6 +33,7 @@ pub use exposition::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, Pro
 pub use history::{History, Slot, Window};
 pub use model::{Counts, ModelTally, Tokens};
 pub use outcomes::Outcomes;
+pub use plans::{Answered, PlanTally, TaskTally};
 pub use samples::Samples;
 pub use spread::Spread;
 pub use totals::{PoolTotals, ProviderTotals, Totals};

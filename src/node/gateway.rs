@@ -155,7 +155,7 @@ impl Inner {
         headers: &[String],
         body: String,
     ) -> Result<Response<Body>, Error> {
-        let pool = self.ready()?;
+        let pool = self.loaded().await?;
         let router = self.services.router.get_or_init(|| self.inside(pool)).clone();
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = Method::try_from(method).map_err(unsendable)?;

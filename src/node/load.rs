@@ -62,7 +62,8 @@ impl Load {
         }
     }
 
-    async fn over(&self) -> Result<(), Error> {
+    /// Waits until it is loaded, however long that takes.
+    pub async fn over(&self) -> Result<(), Error> {
         match self.stage.subscribe().wait_for(|stage| !matches!(stage, Stage::Running)).await.as_deref() {
             Ok(Stage::Over(Some(error))) => Err(error.clone()),
             // Without a sender there is no pool either.

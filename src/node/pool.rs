@@ -21,7 +21,7 @@ use crate::metrics::Window;
 use crate::pool::{Edition, Pool};
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
-use crate::types::{CallOptions, ParsedCall, parse_call, parse_embed, parse_options};
+use crate::types::{ParsedCall, parse_call, parse_embed, parse_infer, parse_options};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -128,6 +128,31 @@ impl NativePool {
         })
     }
 
+    /// Does one piece of work by the name of its task.
+    #[napi(catch_unwind)]
+    pub fn infer(&self, id: f64, work_json: String) -> napi::Result<()> {
+        let submitted = time::now().mono;
+        let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
+        self.task(id, move |inner, id| async move {
+            let result = match parse_infer(&work_json) {
+                Ok(work) => match inner.arrive(work.deadline, submitted, &mut cancelled).await {
+                    Ok(pool) => {
+                        drop(work_json);
+                        let completed = pool.infer_until(&work, cancelled).await;
+                        record::events(&inner.channel, inner.id, completed.events);
+                        completed.result
+                    }
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error.into()),
+            };
+            inner.channel.push(|records| match result {
+                Ok(response) => record::value(records, id, &response),
+                Err(error) => record::error(records, id, &error),
+            });
+        })
+    }
+
     /// Makes embeddings; request fields and options stand in one object.
     #[napi(catch_unwind)]
     pub fn embed(&self, id: f64, call_json: String) -> napi::Result<()> {
@@ -135,9 +160,10 @@ impl NativePool {
         let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
         self.task(id, move |inner, id| async move {
             let result = match parse_embed(&call_json) {
-                Ok(mut call) => match inner.arrive(&mut call.options, submitted, &mut cancelled).await {
+                Ok(mut call) => match inner.arrive(call.options.deadline, submitted, &mut cancelled).await {
                     Ok(pool) => {
                         drop(call_json);
+                        call.options.submitted = Some(submitted.into_std());
                         let completed = pool.embed_until(&call.request, &call.options, call.warnings, cancelled).await;
                         record::events(&inner.channel, inner.id, completed.events);
                         completed.result
@@ -163,7 +189,8 @@ impl NativePool {
                 Ok(parsed) => parsed,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error.into())),
             };
-            let pool = match inner.arrive(&mut options, submitted, &mut cancelled).await {
+            options.submitted = Some(submitted.into_std());
+            let pool = match inner.arrive(options.deadline, submitted, &mut cancelled).await {
                 Ok(pool) => pool,
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
             };
@@ -335,6 +362,14 @@ impl Inner {
         Ok(Initialized { providers: self.pool.get_or_init(|| pool).engine().listing(), warnings })
     }
 
+    /// The pool in force, as soon as there is one.
+    pub(super) async fn loaded(&self) -> Result<&Pool, Error> {
+        if self.pool.get().is_none() {
+            self.load.over().await?;
+        }
+        self.ready()
+    }
+
     pub(super) fn ready(&self) -> Result<&Pool, Error> {
         self.pool.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the pool is not initialized"))
     }
@@ -358,20 +393,20 @@ impl Inner {
     ) -> Result<(&Pool, ParsedCall), Error> {
         let mut call = parse_call(&json)?;
         drop(json);
-        let pool = self.arrive(&mut call.options, submitted, cancelled).await?;
+        call.options.submitted = Some(submitted.into_std());
+        let pool = self.arrive(call.options.deadline, submitted, cancelled).await?;
         Ok((pool, call))
     }
 
     /// The pool in force, as soon as there is one and before the call is over.
     async fn arrive(
         &self,
-        options: &mut CallOptions,
+        deadline: Option<Duration>,
         submitted: Instant,
         cancelled: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<&Pool, Error> {
-        options.submitted = Some(submitted.into_std());
         if self.pool.get().is_none() {
-            let deadline = options.deadline.or(self.settings.deadline);
+            let deadline = deadline.or(self.settings.deadline);
             self.load.wait(submitted, deadline, cancelled).await?;
         }
         self.ready()

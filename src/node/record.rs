@@ -40,8 +40,20 @@ fn begin(records: &mut Records, id: u64, kind: Kind) {
 
 /// An answer, with the lines of its trail at the end; `violation`: a stream ended well whose answer is refused.
 pub fn response(records: &mut Records, id: u64, response: ChatResponse, violation: Option<&Error>) {
-    let ChatResponse { parsed, reply, usage, cost, provider, request_id, latency, warnings, attempts, cached } =
-        response;
+    let ChatResponse {
+        parsed,
+        reply,
+        usage,
+        cost,
+        provider,
+        request_id,
+        latency,
+        warnings,
+        attempts,
+        cached,
+        hedged: _,
+        decision,
+    } = response;
     let Reply {
         id: reply_id,
         model,
@@ -75,6 +87,7 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse, violatio
     records.text_or_null((!warnings.is_empty()).then(|| json(&warnings)));
     records.text_or_null(parsed.map(|parsed| json(&parsed)));
     records.text_or_null(violation.map(error_json));
+    records.text_or_null(decision.map(|decision| json(&decision)));
     trail(records, attempts);
 }
 

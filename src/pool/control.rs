@@ -4,6 +4,7 @@
 //! swap that in; a proposal that is not sound changes nothing. One change is made at a time, and the source is read
 //! beside that, so that a slow server holds up nothing but the next reading of it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -177,6 +178,11 @@ impl Control {
     pub fn edition(&self) -> Edition {
         let in_force = self.in_force();
         Edition { version: in_force.version, checksum: in_force.document.checksum().to_owned() }
+    }
+
+    /// Further files that were read for the configuration in force.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.in_force().config.files.clone()
     }
 
     /// Was the source out of reach at the start?

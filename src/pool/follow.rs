@@ -54,6 +54,9 @@ impl Follower {
                 () = self.stop.cancelled() => return,
                 outcome = control.refresh(None) => outcome,
             };
+            if let Some(watch) = &self.watch {
+                watch.also(&control.files());
+            }
             drop(control);
             match outcome {
                 Ok(change) => {

@@ -1,7 +1,9 @@
 //! What a chat is, in nobody's dialect. Adapters translate from and to these types; everything else only reads them.
 
 mod embed;
+mod ensemble;
 mod ids;
+mod infer;
 mod message;
 mod options;
 mod parse;
@@ -9,12 +11,15 @@ mod reply;
 mod request;
 mod stream;
 pub(crate) mod surrogates;
+mod template;
 mod usage;
 
 pub use embed::{
     EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed, parse_openai_embed,
 };
+pub use ensemble::{Decision, JudgeOutcome, Judgement, Strategy, Vote};
 pub use ids::{ProviderName, RequestId};
+pub use infer::{InferRequest, InferResponse, parse_infer};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use options::{Behaviour, CacheWish, CallOptions};
 pub(crate) use parse::TEMPERATURES;
@@ -22,4 +27,5 @@ pub use parse::{FieldError, ParsedCall, check, parse_call, parse_openai, parse_o
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
+pub use template::Template;
 pub use usage::{NanoUsd, Usage};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::ensemble::Strategy;
 use super::ids::RequestId;
 
 /// `None` and empty mean the pool's setting. Every number accepts zero as a value.
@@ -35,6 +36,19 @@ pub struct CallOptions {
     pub cache: Option<CacheWish>,
     /// On whose behalf: answers that are kept are never shared between tenants.
     pub tenant: Option<String>,
+    /// How several models answer together; `None`: one provider answers, or as the task says.
+    pub strategy: Option<Strategy>,
+    /// Which task of the configuration this is.
+    pub task: Option<String>,
+    /// A second provider is asked as well after so long, whatever `qos.hedge` says and outside of its budget.
+    pub hedge_after: Option<Duration>,
+}
+
+impl CallOptions {
+    /// Several models may answer, or a task says how it is done.
+    pub fn is_planned(&self) -> bool {
+        self.strategy.is_some() || self.task.is_some()
+    }
 }
 
 /// What a call wants of the cache.

@@ -13,6 +13,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::ensemble::Strategy;
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
 use super::options::{CacheWish, CallOptions};
@@ -98,12 +99,15 @@ pub fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), Fiel
 pub fn parse_options(json: &str) -> Result<(Option<String>, CallOptions), FieldError> {
     let (ParsedCall { request, options, stream, .. }, _) = read_text(json)?;
     let model = request.model.clone();
-    for (field, is_set) in [("cache", options.cache.is_some()), ("tenant", options.tenant.is_some())] {
+    let CallOptions { cache, tenant, strategy, task, .. } = &options;
+    for (field, is_set) in [
+        ("cache", cache.is_some()),
+        ("tenant", tenant.is_some()),
+        ("strategy", strategy.is_some()),
+        ("task", task.is_some()),
+    ] {
         if is_set {
-            return Err(FieldError::new(
-                field,
-                "is for chats and streams: what a function of your own does is not kept",
-            ));
+            return Err(FieldError::new(field, "is for chats and streams, not for a function of your own"));
         }
     }
     if stream || request != (ChatRequest { model: request.model.clone(), ..ChatRequest::default() }) {
@@ -290,6 +294,10 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "n" => _ = map.next_value::<Option<OneAnswer>>()?,
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
                 "tenant" if !self.openai => options.tenant = map.next_value()?,
+                "strategy" if !self.openai => {
+                    options.strategy = map.next_value::<Option<StrategyWord>>()?.map(|word| word.0);
+                }
+                "task" if !self.openai => options.task = map.next_value()?,
                 "cache" if !self.openai => options.cache = map.next_value::<Option<Cache>>()?.map(|cache| cache.0),
                 // The pool asks for usage in every stream by itself; whether the caller is told is the caller's to say.
                 "stream_options" => {
@@ -374,6 +382,8 @@ const KNOWN: &[&str] = &[
     "headers",
     "cache",
     "tenant",
+    "strategy",
+    "task",
     "signal",
 ];
 
@@ -431,8 +441,25 @@ impl<'de> Deserialize<'de> for OneAnswer {
     }
 }
 
+/// A strategy by its word.
+pub(super) struct StrategyWord(pub Strategy);
+
+impl<'de> Deserialize<'de> for StrategyWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Strategy::named(&word).map(Self).ok_or_else(|| {
+            let words = Strategy::ALL.map(Strategy::as_str);
+            let upper = word.to_ascii_uppercase();
+            let near = words.iter().map(|known| (strsim::jaro_winkler(&upper, known), known));
+            let near = near.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(score, _)| *score > 0.85);
+            let hint = near.map_or_else(String::new, |(_, known)| format!("; did you mean {known:?}?"));
+            de::Error::custom(format!("must be one of {}, found {word:?}{hint}", words.join(", ")))
+        })
+    }
+}
+
 /// `cache`: `true`, `false`, or how long.
-struct Cache(CacheWish);
+pub(super) struct Cache(pub CacheWish);
 
 impl<'de> Deserialize<'de> for Cache {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -465,7 +492,7 @@ impl<'de> Deserialize<'de> for Cache {
 }
 
 /// A duration in milliseconds, fractions allowed.
-struct Millis(Duration);
+pub(super) struct Millis(pub Duration);
 
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::ensemble::Decision;
 use super::ids::{ProviderName, RequestId};
 use super::message::{ReasoningState, ToolCall};
 use super::stream::{StreamEvent, ToolCallDelta};
@@ -117,6 +118,10 @@ pub struct ChatResponse {
     pub attempts: Vec<AttemptRecord>,
     /// Made for another call, and given again: it cost this one nothing.
     pub cached: bool,
+    /// A second provider was asked before the first had answered.
+    pub hedged: bool,
+    /// How it came about, where a strategy or a task was asked for.
+    pub decision: Option<Box<Decision>>,
 }
 
 impl ChatResponse {
@@ -133,7 +138,8 @@ impl ChatResponse {
         let parsed = if self.parsed.is_some() { content.len() } else { 0 };
         let warnings: usize = self.warnings.iter().map(String::len).sum();
         let attempts = size_of_val(self.attempts.as_slice());
-        (EMPTY + texts + calls + state + parsed + warnings + attempts) as u64
+        let votes = self.decision.as_ref().map_or(0, |decision| size_of::<Decision>() + size_of_val(&*decision.votes));
+        (EMPTY + texts + calls + state + parsed + warnings + attempts + votes) as u64
     }
 }
 

@@ -143,6 +143,8 @@ impl Run<'_> {
             warnings,
             attempts: std::mem::take(&mut self.trail),
             cached: false,
+            hedged: self.hedged,
+            decision: None,
         })
     }
 

@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
+use super::errors::no_provider;
 use super::visit::Visit;
 use crate::adapter::Facts;
 use crate::engine::needs::Needs;
 use crate::engine::provider::Provider;
 use crate::engine::roster::Roster;
 use crate::engine::work::Work;
-use crate::error::Reason;
-use crate::types::{CallOptions, FieldError};
+use crate::error::{Error, Reason};
+use crate::types::{CallOptions, ChatRequest, FieldError, ProviderName};
 
 /// One thing that may keep a provider from a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Rule {
     /// The call names others.
     Providers,
     Enabled,
+    /// It is for other tasks.
+    Tasks,
     /// A weight of 0 is asked by its name only.
     Weight,
     /// The model or alias that is asked for.
@@ -32,6 +35,7 @@ pub(super) enum Rule {
 pub(super) struct Rules<'a> {
     /// The call names them.
     named: &'a [String],
+    task: Option<&'a str>,
     model: Option<&'a str>,
     needs: Needs<'a>,
 }
@@ -51,20 +55,50 @@ pub(super) struct Eligible {
 
 impl Rule {
     /// In the order in which they are looked at.
-    pub const ALL: [Self; 6] =
-        [Self::Providers, Self::Enabled, Self::Weight, Self::Model, Self::Capabilities, Self::ContextWindow];
+    pub const ALL: [Self; 7] = [
+        Self::Providers,
+        Self::Enabled,
+        Self::Tasks,
+        Self::Weight,
+        Self::Model,
+        Self::Capabilities,
+        Self::ContextWindow,
+    ];
 
     /// The word users see.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Providers => "providers",
             Self::Enabled => "enabled",
+            Self::Tasks => "tasks",
             Self::Weight => "weight",
             Self::Model => "model",
             Self::Capabilities => "capabilities",
             Self::ContextWindow => "context_window",
         }
     }
+}
+
+/// Does a provider take calls of this task?
+fn does(provider: &Provider, task: Option<&str>) -> bool {
+    let tasks = &provider.config().tasks;
+    tasks.is_empty() || task.is_none_or(|task| tasks.iter().any(|own| own == task))
+}
+
+/// Whom several runs for one call may ask, and for which model, in the order of the configuration.
+///
+/// # Errors
+/// The call names a provider that there is not, or nobody may answer it.
+pub(in crate::engine) fn eligible_for(
+    roster: &Roster,
+    request: &ChatRequest,
+    options: &CallOptions,
+) -> Result<Vec<(ProviderName, String)>, Error> {
+    let Eligible { visits, excluded } = Rules::new(roster, Work::Chat(request), options)?.eligible(roster);
+    if visits.is_empty() {
+        return Err(no_provider(excluded));
+    }
+    Ok(visits.into_iter().map(|visit| (visit.provider.name().clone(), visit.model)).collect())
 }
 
 impl<'a> Rules<'a> {
@@ -79,7 +113,7 @@ impl<'a> Rules<'a> {
                 message: format!("there is no provider {unknown:?}; there are {known:?}"),
             });
         }
-        Ok(Self { named, model: work.model(), needs: Needs::of(work) })
+        Ok(Self { named, task: options.task.as_deref(), model: work.model(), needs: Needs::of(work) })
     }
 
     pub fn candidate<'p>(&self, provider: &'p Arc<Provider>) -> Candidate<'p> {
@@ -96,6 +130,7 @@ impl<'a> Rules<'a> {
                 (!self.named.is_empty() && !by_name()).then(|| "not among this call's providers".to_owned())
             }
             Rule::Enabled => (!provider.config().enabled).then(|| "disabled".to_owned()),
+            Rule::Tasks => (!does(provider, self.task)).then(|| "its tasks do not include this call's".to_owned()),
             Rule::Weight => (provider.config().weight == 0 && !by_name())
                 .then(|| "its weight is 0: only asked by its name".to_owned()),
             Rule::Model => {

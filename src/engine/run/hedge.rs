@@ -18,11 +18,11 @@ use crate::engine::lock;
 use crate::engine::permit::Permit;
 use crate::engine::work::Work;
 use crate::error::{Error, Scope};
-use crate::policy::{HedgeBudget, HedgeParams};
+use crate::policy::{HedgeAfter, HedgeBudget, HedgeParams};
 use crate::time::{self, Instant, Now};
 use crate::tokens::PromptSize;
 use crate::transport::Started;
-use crate::types::{AttemptOutcome, NanoUsd, Usage};
+use crate::types::{AttemptOutcome, CallOptions, NanoUsd, Usage};
 
 /// The second copies of a pool: what is left of them, and what became of those that went out.
 #[derive(Debug)]
@@ -53,6 +53,24 @@ impl Hedges {
             self.lost += 1;
         }
         self.cost = self.cost.saturating_add(wasted.unwrap_or(NanoUsd(0)));
+    }
+}
+
+/// When a call is sent a second time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hedging {
+    after: HedgeAfter,
+    /// Part of what was asked for, and not out of the pool's bucket of copies.
+    pub free: bool,
+}
+
+impl Hedging {
+    /// What the call says of itself goes over what holds for all.
+    pub fn of(options: &CallOptions, params: Option<&HedgeParams>) -> Option<Self> {
+        match options.hedge_after {
+            Some(after) => Some(Self { after: HedgeAfter::Fixed(after), free: true }),
+            None => params.map(|params| Self { after: params.after, free: false }),
+        }
     }
 }
 
@@ -104,19 +122,21 @@ impl<'a> Run<'a> {
     where
         'a: 'c,
     {
-        if !lock(&self.engine.hedges).budget.has_one() {
+        let free = self.hedge.is_some_and(|hedging| hedging.free);
+        if !free && !lock(&self.engine.hedges).budget.has_one() {
             return None;
         }
         let now = time::now();
         let (at, admitted) = self.second_visit(visits, first, now)?;
         {
             let mut hedges = lock(&self.engine.hedges);
-            if !hedges.budget.withdraw() {
+            if !free && !hedges.budget.withdraw() {
                 return None;
             }
         }
         lock(&self.engine.tally).hedged(now.unix_ms);
         self.hedge = None;
+        self.hedged = true;
         let name = visits[first].provider.name();
         self.log.debug(|| format!("{name}: no answer yet, {} is asked as well", visits[at].provider.name()));
         let (permit, asked) = self.set_out(&mut visits[at], admitted, now.mono);

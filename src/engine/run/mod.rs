@@ -45,11 +45,13 @@ use tracing::Span;
 
 use self::ask::{Asked, Call};
 pub use self::calls::{Completed, Executed};
+pub(super) use self::eligible::eligible_for;
 use self::eligible::{Eligible, Rules};
 use self::errors::no_provider;
 pub use self::explain::{ExplainedProvider, Explanation, Outlook, RuleVerdict, Verdict};
 use self::headers::call_headers;
 pub(super) use self::hedge::Hedges;
+use self::hedge::Hedging;
 use self::money::CallSize;
 use self::order::into_tiers;
 pub(super) use self::order::{Chance, Wish};
@@ -67,7 +69,7 @@ use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
 use crate::event::{Event, EventKind, EventLog, trace};
 use crate::metrics::Route;
-use crate::policy::{HedgeParams, Pace, Transition};
+use crate::policy::{Pace, Transition};
 use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
 use crate::types::{AttemptRecord, CallOptions, FieldError, ProviderName, RequestId, ResponseFormat};
@@ -92,7 +94,8 @@ struct Run<'a> {
     /// Lines of the trail whose attempts are under way: one, or two when a call is hedged.
     asking: [Option<Asked>; 2],
     /// How it may be sent a second time; `None` also once it was.
-    hedge: Option<&'a HedgeParams>,
+    hedge: Option<Hedging>,
+    hedged: bool,
     warnings: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     mask: Arc<Mask>,
@@ -147,8 +150,8 @@ impl<'a> Run<'a> {
         run.closed = false;
         run.warnings = warnings;
         lock(&engine.tally).started();
-        run.hedge = roster.limits().qos.hedge.as_ref().filter(|_| run.failover);
-        if run.hedge.is_some() {
+        run.hedge = Hedging::of(options, roster.limits().qos.hedge.as_ref()).filter(|_| run.failover);
+        if run.hedge.is_some_and(|hedging| !hedging.free) {
             lock(&engine.hedges).budget.call();
         }
         run.log.begin(trace::call(route.as_str(), &run.request_id));
@@ -194,6 +197,7 @@ impl<'a> Run<'a> {
             window_above: None,
             asking: [None; 2],
             hedge: None,
+            hedged: false,
             warnings: Vec::new(),
             headers: Vec::new(),
             mask: Arc::clone(roster.mask()),
@@ -336,6 +340,7 @@ impl<'a> Run<'a> {
             errors: self.errors,
             excluded: std::mem::take(&mut self.excluded),
             schema: self.schema.take(),
+            hedged: self.hedged,
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
         }
     }

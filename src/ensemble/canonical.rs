@@ -1,0 +1,190 @@
+//! When two answers say the same.
+//!
+//! Calls of tools and JSON are compared by what they mean: order of keys, spaces and how a number is written do not
+//! count. Texts are compared without case, spaces, emphasis and the punctuation around them, and count as the same when
+//! they are similar enough. Numbers are never similar: two texts with other numbers in them say other things, however
+//! alike they are. What this cannot see is meaning: "yes" and "certainly" are two answers.
+
+use serde_json::Value;
+
+use crate::types::{Reply, ToolCall};
+
+/// Longer texts are the same when they are equal and only then: comparing pieces of them would hold up every other call.
+const MOST_COMPARED: usize = 64 * 1024;
+
+/// An answer without what does not count.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Canonical {
+    Calls(Vec<(String, Value)>),
+    Json(Value),
+    Text(String),
+}
+
+impl Canonical {
+    pub fn of(reply: &Reply) -> Self {
+        if !reply.tool_calls.is_empty() {
+            return Self::Calls(calls(&reply.tool_calls));
+        }
+        let text = without_fence(reply.content.trim());
+        match serde_json::from_str::<Value>(text) {
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => Self::Json(normal(value)),
+            _ => Self::Text(plain(text)),
+        }
+    }
+
+    /// Does it say the same as another one? `similarity`: the share of pairs of letters that two texts must have in
+    /// common, from 0 to 1; 1 = only equal texts.
+    pub fn says(&self, other: &Self, similarity: f64) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one == other || are_similar(one, other, similarity),
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// The order in which a model asks for several calls at once means nothing.
+fn calls(calls: &[ToolCall]) -> Vec<(String, Value)> {
+    let mut calls: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let arguments = &call.function.arguments;
+            let read = serde_json::from_str(arguments).map_or_else(|_| Value::from(arguments.trim()), normal);
+            (call.function.name.clone(), read)
+        })
+        .collect();
+    calls.sort_by_cached_key(|(name, arguments)| (name.clone(), arguments.to_string()));
+    calls
+}
+
+/// A number is what it is worth: 1, 1.0 and 1e0 are one.
+fn normal(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            // Beyond this, whole numbers are no longer exact as floats.
+            Some(float) if float.abs() < 9_007_199_254_740_992.0 => Value::from(float),
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(normal).collect(),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, normal(value))).collect()),
+        other => other,
+    }
+}
+
+/// What stands in a fenced block, when that is all there is.
+fn without_fence(text: &str) -> &str {
+    let inside = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
+    let Some(inside) = inside.filter(|inside| !inside.contains("```")) else { return text };
+    // The first line may name the language.
+    match inside.split_once('\n') {
+        Some((first, rest)) if first.trim().chars().all(char::is_alphanumeric) => rest.trim(),
+        _ => inside.trim(),
+    }
+}
+
+/// Lower case, one space between words, no emphasis, and nothing around it but words.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !plain.is_empty() {
+            plain.push(' ');
+        }
+        plain.extend(word.chars().filter(|letter| !matches!(letter, '*' | '`')).flat_map(char::to_lowercase));
+    }
+    let around = |letter: char| matches!(letter, '.' | '!' | '?' | '"' | '\'' | '“' | '”' | '„' | '‘' | '’' | ' ');
+    let bare = plain.trim_matches(around);
+    // An answer that is nothing but such signs is what it is.
+    if bare.is_empty() { plain } else { bare.to_owned() }
+}
+
+fn are_similar(one: &str, other: &str, similarity: f64) -> bool {
+    similarity < 1.0
+        && one.len().max(other.len()) <= MOST_COMPARED
+        && numbers(one).eq(numbers(other))
+        && strsim::sorensen_dice(one, other) >= similarity
+}
+
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_numeric()).filter(|number| !number.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(content: &str) -> Canonical {
+        Canonical::of(&Reply { content: content.to_owned(), ..Reply::default() })
+    }
+
+    fn call(calls: &[(&str, &str)]) -> Canonical {
+        let tool_calls = calls.iter().map(|(name, arguments)| ToolCall::function("id", *name, *arguments)).collect();
+        Canonical::of(&Reply { tool_calls, ..Reply::default() })
+    }
+
+    #[test]
+    fn case_spaces_emphasis_and_punctuation_around_a_text_do_not_count() {
+        for other in [
+            "Paris",
+            " paris\n",
+            "PARIS.",
+            "**Paris**",
+            "\"Paris\"",
+            "`Paris`!",
+            "```\nParis\n```",
+            "```text\nParis\n```",
+        ] {
+            assert!(text("Paris").says(&text(other), 1.0), "{other}");
+        }
+        for other in ["Paris, France", "Rome", "", "par is"] {
+            assert!(!text("Paris").says(&text(other), 1.0), "{other}");
+        }
+        assert!(!text("?").says(&text("!"), 1.0), "signs alone are an answer");
+    }
+
+    #[test]
+    fn json_is_compared_by_what_it_means() {
+        let one = text(r#"{ "a": 1, "b": ["x", 2.50], "c": null }"#);
+        for other in
+            [r#"{"c":null,"b":["x",2.5],"a":1.0}"#, "```json\n{ \"b\": [\"x\", 25e-1], \"a\": 1e0, \"c\": null }\n```"]
+        {
+            assert!(one.says(&text(other), 0.0), "{other}");
+        }
+        for other in [
+            r#"{ "a": 1, "b": [2.5, "x"], "c": null }"#,
+            r#"{ "a": "1", "b": ["x", 2.5], "c": null }"#,
+            r#"{ "a": 1, "b": ["x", 2.5] }"#,
+            "a 1 b x 2.5 c null",
+        ] {
+            assert!(!one.says(&text(other), 0.0), "{other}");
+        }
+        assert!(!text("[9007199254740993]").says(&text("[9007199254740992]"), 0.0), "large numbers are exact");
+        assert!(matches!(text("5"), Canonical::Text(_)), "a bare number is a text like any other");
+    }
+
+    #[test]
+    fn calls_of_tools_are_compared_by_name_and_arguments_in_any_order() {
+        let one = call(&[("f", r#"{"a":1,"b":2}"#), ("g", "{}")]);
+        assert!(one.says(&call(&[("g", " {} "), ("f", r#"{ "b": 2, "a": 1.0 }"#)]), 1.0));
+        for other in [call(&[("f", r#"{"a":1,"b":2}"#)]), call(&[("f", r#"{"a":1,"b":3}"#), ("g", "{}")]), text("f g")]
+        {
+            assert!(!one.says(&other, 0.0));
+        }
+        assert!(call(&[("f", "not json")]).says(&call(&[("f", " not json ")]), 1.0));
+    }
+
+    #[test]
+    fn similar_texts_are_the_same_unless_a_number_differs() {
+        let one = text("The launch of the new rocket takes place on 5 May at noon.");
+        let near = text("The launch of the new rocket take place on 5 May at noon");
+        assert!(one.says(&near, 0.9) && !one.says(&near, 1.0));
+        let later = text("The launch of the new rocket takes place on 6 May at noon.");
+        assert!(!one.says(&later, 0.9), "another day is another answer");
+        assert!(!one.says(&text("No launch is planned."), 0.9));
+    }
+
+    #[test]
+    fn what_is_too_long_to_compare_is_the_same_only_when_it_is_equal() {
+        let long = "word ".repeat(MOST_COMPARED / 4);
+        assert!(text(&long).says(&text(&long.to_uppercase()), 0.9));
+        assert!(!text(&long).says(&text(&format!("{long} x")), 0.9));
+    }
+}

@@ -1,0 +1,159 @@
+//! One piece of work by the name of its task, and what it came to: the service's own shape, in its own casing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ensemble::{Judgement, Strategy, Vote};
+use super::ids::{ProviderName, RequestId};
+use super::options::CacheWish;
+use super::parse::{Cache, FieldError, Millis, StrategyWord, read_text};
+use super::reply::{AttemptRecord, ChatResponse, FinishReason};
+use super::usage::{NanoUsd, Usage};
+
+/// What is to be done.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InferRequest {
+    /// Of the configuration.
+    pub task: String,
+    pub prompt: String,
+    /// What the prompt of the task has places for, beside the prompt.
+    pub variables: BTreeMap<String, String>,
+    /// `None`: the task's.
+    pub strategy: Option<Strategy>,
+    /// `None`: the task's, which is also the most it may be.
+    pub max_tokens: Option<u32>,
+    /// `None`: the task's, which is also the longest it may be.
+    pub deadline: Option<Duration>,
+    /// Two requests of one tenant with the same id are one: the second has the answer of the first.
+    pub request_id: Option<RequestId>,
+    pub tenant: Option<String>,
+    /// `None`: as the task says.
+    pub cache: Option<CacheWish>,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct InferResponse {
+    pub request_id: RequestId,
+    pub task: String,
+    pub content: String,
+    /// What the answer says, where the task has a schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parsed: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    pub finish_reason: FinishReason,
+    pub winner_model: String,
+    pub provider: ProviderName,
+    pub duration_ms: f64,
+    pub from_cache: bool,
+    pub strategy_used: Strategy,
+    pub models_queried: Vec<String>,
+    /// Where answers were compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<Vote>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Judgement>,
+    /// Of all answers together, the judge's included.
+    pub usage: Usage,
+    pub cost: Option<NanoUsd>,
+    pub warnings: Vec<String>,
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// Reads what is to be done from JSON.
+///
+/// # Errors
+/// The field that is wrong, and why.
+pub fn parse_infer(json: &str) -> Result<InferRequest, FieldError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fields {
+        task: String,
+        prompt: String,
+        #[serde(default)]
+        variables: Option<BTreeMap<String, String>>,
+        #[serde(default)]
+        strategy: Option<StrategyWord>,
+        #[serde(default)]
+        max_tokens: Option<u32>,
+        #[serde(default)]
+        deadline_ms: Option<Millis>,
+        #[serde(default)]
+        request_id: Option<String>,
+        #[serde(default)]
+        tenant: Option<String>,
+        #[serde(default)]
+        cache: Option<Cache>,
+    }
+    let (fields, _): (Fields, usize) = read_text(json)?;
+    let Fields { task, prompt, variables, strategy, max_tokens, deadline_ms, request_id, tenant, cache } = fields;
+    let refused = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+    if prompt.trim().is_empty() {
+        return Err(refused("prompt", "must not be empty"));
+    }
+    if max_tokens == Some(0) {
+        return Err(refused("max_tokens", "must be at least 1, found 0"));
+    }
+    if request_id.as_deref() == Some("") {
+        return Err(refused("request_id", "must not be empty"));
+    }
+    Ok(InferRequest {
+        task,
+        prompt,
+        variables: variables.unwrap_or_default(),
+        strategy: strategy.map(|word| word.0),
+        max_tokens,
+        deadline: deadline_ms.map(|millis| millis.0),
+        request_id: request_id.map(RequestId::new),
+        tenant,
+        cache: cache.map(|cache| cache.0),
+    })
+}
+
+impl InferResponse {
+    /// The same answer in this shape.
+    pub fn of(task: &str, response: ChatResponse) -> Self {
+        let ChatResponse {
+            parsed,
+            reply,
+            usage,
+            cost,
+            provider,
+            request_id,
+            latency,
+            warnings,
+            attempts,
+            cached,
+            hedged: _,
+            decision,
+        } = response;
+        let (strategy_used, models_queried, votes, judge) = match decision {
+            Some(decision) => (decision.strategy_used, decision.models_queried, decision.votes, decision.judge),
+            None => (Strategy::Fastest, Vec::new(), Vec::new(), None),
+        };
+        Self {
+            request_id,
+            task: task.to_owned(),
+            content: reply.content,
+            parsed,
+            refusal: reply.refusal,
+            finish_reason: reply.finish_reason,
+            winner_model: reply.model,
+            provider,
+            duration_ms: latency.as_secs_f64() * 1e3,
+            from_cache: cached,
+            strategy_used,
+            models_queried,
+            votes,
+            judge,
+            usage,
+            cost,
+            warnings,
+            attempts,
+        }
+    }
+}
