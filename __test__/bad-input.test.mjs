@@ -104,6 +104,11 @@ const refused = {
   ],
   'tool_choice unknown': [[{ messages: ask(), tool_choice: 'perhaps' }], 'tool_choice'],
   'response_format unknown': [[{ messages: ask(), response_format: { type: 'xml' } }], 'response_format'],
+  'extra_body for nobody': [
+    [{ messages: ask(), extra_body: { antropic: { x: 1 } } }],
+    'extra_body.antropic',
+    /did you mean "anthropic"/,
+  ],
   'model a number': [[{ messages: ask(), model: 4 }], 'model'],
   'stream a word': [[{ messages: ask(), stream: 'yes' }], 'stream'],
   'timeout negative': [[ask(), { timeout: -1 }], 'timeout'],

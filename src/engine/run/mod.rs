@@ -20,7 +20,7 @@
 //! | `ask` | one attempt with all that follows from it; `hedge`: two at once |
 //! | `wait` | what could be done next, and the one place where a call waits |
 //! | `errors` | which error the caller gets |
-//! | `embed`, `headers` | batches of embeddings; a call's own headers |
+//! | `embed`, `headers`, `extra_body` | batches of embeddings; what is a call's own |
 
 mod admission;
 mod ask;
@@ -29,6 +29,7 @@ mod eligible;
 mod embed;
 mod errors;
 mod explain;
+mod extra_body;
 mod headers;
 mod hedge;
 mod money;
@@ -241,8 +242,9 @@ impl<'a> Run<'a> {
         Ok(self.set_up(visits, work))
     }
 
-    /// The call's own headers and its schema.
+    /// The call's own headers, what it adds to the body, and its schema.
     fn read(&mut self, work: Work<'_>, options: &CallOptions) -> Result<(), Error> {
+        extra_body::check(work)?;
         self.headers = call_headers(options, &mut self.warnings)?;
         if !self.headers.is_empty() {
             // Which of a caller's headers is a password is known only to the caller.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::error::FailureClass;
+use crate::error::{ErrorKind, FailureClass};
 use crate::transport::fake;
+use crate::types::ChatRequest;
 
 fn refuses(code: &str) -> Answer {
     fake::reply(400, &[], json!({ "error": { "message": "no", "code": code } }).to_string())
@@ -95,4 +96,20 @@ async fn a_prompt_that_is_too_long_for_the_largest_known_window_is_thrown_at_onc
         assert_eq!(error.failure().map(|failure| failure.class), Some(FailureClass::ContextLength));
         assert_eq!(trail(&error.context().attempts), ["a:failure"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_for_a_type_of_provider_that_there_is_not_are_refused() {
+    let story = Story::new(&["a"], |_| answer("yes"));
+    let extra = |name: &str| {
+        let fields = json!({ "x": 1 }).as_object().cloned().expect("an object");
+        ChatRequest { extra_body: [(name.to_owned(), fields)].into(), ..question() }
+    };
+    let error = story.pool.chat(&extra("opnai"), &once()).await.expect_err("refused");
+    let ErrorKind::InvalidRequest { field } = error.kind() else { panic!("{error:?}") };
+    assert_eq!(field, "extra_body.opnai");
+    assert!(error.to_string().ends_with("; did you mean \"openai\"?"), "{error}");
+    assert_eq!(story.asked("a"), 0);
+    // The pool has no such provider today.
+    story.pool.chat(&extra("anthropic"), &once()).await.expect("an answer");
 }
