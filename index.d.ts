@@ -247,9 +247,9 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   setProviderPriority(name: string, priority: number): void
 
   /**
-   * Closes the breaker of a provider, or of all.
+   * Closes the breaker of a provider, or of all, and forgets which models it said it does not have.
    *
-   * @returns names of the providers whose breaker was not closed.
+   * @returns names of the providers of which that changed something.
    * @throws {@link ConfigurationError} when there is no such provider.
    */
   resetCircuitBreakers(name?: string): string[]
@@ -491,7 +491,10 @@ export interface ChatRequest extends ChatRequestFields {
 export interface RouteOptions {
   /** Ends the call, down to the socket; it then rejects with `signal.reason`. */
   signal?: AbortSignal
-  /** ms for one attempt, over the pool's and the provider's. */
+  /**
+   * ms for one attempt, over the pool's and the provider's; 0 ends the call before anybody is asked. One that is shorter
+   * than what is configured, and than the provider usually takes, does not count against the provider when it runs out.
+   */
   timeout?: number
   /** ms for the whole call, waits and retries included. */
   deadline?: number
@@ -786,6 +789,7 @@ export interface Attempt {
 /**
  * From `marked` on nothing was sent. `marked`: by {@link LLMPool.markError}. `busy`: `max_concurrent` of the provider or the
  * pool was reached. `budget`: a budget has no room for it, or cannot say whether it has.
+ * `model_missing`: the provider said within the last five minutes that it does not have this model.
  */
 export type AttemptOutcome =
   | 'success'
@@ -796,6 +800,7 @@ export type AttemptOutcome =
   | 'rate_limited'
   | 'busy'
   | 'key_cooling'
+  | 'model_missing'
   | 'retry_budget'
   | 'budget'
 
@@ -994,14 +999,14 @@ export interface ProviderHealth {
   type: ProviderType
   /**
    * Enabled, not marked as broken, up as far as active checks say, its breaker lets calls through, no limit is reached, its
-   * budget has room, and a key is usable.
+   * budget has room, a key is usable, and it has not just said that it does not have its own model.
    */
   available: boolean
   circuitBreakerOpen: boolean
   circuitState: CircuitState
   /**
-   * Unix ms at which a mark, its breaker, its keys, its limits and its budget let a call through again; null when that is now,
-   * or never.
+   * Unix ms at which a mark, its breaker, its keys, its limits, its budget and what it said of its own model let a call
+   * through again; null when that is now, or never.
    */
   retryAt: number | null
   /** In the rolling minute, by the configured limit or as the provider says, whichever is less; null where neither is known. */
@@ -1390,7 +1395,7 @@ export declare class LLMPoolError extends Error {
   get statusCode(): number | null
   /** The same call has a chance a little later. */
   retryable: boolean
-  /** When it has a chance, if anyone said. */
+  /** When it has a chance, if anyone said; of a {@link NoProviderError}, when the first of the providers can be asked again. */
   retryAfterMs: number | null
   requestId: string | null
   attempts: Attempt[]

@@ -326,6 +326,38 @@ describe('Provider failover: what is thrown when nobody answers', () => {
     await a.last.closed
   })
 
+  it('a TimeoutError at once, when the call gives nobody any time', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const pool = await openPool(t, [provider('a', a)])
+    const error = await rejection(pool.chat(ask(), { timeout: 0 }))
+    assert.ok(error instanceof TimeoutError, error.stack)
+    assert.deepEqual([error.phase, error.attempts, a.count], ['attempt', [], 0])
+    assert.equal((await pool.chat(ask())).content, 'pong')
+  })
+
+  it('a NoProviderError that says when one can be asked again', bounded, async (t) => {
+    const a = await Upstream.start(t, status(401))
+    const b = await Upstream.start(t, status(404, { error: { message: 'no such model', code: 'model_not_found' } }))
+    for (const [upstream, outcome] of [
+      [a, 'a:key_cooling'],
+      [b, 'a:model_missing'],
+    ]) {
+      const pool = await openPool(t, [provider('a', upstream)])
+      await rejection(pool.chat(ask()))
+      const error = await rejection(pool.chat(ask()))
+      assert.ok(error instanceof NoProviderError, error.stack)
+      assert.deepEqual(trail(error), [outcome])
+      assert.ok(error.retryAfterMs > 250_000 && error.retryAfterMs <= 300_000, `retryAfterMs ${error.retryAfterMs}`)
+      assert.deepEqual(
+        error.reasons.map((reason) => Object.keys(reason)),
+        [['provider', 'reason']],
+      )
+      const { available, retryAt } = pool.getProviderStats().a.health
+      assert.deepEqual([available, pool.getPoolHealth().healthy], [false, false])
+      assert.ok(Math.abs(retryAt - Date.now() - error.retryAfterMs) < 5000, `retryAt ${retryAt}`)
+    }
+  })
+
   it('a TimeoutError at the deadline of the call, whatever is still to be tried', bounded, async (t) => {
     const a = await Upstream.start(t, status(500))
     const b = await Upstream.start(t, hang())

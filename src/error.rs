@@ -230,6 +230,9 @@ pub struct Failure {
     pub phase: Option<Phase>,
     /// The parameter of the request that the provider does not take, as it spells it, when it named one.
     pub unsupported_param: Option<String>,
+    /// A timer of the call's own, shorter than the configured one and than what the provider usually takes, ran out:
+    /// nobody's failure.
+    pub impatient: bool,
     /// What the provider said, for rows that a configuration adds to the table. `None` once they were asked.
     pub said: Option<Box<Said>>,
 }
@@ -253,12 +256,18 @@ impl Failure {
             should_retry: None,
             phase: None,
             unsupported_param: None,
+            impatient: false,
             said: None,
         }
     }
 
     pub fn timeout(phase: Phase, message: impl Into<String>) -> Self {
         Self { phase: Some(phase), ..Self::new(FailureClass::Timeout, message) }
+    }
+
+    /// Does it count on the provider's breaker?
+    pub fn counts_against_provider(&self) -> bool {
+        self.class.counts_against_provider() && !self.impatient
     }
 
     /// May the same provider be asked again with the same request? The provider's own word goes over the table's.
@@ -333,6 +342,9 @@ impl fmt::Display for Problem {
 pub struct Reason {
     pub provider: ProviderName,
     pub reason: String,
+    /// How long it holds, where that is known.
+    #[serde(skip)]
+    pub holds_for: Option<Duration>,
 }
 
 /// The error of a call or of the pool itself.
@@ -472,6 +484,7 @@ impl Error {
         match &self.0.kind {
             ErrorKind::RateLimited { reset, .. } => *reset,
             ErrorKind::BudgetExceeded(exceeded) => exceeded.reset,
+            ErrorKind::NoProvider { reasons } => reasons.iter().filter_map(|reason| reason.holds_for).min(),
             _ => self.failure().and_then(|failure| failure.retry_after),
         }
     }
@@ -540,7 +553,8 @@ mod tests {
     fn an_error_says_whether_it_is_worth_another_try_and_when() {
         let hinted = |class| Failure { retry_after: Some(Duration::from_secs(7)), ..Failure::new(class, "said") };
         let provider = |class| ErrorKind::Provider { failure: hinted(class) };
-        let reason = Reason { provider: ProviderName::new("a"), reason: "its breaker is open".to_owned() };
+        let reason =
+            Reason { provider: ProviderName::new("a"), reason: "its breaker is open".to_owned(), holds_for: None };
         let cut = ErrorKind::StreamInterrupted { partial: Box::default(), failure: hinted(FailureClass::Network) };
         let limited =
             |reset: Option<u64>| ErrorKind::RateLimited { reset: reset.map(Duration::from_secs), failure: None };

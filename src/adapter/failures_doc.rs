@@ -65,7 +65,9 @@ const NOTES: &str = "
 
 The scope is whose state it is. A key rests until its hint; where it was refused without one, 5 min doubling to 1 h. A
 model that is not there is not asked for there for 5 min. A provider rests by its breaker, for what counts against it.
-What is the caller's is thrown at once, and nothing rests for it.
+What is the caller's is thrown at once, and nothing rests for it. A `timeout` of the call's own that is shorter than the
+configured one counts only where 95 of 100 of the provider's last answers, of 50 at least, came sooner: what a caller has
+no time for is not the provider's fault.
 
 `x-should-retry` goes over \"same provider again\" and over nothing else.
 ";

@@ -121,7 +121,8 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
     let (http, warnings, form) = encode(&provider, permit.key(), order, sendable).map_err(Missed::Unsendable)?;
     let started = http.started.clone();
     let asked = Some((permit.key(), permit.number()));
-    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    let clock = Clock::start(&provider, order);
+    let Clock { sent, timeout, ends, by_deadline, .. } = clock;
     permit.dispatch(Dispatch {
         sent: sent.mono,
         unix_ms: sent.unix_ms,
@@ -174,7 +175,7 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
             let failure = timed_out(Phase::Attempt, "the request did not go out", Some(timeout));
             return Err(Missed::Failed { failure, latency, transition: None });
         }
-        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+        Err(_) => clock.out_of_patience(&provider, order),
     };
     Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
@@ -192,7 +193,8 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
         sendable(&provider, permit.key(), order, encoded, uri, "input").map_err(Missed::Unsendable)?;
     let started = http.started.clone();
     let asked = Some((permit.key(), permit.number()));
-    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    let clock = Clock::start(&provider, order);
+    let Clock { sent, timeout, ends, by_deadline, .. } = clock;
     let size = PromptSize { framing: prompt_tokens, ..PromptSize::default() };
     permit.dispatch(Dispatch {
         sent: sent.mono,
@@ -226,7 +228,7 @@ async fn embed(mut permit: Permit, order: &Order<'_>, request: &EmbedRequest) ->
             let failure = timed_out(Phase::Attempt, "the request did not go out", Some(timeout));
             return Err(Missed::Failed { failure, latency, transition: None });
         }
-        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+        Err(_) => clock.out_of_patience(&provider, order),
     };
     Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
@@ -251,7 +253,8 @@ fn misfit(before: &[Vec<f64>], batch: &[Vec<f64>]) -> Option<Failure> {
 /// By a function of the caller's own.
 async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<Answer, Missed> {
     let provider = permit.provider().clone();
-    let Clock { sent, timeout, ends, by_deadline } = Clock::start(&provider, order);
+    let clock = Clock::start(&provider, order);
+    let Clock { sent, ends, by_deadline, .. } = clock;
     // Nobody but the function knows when its request goes out: it counts from the beginning.
     let started = Started::default();
     started.set();
@@ -290,7 +293,7 @@ async fn own(mut permit: Permit, order: &Order<'_>, task: &dyn Task) -> Result<A
             provider.endpoint().classify(status, &headers, &body, now.unix_ms)
         }
         Err(_) if by_deadline => return Err(Missed::OutOfTime { latency }),
-        Err(_) => timed_out(Phase::Attempt, "no answer has come", Some(timeout)),
+        Err(_) => clock.out_of_patience(&provider, order),
     };
     Err(failed(permit, failure, order, Spent::Received(0), latency, now))
 }
@@ -315,10 +318,21 @@ pub(super) async fn say(
     Ok(whole(provider, reply, form, order.limits.qos.max_response_bytes).await?.0)
 }
 
+/// How long an attempt at this provider may take, as the call says or else the configuration.
+pub(super) fn allowed_time(provider: &Provider, options: &CallOptions, limits: &CallLimits) -> Duration {
+    options.timeout.unwrap_or_else(|| configured_time(provider, limits))
+}
+
+fn configured_time(provider: &Provider, limits: &CallLimits) -> Duration {
+    provider.config().timeout.unwrap_or(limits.timeout)
+}
+
 /// When an attempt began, and when it ends.
 struct Clock {
     sent: Now,
     timeout: Duration,
+    /// What it would be if the call did not say.
+    configured: Duration,
     ends: Instant,
     /// The call's deadline comes first.
     by_deadline: bool,
@@ -327,10 +341,19 @@ struct Clock {
 impl Clock {
     fn start(provider: &Provider, order: &Order<'_>) -> Self {
         let sent = time::now();
-        let timeout = order.options.timeout.or(provider.config().timeout).unwrap_or(order.limits.timeout);
+        let configured = configured_time(provider, order.limits);
+        let timeout = allowed_time(provider, order.options, order.limits);
         let attempt_ends = sent.mono + timeout;
         let by_deadline = order.deadline <= attempt_ends;
-        Self { sent, timeout, ends: attempt_ends.min(order.deadline), by_deadline }
+        Self { sent, timeout, configured, ends: attempt_ends.min(order.deadline), by_deadline }
+    }
+
+    /// What it means that nothing has come. A call may give less time than the configuration does; where nobody knows
+    /// the provider to be faster, that it ran out says something of the call alone.
+    fn out_of_patience(&self, provider: &Provider, order: &Order<'_>) -> Failure {
+        let impatient =
+            self.timeout < self.configured && !provider.usually_answers_within(self.timeout, order.work.pace());
+        Failure { impatient, ..timed_out(Phase::Attempt, "no answer has come", Some(self.timeout)) }
     }
 }
 

@@ -148,13 +148,14 @@ impl Engine {
         self.roster.load()
     }
 
-    /// Closes every breaker that is not closed, or only the named provider's; says which.
+    /// Closes the breaker of every provider, or only of the named one, and forgets which models it said it does not have;
+    /// says of whom that changed something.
     pub fn reset_circuit_breakers(&self, name: Option<&str>) -> Vec<String> {
         self.roster()
             .providers()
             .iter()
             .filter(|provider| name.is_none_or(|name| provider.name().as_str() == name))
-            .filter(|provider| provider.reset_breaker())
+            .filter(|provider| provider.reset())
             .map(|provider| provider.name().to_string())
             .collect()
     }

@@ -430,10 +430,11 @@ impl Provider {
                     }
                     Scope::Caller | Scope::Model | Scope::Provider => keys.cancel(key),
                 }
-                // The caller's own fault is nobody's failure.
-                let blame = Some(failure.message.as_str()).filter(|_| class.scope() != Scope::Caller);
+                // The caller's own fault is nobody's failure, and so is his impatience.
+                let is_callers = class.scope() == Scope::Caller || failure.impatient;
+                let blame = Some(failure.message.as_str()).filter(|_| !is_callers);
                 tally.failed(mark, class.as_str(), failure.phase.map(Phase::as_str), blame);
-                if class.counts_against_provider() { Verdict::Failure } else { Verdict::Neutral }
+                if failure.counts_against_provider() { Verdict::Failure } else { Verdict::Neutral }
             }
             Outcome::Cancelled { received } => {
                 if sent.is_some() {
@@ -489,6 +490,11 @@ impl Provider {
         after.delay(samples.len(), || seconds().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
 
+    /// Does it answer 95 of 100 calls in that time? Not as long as too few of its answers are known.
+    pub(super) fn usually_answers_within(&self, time: Duration, pace: Pace) -> bool {
+        self.hedge_after(HedgeAfter::P95, pace).is_some_and(|usual| usual <= time)
+    }
+
     /// Would it take a call now, as far as is cheap to know, and how good has it been? A yes that turns out wrong costs a
     /// refusal; nothing is reserved and nothing moves.
     pub(super) fn standing(&self, now: Now, model: &str, pace: Pace) -> (bool, f64) {
@@ -540,8 +546,11 @@ impl Provider {
             || refused_keys
     }
 
-    pub(super) fn reset_breaker(&self) -> bool {
-        lock(&self.state).breaker.reset()
+    /// Closes the breaker and forgets the models it said it does not have. False: there was nothing to reset.
+    pub(super) fn reset(&self) -> bool {
+        let State { breaker, missing_models, .. } = &mut *lock(&self.state);
+        let had_models = std::mem::take(missing_models).is_empty();
+        breaker.reset() || !had_models
     }
 
     /// What it has done, for whoever carries its name after it.
@@ -558,9 +567,11 @@ impl Provider {
     /// Reads everything shown to the outside under one lock.
     pub(super) fn look<T>(&self, look: impl FnOnce(Live<'_>) -> T) -> T {
         let mut state = lock(&self.state);
-        let State { breaker, rate, keys, key_rest_class, in_flight, learned, marked, tally, .. } = &mut *state;
+        let State { breaker, rate, keys, key_rest_class, missing_models, in_flight, learned, marked, tally, .. } =
+            &mut *state;
         let (in_flight, marked) = (*in_flight, *marked);
-        look(Live { breaker, rate, keys, key_rest_class, learned, in_flight, marked, tally: &lock(tally) })
+        let tally = &lock(tally);
+        look(Live { breaker, rate, keys, key_rest_class, missing_models, learned, in_flight, marked, tally })
     }
 }
 
@@ -700,7 +711,7 @@ fn served(config: &ProviderConfig) -> impl Iterator<Item = &str> {
 fn learn(load: &mut Load, sent: Option<&Dispatch>, outcome: &Outcome<'_>, now: Instant) {
     match outcome {
         Outcome::Success { .. } => load.succeeded(now),
-        Outcome::Failure { failure, .. } if failure.class.counts_against_provider() => load.failed(now),
+        Outcome::Failure { failure, .. } if failure.counts_against_provider() => load.failed(now),
         Outcome::Failure { .. } | Outcome::Cancelled { .. } => {}
     }
     let Some(Dispatch { pace, sent, measured: false, .. }) = sent else { return };
@@ -721,6 +732,8 @@ pub(super) struct Live<'a> {
     pub keys: &'a KeyRing,
     /// Why each key last rested.
     pub key_rest_class: &'a [FailureClass],
+    /// Models it said it does not have, until when they are believed missing.
+    pub missing_models: &'a [(String, Instant)],
     /// What the replies to each key say is left.
     pub learned: &'a [Learned],
     pub in_flight: u32,

@@ -115,7 +115,8 @@ impl Refusal {
             Self::Marked { .. } => AttemptOutcome::Marked,
             Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
             Self::Limit { .. } | Self::Spent => AttemptOutcome::RateLimited,
-            Self::Keys { .. } | Self::KeysTried | Self::Model { .. } => AttemptOutcome::KeyCooling,
+            Self::Keys { .. } | Self::KeysTried => AttemptOutcome::KeyCooling,
+            Self::Model { .. } => AttemptOutcome::ModelMissing,
             Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. } => AttemptOutcome::Busy,
             Self::Budget { .. } | Self::Unpriced { .. } | Self::Unbounded { .. } => AttemptOutcome::Budget,
         }

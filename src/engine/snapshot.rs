@@ -48,13 +48,13 @@ pub struct ProviderHealth {
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Enabled, not marked as broken, up as far as active checks say, its breaker would let a call through, no limit is
-    /// reached, its budget has room and a key is usable.
+    /// reached, its budget has room, a key is usable, and it has not just said that it does not have its own model.
     pub available: bool,
     pub circuit_breaker_open: bool,
     pub circuit_state: &'static str,
-    /// Unix milliseconds at which a mark is over, its breaker admits a probe, a key is usable again and every limit and its
-    /// budget have
-    /// room; `None` when none of them is in the way, or there is no such time.
+    /// Unix milliseconds at which a mark is over, its breaker admits a probe, a key is usable again, every limit and its
+    /// budget have room and its own model is asked for again; `None` when none of them is in the way, or there is no such
+    /// time.
     pub retry_at: Option<u64>,
     /// Of the configured limit, or as the provider's replies say, whichever is less; `None`: neither is known.
     pub requests_remaining: Option<u64>,
@@ -260,16 +260,20 @@ impl PoolHealth {
 impl ProviderHealth {
     pub(super) fn of(provider: &Provider, live: Live<'_>, now: Now) -> Self {
         let config = provider.config();
-        let Live { breaker, rate, keys, learned, in_flight, marked, tally, .. } = live;
+        let Live { breaker, rate, keys, missing_models, learned, in_flight, marked, tally, .. } = live;
         let marked = marked.filter(|marked| marked.holds(now.mono));
         let state = breaker.state(now.mono);
         let remaining = rate.remaining(now);
         let Remaining { minute, day, .. } = remaining;
         let tokens = remaining.tokens();
         let rests_until = keys.soonest(now.mono);
+        // Of its own model, which is what calls that name none ask for.
+        let missing = missing_models.iter().find(|(model, until)| *model == config.model && *until > now.mono);
+        let missing_until = missing.map(|(_, until)| *until);
         let spent_until = provider.spent_until(now);
         let available = config.enabled
             && marked.is_none()
+            && missing_until.is_none()
             && provider.is_healthy()
             && is_free(breaker, rate, keys, now)
             && provider.has_place_beside(in_flight)
@@ -279,8 +283,8 @@ impl ProviderHealth {
         let limited = rate.check(now, Tokens { prompt: 1, answer: 0 }, 0).err().and_then(|limited| limited.not_before);
         let retry_at = match marked {
             Some(Marked { until: None }) => None,
-            Some(Marked { until }) => until.max(breaker_retry).max(rests_until).max(limited),
-            None => breaker_retry.max(rests_until).max(limited),
+            Some(Marked { until }) => until.max(breaker_retry).max(rests_until).max(limited).max(missing_until),
+            None => breaker_retry.max(rests_until).max(limited).max(missing_until),
         };
         let forever = matches!(marked, Some(Marked { until: None }));
         let retry_at = retry_at.map(|at| unix_ms_of(at, now)).max(spent_until.filter(|_| !forever));

@@ -183,6 +183,8 @@ pub enum AttemptOutcome {
     Busy,
     /// Nothing was sent: the key rests after an authentication, quota or rate answer.
     KeyCooling,
+    /// Nothing was sent: it said a little while ago that it does not have this model.
+    ModelMissing,
     /// Nothing was sent: the pool's retry budget is spent.
     RetryBudget,
     /// Nothing was sent: a budget has no room for it, or cannot say whether it has.
@@ -205,6 +207,7 @@ impl AttemptOutcome {
             Self::RateLimited => "rate_limited",
             Self::Busy => "busy",
             Self::KeyCooling => "key_cooling",
+            Self::ModelMissing => "model_missing",
             Self::RetryBudget => "retry_budget",
             Self::Budget => "budget",
         }

@@ -68,12 +68,15 @@ impl Run<'_> {
             (None, None) => no_provider(
                 considered
                     .iter()
-                    .map(|visit| Reason {
-                        provider: visit.provider.name().clone(),
-                        reason: visit
-                            .refusal
-                            .as_ref()
-                            .map_or_else(|| "not asked".to_owned(), |refusal| refusal.describe(now.mono)),
+                    .map(|visit| {
+                        let refusal = visit.refusal.as_ref();
+                        let describe = |refusal: &Refusal| refusal.describe(now.mono);
+                        let until = refusal.and_then(Refusal::until);
+                        Reason {
+                            provider: visit.provider.name().clone(),
+                            reason: refusal.map_or_else(|| "not asked".to_owned(), describe),
+                            holds_for: until.map(|at| at.saturating_duration_since(now.mono)),
+                        }
                     })
                     .collect(),
             ),
@@ -100,6 +103,12 @@ impl Run<'_> {
         })
     }
 
+    /// The call gives nobody any time to answer in: whatever was asked would be lost.
+    pub(super) fn no_time(&self) -> Error {
+        let message = "a timeout of 0 ms gives no attempt any time; nobody was asked";
+        Error::new(ErrorKind::Timeout { phase: Phase::Attempt, failure: None }, message)
+    }
+
     pub(super) fn out_of_time(&self) -> Error {
         let allowed = self.deadline.duration_since(self.started.mono);
         let failure = self.last.as_ref().map(|(_, _, failure)| failure.clone());
@@ -118,7 +127,7 @@ fn waits_for_turn(refusal: &Refusal) -> bool {
 
 pub(super) fn no_provider(reasons: Vec<Reason>) -> Error {
     let mut message = "no provider can take this call".to_owned();
-    for (at, Reason { provider, reason }) in reasons.iter().enumerate() {
+    for (at, Reason { provider, reason, .. }) in reasons.iter().enumerate() {
         message.push_str(if at == 0 { ": " } else { "; " });
         message.push_str(&format!("{provider}: {reason}"));
     }

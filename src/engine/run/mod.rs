@@ -58,7 +58,7 @@ use self::order::into_tiers;
 pub(super) use self::order::{Chance, Wish};
 use self::visit::Visit;
 use self::wait::Standing;
-use super::attempt::Answer;
+use super::attempt::{Answer, allowed_time};
 use super::line::Ticket;
 use super::mask::Mask;
 use super::permit::Permit;
@@ -237,6 +237,9 @@ impl<'a> Run<'a> {
         let Eligible { visits, excluded } = Rules::new(self.roster, work, options)?.eligible(self.roster);
         if visits.is_empty() {
             return Err(no_provider(excluded));
+        }
+        if visits.iter().all(|visit| allowed_time(&visit.provider, options, self.roster.limits()).is_zero()) {
+            return Err(self.no_time());
         }
         lock(&self.engine.tally).planned(self.wish.behaviour.as_str());
         Ok(self.set_up(visits, work))

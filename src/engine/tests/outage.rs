@@ -7,7 +7,8 @@ use serde_json::json;
 use super::support::*;
 use crate::error::ErrorKind;
 use crate::time;
-use crate::types::AttemptOutcome;
+use crate::transport::fake;
+use crate::types::{AttemptOutcome, ChatRequest};
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_costs_five_requests_and_its_end_is_seen_by_one() {
@@ -115,6 +116,64 @@ async fn a_reset_closes_an_open_breaker() {
     assert_eq!(story.pool.engine().reset_circuit_breakers(None), ["a"]);
     story.ask_with(&once()).await.expect_err("a is still down");
     assert_eq!(story.asked("a"), 6);
+}
+
+/// Answers 404 for the model "m" and is well otherwise.
+fn without_a_model() -> Story {
+    let mut config = provider("a", 1);
+    config["models"] = json!({ "other": "n" });
+    Story::with_config(json!({ "providers": [config] }), |request| {
+        if String::from_utf8_lossy(&request.body).contains("\"model\":\"m\"") {
+            let body = json!({ "error": { "message": "no such model", "code": "model_not_found" } });
+            fake::reply(404, &[], body.to_string())
+        } else {
+            answer("n")
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_without_its_own_model_is_not_available_and_says_until_when() {
+    let story = without_a_model();
+    let health = || story.pool.engine().health();
+    story.ask_with(&once()).await.expect_err("there is no such model");
+    assert!(!health().healthy && !health().providers["a"].available);
+    let minutes = (health().providers["a"].retry_at.expect("a time") - time::unix_ms()) / 60_000;
+    assert!((4..=5).contains(&minutes), "{minutes}");
+    let error = story.ask_with(&once()).await.expect_err("it is not asked");
+    assert_eq!(trail(&error.context().attempts), ["a:model_missing"]);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(300)));
+    assert_eq!(story.asked("a"), 1);
+    let other = ChatRequest { model: Some("other".to_owned()), ..question() };
+    assert_eq!(story.pool.chat(&other, &once()).await.expect("its other model").reply.content, "n");
+    after(Duration::from_secs(301)).await;
+    assert!(health().healthy);
+    assert_eq!(health().providers["a"].retry_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_forgets_that_a_model_was_missing() {
+    let story = without_a_model();
+    story.ask_with(&once()).await.expect_err("there is no such model");
+    assert_eq!(story.pool.engine().reset_circuit_breakers(Some("a")), ["a"]);
+    assert!(story.pool.engine().health().healthy);
+    story.ask_with(&once()).await.expect_err("it is asked again");
+    assert_eq!(story.asked("a"), 2);
+    assert!(story.pool.engine().reset_circuit_breakers(Some("b")).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_without_a_provider_says_when_the_first_of_them_can_be_asked_again() {
+    let story = Story::new(&["a", "b"], |request| match host(request) {
+        "a" => fails(401),
+        _ => fails(500),
+    });
+    for _ in 0..5 {
+        story.ask_with(&once()).await.expect_err("one is refused, the other is down");
+    }
+    let error = story.ask_with(&once()).await.expect_err("nobody can be asked");
+    assert!(matches!(error.kind(), ErrorKind::NoProvider { .. }), "{error:?}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60)), "the breaker of b, before the key of a");
 }
 
 #[tokio::test(start_paused = true)]

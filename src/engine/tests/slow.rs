@@ -11,10 +11,12 @@ use crate::types::CallOptions;
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_fails_over() {
-    let story = Story::new(&["a", "b"], |request| if host(request) == "a" { hangs() } else { answer("from b") });
-    let options = CallOptions { timeout: Some(Duration::from_secs(3)), ..CallOptions::default() };
+    let mut slow = provider("a", 1);
+    slow["timeout"] = json!(3000);
+    let config = json!({ "providers": [slow, provider("b", 2)] });
+    let story = Story::with_config(config, |request| if host(request) == "a" { hangs() } else { answer("from b") });
     let began = time::now().mono;
-    let response = story.ask_with(&options).await.expect("b answers");
+    let response = story.ask().await.expect("b answers");
     assert_eq!(began.elapsed(), Duration::from_secs(3));
     assert_eq!(response.attempts[0].error_class, Some("timeout"));
     assert_eq!(story.pool.engine().health().providers["a"].errors, 1);

@@ -130,3 +130,70 @@ async fn a_call_begins_when_it_is_handed_over() {
         .expect("an answer");
     assert_eq!(story.pool.engine().stats().overhead_p50_us, Some(30_000.0), "waiting for the pool is overhead");
 }
+
+/// Answers so many calls in 10 ms each, and hangs from then on.
+fn hangs_after(answers: u32) -> Story {
+    let mut left = answers;
+    Story::new(&["a"], move |_| match left.checked_sub(1) {
+        Some(rest) => {
+            left = rest;
+            slow(Duration::from_millis(10), "yes")
+        }
+        None => hangs(),
+    })
+}
+
+fn within(millis: u64) -> CallOptions {
+    CallOptions { timeout: Some(Duration::from_millis(millis)), ..once() }
+}
+
+fn standing(story: &Story) -> (&'static str, u64) {
+    let health = &story.pool.engine().provider_stats()["a"].health;
+    (health.circuit_state, health.errors)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_less_time_than_is_configured_blames_nobody() {
+    let story = hangs_after(0);
+    for _ in 0..20 {
+        let error = story.ask_with(&within(700)).await.expect_err("a timeout");
+        assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Attempt, .. }), "{error:?}");
+        assert_eq!(trail(&error.context().attempts), ["a:failure"]);
+    }
+    assert_eq!(standing(&story), ("closed", 0));
+    // The configured time is the provider's to keep, and so is more of it.
+    for _ in 0..5 {
+        story.ask_with(&within(31_000)).await.expect_err("a timeout");
+    }
+    assert_eq!(standing(&story), ("open", 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_timeout_counts_where_the_provider_is_known_to_be_faster() {
+    for (known, limit, expected) in
+        [(50, 700, ("open", 5)), (49, 700, ("closed", 0)), (50, 5, ("closed", 0)), (50, 10, ("open", 5))]
+    {
+        let story = hangs_after(known);
+        for _ in 0..known {
+            story.ask().await.expect("an answer");
+        }
+        for _ in 0..5 {
+            story.ask_with(&within(limit)).await.expect_err("a timeout");
+        }
+        assert_eq!(standing(&story), expected, "{known} answers in 10 ms, {limit} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_zero_ends_a_call_before_anybody_is_asked() {
+    let story = Story::new(&["a", "b"], |_| answer("yes"));
+    let began = time::now().mono;
+    let options = CallOptions { timeout: Some(Duration::ZERO), ..CallOptions::default() };
+    let errors = [story.ask_with(&options).await.err(), open_with(&story, &options).await.err()];
+    for error in errors {
+        let error = error.expect("no time");
+        assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Attempt, failure: None }), "{error:?}");
+        assert!(error.context().attempts.is_empty());
+    }
+    assert_eq!((began.elapsed(), story.asked("a"), standing(&story)), (Duration::ZERO, 0, ("closed", 0)));
+}
