@@ -292,7 +292,8 @@ const EMBEDDINGS: embed::Rule = embed::Rule {
     longest: 4_096,
 };
 
-/// Services that took over OpenAI's field for a schema, without its strict mode, and say nothing of its limits.
+/// Services that took over OpenAI's field for a schema, without its strict mode, and say nothing of its limits. Where one of
+/// their models has none, nothing is known of its tools either, and words are what every model reads.
 const COPIED: Structured = Structured {
     native: Some(&json_schema::ANY),
     strict: None,
@@ -780,6 +781,7 @@ const SERVICES: &[Service] = &[
         needs_key: true,
         root: Root::Always("/v2"),
         dialect: Dialect {
+            // "Not supported with tools": a 400. All of its models that have tools have a schema, too.
             structured: Structured { native: Some(&json_schema::COHERE), beside_tools: Beside::None, ..COPIED },
             strict_tools: None,
             max_tokens: "max_tokens",

@@ -108,7 +108,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// What of the request could not be sent as it was, each beginning with the name of the field.
     pub warnings: Vec<String>,
-    /// How the answer was asked for; whoever reads it turns it back.
+    /// How the answer was asked for. Whoever reads it turns it back: [`StreamDecoder::of`], [`AnswerForm::reply`] and
+    /// [`AnswerForm::value`].
     pub form: AnswerForm,
 }
 

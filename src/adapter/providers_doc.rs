@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::catalog::{AdapterKind, Audio, Auth, Dialect, Echo, Files, Root, Structured, Turns};
-use super::json_schema::{Keywords, PatternsTaken, Rules};
+use super::json_schema::{Keywords, Patterns, Rules};
 use super::{Service, services};
 
 const HEAD: &str = "\
@@ -240,9 +240,9 @@ fn demands(rules: &Rules) -> String {
         demands.push(format!("`format` is one of {}", listed(formats)));
     }
     for (holds, demand) in [
-        (rules.patterns == PatternsTaken::Anchored, "`pattern` is anchored"),
+        (rules.patterns == Patterns::Anchored, "`pattern` is anchored"),
         (
-            rules.patterns == PatternsTaken::Plain && rules.takes("pattern"),
+            rules.patterns == Patterns::Plain && rules.takes("pattern"),
             "`pattern` is not anchored and looks nowhere ahead",
         ),
         (rules.min_items == 1, "`minItems` is 0 or 1"),

@@ -15,6 +15,7 @@ use super::json_schema::{self, ANY, AnswerForm, Converted, OPENAI, Rules};
 use crate::types::{ChatRequest, Content, FieldError, Function, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
 
 const FIELD: &str = "response_format";
+const SCHEMA: &str = "response_format.json_schema.schema";
 const STRICT: &str = "response_format.json_schema.strict";
 const TOLD: &str = "Answer with one JSON value that fits this JSON Schema, and with nothing else: no code fence, no words \
                     before or after it.";
@@ -40,6 +41,14 @@ enum Format {
         words: String,
         json_mode: bool,
     },
+}
+
+/// Whether a schema goes in the provider's own field.
+enum Native {
+    AsItIs,
+    Otherwise(ResponseFormat),
+    /// And why not.
+    Not(String),
 }
 
 /// What is said otherwise of a request; `None`: nothing.
@@ -135,71 +144,86 @@ impl Way<'_> {
     fn json_schema(&mut self, format: &Value) -> Result<Option<Format>, FieldError> {
         let Some(schema) = format.get("schema") else { return Ok(None) };
         let why = match self.native(format, schema)? {
-            Ok(format) => return Ok(format),
-            Err(why) => why,
+            Native::AsItIs => return Ok(None),
+            Native::Otherwise(format) => return Ok(Some(Format::Native(format))),
+            Native::Not(why) => why,
         };
         let name = self.service.name;
-        let structured = &self.service.dialect.structured;
-        // A tool that must be called keeps models from thinking, and that was asked for, too.
-        let thinks = self.request.reasoning_effort.as_deref().is_some_and(|effort| effort != "none");
-        let callable =
-            !self.facts.cannot.contains(Capability::Tools) && !self.lacks(FIELD) && !self.lacks("tool_choice");
-        if structured.otherwise == Otherwise::Tool && self.request.tools.is_empty() && callable && !thinks {
-            let Converted { schema, form, changes } = json_schema::converted(schema, &OPENAI).map_err(broken)?;
-            self.form = AnswerForm { tool: true, ..form };
+        if self.can_be_forced() {
             self.warn(FIELD, format_args!("{name} {why}, asked for as the arguments of a tool that must be called"));
-            self.name_changes("response_format.json_schema.schema", &changes);
-            let text = |key: &str| format.get(key).and_then(Value::as_str);
-            return Ok(Some(Format::Tool(Tool::new(Function {
-                name: text("name").unwrap_or("answer").to_owned(),
-                description: Some(text("description").unwrap_or(TOOL).to_owned()),
-                parameters: Some(schema),
-                strict: None,
-            }))));
+            return self.tool_that_gives(format, schema).map(|tool| Some(Format::Tool(tool)));
         }
-        let is_object = schema.get("type").is_none_or(|kind| kind == "object");
-        let json_mode = structured.json_mode && is_object && !self.lacks(FIELD) && self.beside_tools();
         self.warn(FIELD, format_args!("{name} {why}, told in words instead"));
+        let is_object = schema.get("type").is_none_or(|kind| kind == "object");
+        let json_mode = self.dialect().structured.json_mode && is_object && !self.lacks(FIELD) && self.beside_tools();
         Ok(Some(Format::Words { words: format!("{TOLD}\n{schema}"), json_mode }))
     }
 
-    /// The schema in the provider's own field (`None`: as it is), or why not.
-    fn native(&mut self, format: &Value, schema: &Value) -> Result<Result<Option<Format>, String>, FieldError> {
+    /// The schema in the provider's own field, if it can be said there.
+    fn native(&mut self, format: &Value, schema: &Value) -> Result<Native, FieldError> {
         let structured = &self.service.dialect.structured;
-        let Some(rules) = structured.native else { return Ok(Err("has no json_schema".to_owned())) };
+        let Some(rules) = structured.native else { return Ok(Native::not("has no json_schema")) };
         if self.facts.cannot.contains(Capability::JsonSchema) {
-            return Ok(Err(format!("has no json_schema for model {}", self.model)));
+            return Ok(Native::Not(format!("has no json_schema for model {}", self.model)));
         }
         if self.lacks(FIELD) {
-            return Ok(Err(format!("does not take {FIELD}")));
+            return Ok(Native::not("does not take response_format"));
         }
         if !self.beside_tools() {
-            return Ok(Err("takes no json_schema beside tools here".to_owned()));
+            return Ok(Native::not("takes no json_schema beside tools here"));
         }
         let asks_strict = format.get("strict").is_some_and(|strict| strict == true);
+        let strictly = structured.strict.filter(|_| asks_strict).map(|rules| json_schema::converted(schema, rules));
         let mut format = format.clone();
-        let converted =
-            match structured.strict.filter(|_| asks_strict).map(|rules| json_schema::converted(schema, rules)) {
-                Some(Ok(converted)) => converted,
-                Some(Err(why)) => {
-                    let why = format!("{} cannot enforce {why}", self.service.name);
-                    self.refuse(STRICT, why)?;
-                    format["strict"] = Value::Bool(false);
-                    json_schema::converted(schema, rules).map_err(broken)?
-                }
-                None => match json_schema::converted(schema, rules) {
-                    Ok(converted) => converted,
-                    Err(why) => return Ok(Err(format!("has no json_schema for {why}"))),
-                },
-            };
-        let Converted { schema, form, changes } = converted;
-        if changes.is_empty() && self.warnings.iter().all(|warning| !warning.starts_with(STRICT)) {
-            return Ok(Ok(None));
+        let mut loosened = false;
+        let converted = match strictly {
+            Some(Ok(converted)) => Ok(converted),
+            Some(Err(why)) => {
+                self.refuse(STRICT, format!("{} cannot enforce {why}", self.service.name))?;
+                format["strict"] = Value::Bool(false);
+                loosened = true;
+                json_schema::converted(schema, rules)
+            }
+            None => json_schema::converted(schema, rules),
+        };
+        let Converted { schema, form, changes } = match converted {
+            Ok(converted) => converted,
+            Err(why) => return Ok(Native::Not(format!("has no json_schema for {why}"))),
+        };
+        if changes.is_empty() && !loosened {
+            return Ok(Native::AsItIs);
         }
         self.form = form;
-        self.name_changes("response_format.json_schema.schema", &changes);
+        self.name_changes(SCHEMA, &changes);
         format["schema"] = schema;
-        Ok(Ok(Some(Format::Native(ResponseFormat::JsonSchema(format)))))
+        Ok(Native::Otherwise(ResponseFormat::JsonSchema(format)))
+    }
+
+    /// Whether a tool can be offered that must be called. It would keep models from thinking, and be in the way of tools of
+    /// the caller's own.
+    fn can_be_forced(&self) -> bool {
+        let thinks = self.request.reasoning_effort.as_deref().is_some_and(|effort| effort != "none");
+        self.dialect().structured.otherwise == Otherwise::Tool
+            && self.request.tools.is_empty()
+            && !thinks
+            && !self.facts.cannot.contains(Capability::Tools)
+            && !self.lacks(FIELD)
+            && !self.lacks("tool_choice")
+    }
+
+    fn tool_that_gives(&mut self, format: &Value, schema: &Value) -> Result<Tool, FieldError> {
+        // Arguments are an object.
+        let Converted { schema, form, changes } = json_schema::converted(schema, &OPENAI)
+            .map_err(|why| FieldError { field: SCHEMA.to_owned(), message: why })?;
+        self.form = AnswerForm { tool: true, ..form };
+        self.name_changes(SCHEMA, &changes);
+        let text = |key: &str| format.get(key).and_then(Value::as_str);
+        Ok(Tool::new(Function {
+            name: text("name").unwrap_or("answer").to_owned(),
+            description: Some(text("description").unwrap_or(TOOL).to_owned()),
+            parameters: Some(schema),
+            strict: None,
+        }))
     }
 
     fn name_changes(&mut self, field: &str, changes: &str) {
@@ -274,8 +298,10 @@ impl Way<'_> {
     }
 }
 
-fn broken(why: String) -> FieldError {
-    FieldError { field: "response_format.json_schema.schema".to_owned(), message: why }
+impl Native {
+    fn not(why: &str) -> Self {
+        Self::Not(why.to_owned())
+    }
 }
 
 /// Says it at the end of the system's text, or of the last question.

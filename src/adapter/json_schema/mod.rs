@@ -16,12 +16,12 @@ use serde_json::{Map, Value, json};
 
 use changes::Changes;
 pub use restore::AnswerForm;
-use rules::Patterns;
-pub(super) use rules::{
-    ANTHROPIC, ANY, AZURE_STRICT, COHERE, FIREWORKS, GEMINI, MISTRAL, OLLAMA, OPENAI, PERPLEXITY, Rules, STRICT, XAI,
-};
 #[cfg(test)]
-pub(super) use rules::{Keywords, Patterns as PatternsTaken};
+pub(super) use rules::Keywords;
+pub(super) use rules::{
+    ANTHROPIC, ANY, AZURE_STRICT, COHERE, FIREWORKS, GEMINI, MISTRAL, OLLAMA, OPENAI, PERPLEXITY, Patterns, Rules,
+    STRICT, XAI,
+};
 
 /// The property that an answer stands in which is no object.
 const BOX: &str = "value";

@@ -42,7 +42,8 @@ impl AnswerForm {
         }
     }
 
-    /// What an answer says, once it was read. `schema` is the caller's. `None`: it is as the caller wished.
+    /// What an answer says, once it was read, in the form that the caller wishes; and whether that is another one.
+    /// `schema` is the caller's.
     pub fn value(self, schema: &Value, mut value: Value) -> (Value, bool) {
         let mut turned = false;
         if self.boxed
