@@ -559,7 +559,7 @@ mod tests {
         let mut unique = families.clone();
         unique.sort_unstable();
         unique.dedup();
-        assert_eq!((families.len(), unique.len()), (33, 33));
+        assert_eq!((families.len(), unique.len()), (37, 37));
     }
 
     #[test]

@@ -588,7 +588,7 @@ mod tests {
         )
         .expect("valid");
         let foreign = call.request.foreign.expect("fields");
-        assert_eq!(foreign.only_here().collect::<Vec<_>>(), ["extra_body", "timeout", "top_k"]);
+        assert_eq!(foreign.only_here().collect::<Vec<_>>(), ["top_k", "timeout", "extra_body"]);
         assert_eq!((call.options, call.stream_usage), (CallOptions::default(), true));
         assert_eq!(call.request.openai_fields.len(), 1);
         assert_eq!(parse_openai(r#"{"messages":[]}"#).expect_err("nothing said").field, "messages");
