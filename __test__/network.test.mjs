@@ -279,6 +279,22 @@ describe('Provider proxy', () => {
 })
 
 describe('Provider connections', () => {
+  it('is given up after connect_timeout_ms, while it shakes hands', bounded, async (t) => {
+    // Takes the connection and never says a word of TLS.
+    const sockets = []
+    const silent = net.createServer((socket) => sockets.push(socket)).listen(0, '127.0.0.1')
+    t.after(() => {
+      for (const socket of sockets) socket.destroy()
+      silent.close()
+    })
+    await once(silent, 'listening')
+    const base_url = `https://127.0.0.1:${silent.address().port}/v1`
+    const pool = await openPool(t, [{ ...provider('a', { base: base_url }), base_url, connect_timeout_ms: 30 }])
+    const error = await rejection(pool.chat(ask(), { maxRetries: 0 }))
+    assert.deepEqual([error.name, error.phase], ['TimeoutError', 'connect'])
+    assert.equal(sockets.length, 1)
+  })
+
   it('are kept and used again', bounded, async (t) => {
     const a = await Upstream.start(t, ok(), { tls: true })
     const pool = await openPool(t, [provider('a', a, { ca_file: CA_FILE })])

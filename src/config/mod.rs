@@ -36,6 +36,8 @@ mod watch;
 #[cfg(test)]
 mod configuration_doc;
 #[cfg(test)]
+mod effects_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -33,6 +33,7 @@ mod refusals;
 mod reload;
 mod repair;
 mod rows;
+mod settings;
 mod sharing;
 mod shutdown;
 mod slow;

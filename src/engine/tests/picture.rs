@@ -13,20 +13,44 @@ use super::support::{Answer, Story, after, answer, fails, host, provider};
 use crate::time;
 use crate::types::Behaviour;
 
-/// Who is asked: name, priority, weight, how long its answer takes (`None`: it fails), what is said of it, and its colour.
-type Member = (&'static str, u32, u32, Option<u64>, &'static str, &'static str);
+struct Member {
+    name: &'static str,
+    priority: u32,
+    weight: u32,
+    /// How long its answer takes; `None`: it fails.
+    millis: Option<u64>,
+    colour: &'static str,
+    /// Of what is written on that colour.
+    ink: &'static str,
+}
 
-/// The colours are told apart by every eye (Okabe and Ito).
+/// How long a failure takes.
+const FAILS_AFTER: u64 = 100;
+const DARK: &str = "#1f2328";
+const LIGHT: &str = "#ffffff";
+/// The colours are told apart by every eye (after Okabe and Ito).
 const MEMBERS: [Member; 4] = [
-    ("failing", 1, 1, None, "priority 1, weight 1, answers 503 after 0.1 s", "#b5432a"),
-    ("slow", 1, 2, Some(2_000), "priority 1, weight 2, answers after 2 s", "#e69f00"),
-    ("fast", 1, 3, Some(200), "priority 1, weight 3, answers after 0.2 s", "#0072b2"),
-    ("spare", 2, 1, Some(300), "priority 2, weight 1, answers after 0.3 s", "#2f9e78"),
+    Member { name: "failing", priority: 1, weight: 1, millis: None, colour: "#b5432a", ink: LIGHT },
+    Member { name: "slow", priority: 1, weight: 2, millis: Some(2_000), colour: "#e69f00", ink: DARK },
+    Member { name: "fast", priority: 1, weight: 3, millis: Some(200), colour: "#0072b2", ink: LIGHT },
+    Member { name: "spare", priority: 2, weight: 1, millis: Some(300), colour: "#2f9e78", ink: DARK },
 ];
-const FAILED: &str = MEMBERS[0].5;
+const FAILED: &str = MEMBERS[0].colour;
 const CALLS: usize = 1_000;
 /// Who calls, each one call after another.
 const CALLERS: usize = 8;
+
+impl Member {
+    fn words(&self) -> String {
+        let Self { priority, weight, millis, .. } = self;
+        let seconds = |millis: u64| millis as f64 / 1e3;
+        let answers = match millis {
+            Some(millis) => format!("answers after {} s", seconds(*millis)),
+            None => format!("fails after {} s", seconds(FAILS_AFTER)),
+        };
+        format!("priority {priority}, weight {weight}, {answers}")
+    }
+}
 
 /// What the calls of one behaviour came to.
 struct Spread {
@@ -41,7 +65,7 @@ struct Spread {
 async fn spread(behaviour: Behaviour) -> Spread {
     let providers: Vec<_> = MEMBERS
         .iter()
-        .map(|(name, priority, weight, ..)| {
+        .map(|Member { name, priority, weight, .. }| {
             let mut provider = provider(name, *priority);
             provider["weight"] = json!(weight);
             provider
@@ -49,10 +73,10 @@ async fn spread(behaviour: Behaviour) -> Spread {
         .collect();
     let config = json!({ "providers": providers, "routing": { "behaviour": behaviour.as_str(), "seed": 1 } });
     let story = Story::with_config(config, |request| {
-        let (name, .., pace, _, _) = MEMBERS[at(host(request))];
+        let Member { name, millis, .. } = MEMBERS[at(host(request))];
         Box::pin(async move {
-            after(Duration::from_millis(pace.unwrap_or(100))).await;
-            let outcome: Answer = if pace.is_some() { answer(name) } else { fails(503) };
+            after(Duration::from_millis(millis.unwrap_or(FAILS_AFTER))).await;
+            let outcome: Answer = if millis.is_some() { answer(name) } else { fails(503) };
             outcome.await
         })
     });
@@ -73,7 +97,7 @@ async fn spread(behaviour: Behaviour) -> Spread {
 }
 
 fn at(name: &str) -> usize {
-    MEMBERS.iter().position(|(member, ..)| *member == name).expect("a member")
+    MEMBERS.iter().position(|member| member.name == name).expect("a member")
 }
 
 // === drawing ===
@@ -103,7 +127,9 @@ fn draw(spreads: &[Spread]) -> String {
         WIDTH - 1,
         height - 1,
     );
-    for (place, (name, .., said, colour)) in MEMBERS.iter().enumerate() {
+    for (place, member) in MEMBERS.iter().enumerate() {
+        let Member { name, colour, .. } = member;
+        let said = member.words();
         let (x, y) = (24 + (place % 2) * 400, 60 + (place / 2) * 22);
         let _ = writeln!(
             svg,
@@ -130,7 +156,7 @@ fn draw(spreads: &[Spread]) -> String {
             spread.behaviour
         );
         let mut before = 0;
-        for (answers, (.., colour)) in spread.answers.iter().zip(&MEMBERS) {
+        for (answers, Member { colour, ink, .. }) in spread.answers.iter().zip(&MEMBERS) {
             let (x, end) = (LEFT + before * BAR / CALLS, LEFT + (before + answers) * BAR / CALLS);
             before += answers;
             if end > x {
@@ -140,7 +166,7 @@ fn draw(spreads: &[Spread]) -> String {
             if end - x >= NARROW {
                 let _ = writeln!(
                     svg,
-                    r##"<text x="{}" y="{middle}" text-anchor="middle" fill="#ffffff" font-weight="600">{answers}</text>"##,
+                    r##"<text x="{}" y="{middle}" text-anchor="middle" fill="{ink}" font-weight="600">{answers}</text>"##,
                     (x + end) / 2
                 );
             }
@@ -148,7 +174,7 @@ fn draw(spreads: &[Spread]) -> String {
         let _ = writeln!(
             svg,
             r#"<text x="{failed_at}" y="{middle}" text-anchor="end" fill="{}">{}</text>"#,
-            if spread.failed > 0 { FAILED } else { "#1f2328" },
+            if spread.failed > 0 { FAILED } else { DARK },
             spread.failed
         );
         let _ = writeln!(
@@ -164,7 +190,7 @@ fn draw(spreads: &[Spread]) -> String {
 /// The same for whoever does not see it.
 fn words(spreads: &[Spread]) -> String {
     let of = |spread: &Spread| {
-        let counts = MEMBERS.iter().zip(&spread.answers).map(|((name, ..), answers)| format!("{name} {answers}"));
+        let counts = MEMBERS.iter().zip(&spread.answers).map(|(member, answers)| format!("{} {answers}", member.name));
         let counts: Vec<_> = counts.collect();
         format!(
             "{}: {}; {} failed attempts, {} ms",
