@@ -5,53 +5,17 @@
 //! ```
 
 mod upstream;
+mod wire;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use llmpool::{Classified, Failure, FailureClass, Fault, HttpStatusError, LlmClient, LlmPoolBuilder, Turn};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use llmpool::{Failure, FailureClass, LlmClient, LlmPoolBuilder, Turn};
 
-/// What can go wrong in the function, and what each means for the provider.
-enum MyError {
-    Connection(std::io::Error),
-    Status(HttpStatusError),
-    Nonsense,
-}
-
-impl Classified for MyError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Connection(error) => Failure::new(FailureClass::Network, error.to_string()).fault(),
-            // Read like a reply of the pool's own: quota is told from rate, a hint counts.
-            Self::Status(error) => error.fault(),
-            Self::Nonsense => Failure::new(FailureClass::BadReply, "no status line").fault(),
-        }
-    }
-}
-
-impl From<std::io::Error> for MyError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Connection(error)
-    }
-}
-
-/// The simplest client there is. An SDK of your choice would stand here.
-async fn ask(turn: Turn) -> Result<String, MyError> {
-    let host = turn.base_url().trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
-    let mut socket = TcpStream::connect(&host).await?;
-    socket.write_all(format!("POST /v1/answer HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
-    let mut reply = String::new();
-    socket.read_to_string(&mut reply).await?;
-    let status = reply.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(MyError::Nonsense)?;
-    let body = reply.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
-    match StatusCode::from_u16(status) {
-        Ok(StatusCode::OK) => Ok(body),
-        Ok(status) => {
-            Err(MyError::Status(HttpStatusError { status, headers: HeaderMap::new(), body: Bytes::from(body) }))
-        }
-        Err(_) => Err(MyError::Nonsense),
-    }
+/// Asks for an answer and takes it apart. The pool decides at whom, whether again, and what an error means for the
+/// provider; an error that the pool cannot know ends the call, so nonsense is given its class here.
+async fn ask(turn: Turn) -> Result<String, wire::AnyError> {
+    let body = wire::post(&turn, "/v1/answer", r#"{"question":"Where is it cold?"}"#).await?;
+    let answer: serde_json::Value = serde_json::from_str(&body)
+        .map_err(|error| Failure::new(FailureClass::BadReply, format!("not JSON: {error}")))?;
+    Ok(answer["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -62,11 +26,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = |name, url: &str| LlmClient::builder("openai-compatible", "simulated").name(name).base_url(url);
     let pool = LlmPoolBuilder::new().client(1, client("first", &empty)).client(2, client("second", &sound)).build()?;
 
-    let (body, how) = pool.execute(None, &Default::default(), ask).await.map_err(|failed| failed.error)?;
-    println!("{} answered: {body}", how.provider);
+    // With options of this call, and with the trail of how it went.
+    let (answer, how) = pool.execute(None, &Default::default(), ask).await.map_err(|failed| failed.error)?;
+    println!("{} answered: {answer}", how.provider);
     for attempt in &how.attempts {
         println!("  {}: {} {}", attempt.provider, attempt.outcome.as_str(), attempt.error_class.unwrap_or(""));
     }
+    // And without: the first provider rests, so the second is asked at once.
+    println!("again: {}", pool.execute_request(ask).await.map_err(|failed| failed.error)?);
     pool.stop().await?;
     Ok(())
 }

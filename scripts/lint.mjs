@@ -12,6 +12,7 @@ const CHECKS = [
   ['tsc', () => passes([...tool('typescript/bin/tsc'), '--project', '.'])],
   ['package-lock.json', lockfileNamesNoRegistry],
   ['cargo clippy', () => passes(['cargo', 'clippy', '--all-targets', ...cargoTarget(), '--', '-D', 'warnings'])],
+  ['cargo doc', documentationHasNoWarnings],
 ]
 
 const failed = CHECKS.filter(([name, check]) => {
@@ -22,9 +23,15 @@ const failed = CHECKS.filter(([name, check]) => {
 console.log(failed.length === 0 ? '\nlint: all clean' : `\nlint: ${failed.join(', ')} failed`)
 process.exitCode = failed.length === 0 ? 0 : 1
 
-/** @param {string[]} command */
-function passes([command, ...args]) {
-  return spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' }).status === 0
+/** @param {string[]} command @param {Record<string, string>} [env] */
+function passes([command, ...args], env = {}) {
+  return spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } }).status === 0
+}
+
+/** As whoever uses the crate from Rust has it built: a link that leads nowhere is an error. */
+function documentationHasNoWarnings() {
+  const command = ['cargo', 'doc', '--no-deps', '--no-default-features', ...cargoTarget()]
+  return passes(command, { RUSTDOCFLAGS: '-D warnings' })
 }
 
 /** Whoever installs uses the registry of their own configuration. */

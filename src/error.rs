@@ -15,6 +15,7 @@ use crate::types::{AttemptRecord, FieldError, NanoUsd, ProviderName, Reply, Requ
 /// The row of the failure table that an attempt's failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailureClass {
     /// The key is wrong or revoked.
     Auth,
@@ -185,6 +186,7 @@ impl fmt::Display for FailureClass {
 /// Which timer fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Phase {
     Connect,
     /// From sending to the first byte of the reply.

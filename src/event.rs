@@ -15,6 +15,7 @@ use crate::types::{Judgement, NanoUsd, ProviderName, RequestId, Strategy, Usage,
 /// One event, in the shape JavaScript listeners see (`type` is the event's name there).
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
 pub enum Event {
     RequestSuccess {
         request_id: RequestId,
@@ -126,6 +127,7 @@ impl Event {
 /// The kinds of events, as bits of an interest mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum EventKind {
     RequestSuccess = 1 << 0,
     RequestError = 1 << 1,

@@ -1,29 +1,39 @@
 //! llmpool answers a chat request by the best LLM provider that can answer it, whatever breaks upstream: failover,
 //! retries within a budget, circuit breakers, rate limits and cost, in one library and without a server.
 //!
-//! ```no_run
-//! use std::sync::Arc;
-//! use llmpool::config::{Environment, Settings, Source};
-//! use llmpool::pool::Pool;
-//! use llmpool::types::{CallOptions, ChatRequest, Message, Role};
+//! [`LlmPoolBuilder`] says in code what a configuration file says, and has it checked by the same check; [`LlmPool`] is the
+//! pool, [`LlmClient`] one provider of it. What a program needs stands here at the root; [`config`], [`error`], [`types`],
+//! [`event`] and [`pool`] have the rest. `docs/rust.md` is the guide.
 //!
-//! # async fn answer() -> Result<(), llmpool::error::Error> {
-//! let settings = Settings::new(Source::File("llmpool.json".into()));
-//! let pool = Pool::open(settings, Environment::process(), Arc::default()).await?;
-//! let request = ChatRequest::new(vec![Message::text(Role::User, "What is the capital of France?")]);
-//! let response = pool.chat(&request, &CallOptions::default()).await?;
-//! println!("{} says: {}", response.provider, response.reply.content);
-//! # Ok(())
+//! ```no_run
+//! use llmpool::{Behaviour, ChatRequest, LlmClient, LlmPoolBuilder};
+//!
+//! # async fn answer() -> Result<(), llmpool::Error> {
+//! let pool = LlmPoolBuilder::new()
+//!     .behaviour(Behaviour::Failover)
+//!     .client(1, LlmClient::builder("groq", "llama-3.3-70b-versatile").api_key("${GROQ_API_KEY}"))
+//!     .client(2, LlmClient::builder("openai", "gpt-4o").api_key("${OPENAI_API_KEY}"))
+//!     .max_retries(2)
+//!     .build()?;
+//! let answer = pool.chat(&ChatRequest::user("Where is it cold?")).await?;
+//! println!("{} says: {}", answer.provider, answer.reply.content);
+//! pool.stop().await
 //! # }
 //! ```
 //!
-//! The modules stand below in layer order, and a test keeps it: each may use those above it, never those below or
-//! beside it. The leaves know nothing of each other; `config` composes their parameters, `engine` their behaviour.
+//! [`LlmPool::from_file`] reads a configuration, and [`LlmPool::execute_request`] puts a function of your own under the
+//! pool's policies. Calls run on the tokio runtime of whoever makes them; dropping the future of one cancels it. A program
+//! that subscribes to `tracing` is told what happens, under the target `llmpool`.
 
 // The sample of every key of a provider, in a test, is one long `json!`.
 #![cfg_attr(test, recursion_limit = "256")]
 
+// In layer order, which a test keeps: each module may use those above it, never those below or beside it. The leaves know
+// nothing of each other; `config` composes their parameters, `engine` their behaviour. What is hidden is public for the
+// fuzz targets and measurements of this repository, and is no part of what stays.
+
 // rank 0
+#[doc(hidden)]
 pub mod time;
 pub mod types;
 // rank 1
@@ -31,43 +41,58 @@ pub mod error;
 // rank 2
 pub mod event;
 // rank 3: the leaves
+#[doc(hidden)]
 pub mod adapter;
+#[doc(hidden)]
 pub mod cache;
+#[doc(hidden)]
 pub mod cost;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod policy;
+#[doc(hidden)]
 pub mod schema;
+#[doc(hidden)]
 pub mod tokens;
+#[doc(hidden)]
 pub mod transport;
 // rank 4
 pub mod config;
 // rank 5
+#[doc(hidden)]
 pub mod engine;
 // rank 6
+#[doc(hidden)]
 pub mod ensemble;
 // rank 7
+#[doc(hidden)]
 pub mod tasks;
 // rank 8
 pub mod pool;
 // rank 9
 #[cfg(feature = "gateway")]
 pub mod gateway;
-pub mod llm_pool;
+mod llm_pool;
 // rank 10
 #[cfg(feature = "node")]
 mod node;
 
 pub use engine::{
-    Analytics, Classified, Executed, Explanation, Fault, HttpStatusError, PoolHealth, PoolStats, ProviderHealth,
-    ProviderStats, Turn,
+    Analytics, BudgetPeriodStats, BudgetStats, Classified, Executed, ExplainedProvider, Explanation, Fault,
+    HttpStatusError, KeyStats, Outlook, Performance, Point, PoolHealth, PoolStats, ProviderHealth, ProviderStats,
+    ProviderUsage, ProviderWindow, RuleVerdict, Spent, Turn, Verdict,
 };
+#[doc(inline)]
 pub use error::{Error, ErrorKind, Failure, FailureClass};
 pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
 pub use metrics::Window;
-pub use policy::Behaviour;
+#[doc(inline)]
 pub use pool::PoolStream;
+#[doc(inline)]
 pub use types::{
-    CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, Message, Role, StreamEvent, Usage,
+    AttemptOutcome, AttemptRecord, Behaviour, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse,
+    Message, NanoUsd, ProviderName, RequestId, Role, StreamEvent, Usage,
 };
 
 #[cfg(test)]

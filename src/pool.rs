@@ -267,6 +267,7 @@ impl Pool {
     // === calls ===
 
     /// Health, statistics, priorities, breakers.
+    #[doc(hidden)]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }

@@ -1021,9 +1021,9 @@ fn every_key_makes_a_difference() {
         "media",
         "health",
         "cache",
+        "budget",
         "ensemble",
         "tasks",
-        "budget",
         "failures",
         "server",
     ];

@@ -12,6 +12,7 @@ use crate::types::NanoUsd;
 /// What ended in the last hour, day or week.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Analytics {
     /// `1h`, `24h` or `7d`.
     pub window: &'static str,
@@ -49,6 +50,7 @@ pub struct Analytics {
 /// Tokens and money.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Spent {
     pub total_tokens: u64,
     pub prompt_tokens: u64,
@@ -61,6 +63,7 @@ pub struct Spent {
 /// What attempts at one provider came to.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ProviderWindow {
     pub total_requests: u64,
     pub successful_requests: u64,
@@ -79,6 +82,7 @@ pub struct ProviderWindow {
 /// One slot of the time series.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Point {
     /// Unix milliseconds of its start.
     pub at: u64,

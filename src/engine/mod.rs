@@ -4,7 +4,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `roster` | which providers exist; immutable, swapped whole |
-//! | `provider` | may this provider be asked now? ([`Provider::admit`]) |
+//! | `provider` | may this provider be asked now? (`Provider::admit`) |
 //! | `refusal` | why not, and whether that is worth waiting for |
 //! | `line` | who waits for the same thing, in order; `gate`: the slots of the pool |
 //! | `permit` | the right to ask it once; settled exactly once, by the outcome or by being dropped |

@@ -29,6 +29,7 @@ pub struct ProviderListing {
 /// Is the pool able to answer, and who is.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct PoolHealth {
     /// At least one provider is available, and the pool's budget has room.
     pub healthy: bool,
@@ -43,6 +44,7 @@ pub struct PoolHealth {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ProviderHealth {
     pub name: ProviderName,
     #[serde(rename = "type")]
@@ -71,6 +73,7 @@ pub struct ProviderHealth {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ProviderStats {
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -90,6 +93,7 @@ pub struct ProviderStats {
 /// How a key stands. It is known by its place: its value is never shown.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct KeyStats {
     pub index: usize,
     pub state: &'static str,
@@ -101,6 +105,7 @@ pub struct KeyStats {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ProviderUsage {
     pub total_requests: u64,
     pub successful_requests: u64,
@@ -118,6 +123,7 @@ pub struct ProviderUsage {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Performance {
     pub success_rate: f64,
     pub reliability_score: f64,
@@ -142,6 +148,7 @@ pub(super) struct Slots {
 /// Totals of the pool.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct PoolStats {
     pub total_requests: u64,
     pub successful_requests: u64,

@@ -8,7 +8,9 @@ use crate::pool::Pool;
 use crate::types::{CallOptions, ChatRequest};
 
 impl LlmPool {
-    /// The provider that would be asked first now; `None` when none can be.
+    /// The provider whose turn it is, as a call without wishes would be asked of it now; `None` when none is available.
+    /// It takes its turn: under [`Behaviour::Distribute`](crate::Behaviour::Distribute) the next one gets the next
+    /// provider. What is asked of it then goes to it alone; [`LlmPool::chat`] moves on when it fails.
     ///
     /// ```
     /// # use llmpool::{LlmClient, LlmPoolBuilder};
@@ -19,7 +21,7 @@ impl LlmPool {
     /// # Ok::<(), llmpool::Error>(())
     /// ```
     pub fn get_client(&self) -> Option<LlmClient> {
-        self.client(self.pool.engine().health().best_provider?.as_str())
+        self.client(self.pool.engine().pick()?.as_str())
     }
 
     /// What [`LlmPool::chat_with`] would do with this request now: who is asked first, who would follow, and why the others

@@ -3,22 +3,6 @@
 //! [`LlmPoolBuilder`] collects what a configuration file would say and has it checked by the same check, so that every
 //! mistake is told at once and every key of a file can be set. [`LlmPool`] is the pool; it adds nothing to the engine
 //! but a handier face. [`LlmClient`] is one provider of it.
-//!
-//! ```no_run
-//! use llmpool::{Behaviour, ChatRequest, LlmClient, LlmPoolBuilder, PoolMember};
-//!
-//! # async fn answer() -> Result<(), llmpool::Error> {
-//! let pool = LlmPoolBuilder::new()
-//!     .behaviour(Behaviour::Failover)
-//!     .member(PoolMember::new(1, LlmClient::builder("groq", "llama-3.3-70b-versatile").api_key("${GROQ_API_KEY}")))
-//!     .member(PoolMember::new(2, LlmClient::builder("openai", "gpt-4o").api_key("${OPENAI_API_KEY}")))
-//!     .max_retries(2)
-//!     .build()?;
-//! let answer = pool.chat(&ChatRequest::user("Where is it cold?")).await?;
-//! println!("{} says: {}", answer.provider, answer.reply.content);
-//! pool.stop().await
-//! # }
-//! ```
 
 mod builder;
 mod client;
@@ -46,9 +30,8 @@ use std::sync::atomic::AtomicBool;
 use crate::config::{Environment, Settings, Source};
 use crate::engine::{Classified, Executed, Turn};
 use crate::error::Error;
-use crate::policy::Behaviour;
 use crate::pool::{Pool, PoolStream};
-use crate::types::{CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse};
+use crate::types::{Behaviour, CallOptions, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse};
 
 /// A pool of LLM providers. Cheap to clone; clones are the same pool.
 ///

@@ -213,6 +213,25 @@ async fn a_client_asks_its_own_provider_and_no_other() {
     assert!(matches!(b.chat(&request).await.expect_err("nobody else").kind(), ErrorKind::NoProvider { .. }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn get_client_goes_by_the_behaviour_and_takes_turns() {
+    let turns = |pool: &LlmPool| -> Vec<String> {
+        (0..4).map(|_| pool.get_client().expect("available").id().to_owned()).collect()
+    };
+    let (pool, upstream) = built(two().behaviour(Behaviour::Distribute));
+    assert_eq!(turns(&pool), ["a", "b", "a", "b"]);
+    for _ in 0..4 {
+        pool.get_client().expect("available").complete("Where is it cold?").await.expect("an answer");
+    }
+    assert_eq!(asked(&upstream, &Method::POST), ["a", "b", "a", "b"], "asking it takes no further turn");
+    pool.mark_error("b").expect("there");
+    assert_eq!(turns(&pool), ["a"; 4]);
+    let (pool, _) = built(two().behaviour(Behaviour::Failover).client(0, client("c").weight(0)));
+    assert_eq!(turns(&pool), ["a"; 4], "a weight of 0 is for calls that name it");
+    pool.set_enabled("a", false).expect("there");
+    assert_eq!(turns(&pool), ["b"; 4]);
+}
+
 #[test]
 fn nothing_that_is_printed_shows_a_key() {
     let secret = "sk-secret";

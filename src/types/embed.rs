@@ -59,6 +59,7 @@ pub struct EmbedReply {
 
 /// The answer to a call: one vector for each input, in its order, all of them by one model of one provider.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct EmbedResponse {
     pub vectors: Vec<Vec<f64>>,
     pub encoding_format: EncodingFormat,

@@ -13,6 +13,7 @@ use super::usage::{NanoUsd, Usage};
 /// Why the model stopped, in one vocabulary. An upstream that says it failed is a failure, never one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinishReason {
     Stop,
     Length,
@@ -99,6 +100,7 @@ impl Reply {
 
 /// The answer of a run.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChatResponse {
     /// What the answer says, where a schema was asked for and it fits. `None` also when the model called tools, declined
     /// or ran out of tokens.
@@ -146,6 +148,7 @@ impl ChatResponse {
 /// One line of the trail.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct AttemptRecord {
     pub provider: ProviderName,
     /// The model that was asked for, as the provider names it.
@@ -168,6 +171,7 @@ pub struct AttemptRecord {
 /// How one line of the trail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AttemptOutcome {
     Success,
     Failure,

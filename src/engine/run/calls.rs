@@ -30,6 +30,7 @@ pub struct Completed<T> {
 
 /// How a call of a function of the caller's own went.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Executed {
     pub provider: ProviderName,
     pub model: String,

@@ -34,6 +34,7 @@ mod headers;
 mod hedge;
 mod money;
 mod order;
+mod pick;
 mod visit;
 mod wait;
 
