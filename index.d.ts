@@ -395,13 +395,14 @@ export interface RemoteSettings {
 /** Every number takes 0 as a value; `null` means "no limit". */
 export interface PoolSettings {
   /**
-   * ms after which a URL is asked again, and a watched file is read besides; files of secrets are read again, too. 0 or
-   * `null`: only when `reload()` is called, or a file changes. @default 300000
+   * ms after which a URL is asked again, and a watched file is read besides; files of secrets are read again, too, which
+   * is all that can change for an object given as `config`. 0 or `null`: only when `reload()` is called, or a file
+   * changes. @default 300000
    */
   checkInterval?: number | null
   /**
-   * A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
-   * there. One pool writes one file: for a second one `initialize()` rejects. A damaged file is set aside, with a warning.
+   * A file that keeps what the pool came to (requests, tokens, cost, by provider) and what every provider has used of its
+   * day, so that the next start goes on from there. One pool writes one file: for a second one `initialize()` rejects. A damaged file is set aside, with a warning.
    * @default none
    */
   statsFile?: string

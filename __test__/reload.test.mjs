@@ -1,6 +1,7 @@
 // Another configuration under running calls: from an object, a file, a URL, and from the program.
 
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   mkdirSync,
@@ -35,6 +36,17 @@ async function poolOverFile(t, text, options = {}, name = 'config.json') {
   t.after(() => pool.shutdown({ drainTimeout: 0 }))
   await pool.initialize()
   return { pool, path, dir }
+}
+
+/** Does this while `from` is mounted at `to`; skips the test where that is not permitted. */
+async function mounted(t, from, to, act) {
+  const { status, stderr, error } = spawnSync('mount', ['--bind', from, to], { encoding: 'utf8' })
+  if (status !== 0) return t.skip(`no bind mounts here: ${error?.message ?? stderr.trim()}`)
+  try {
+    await act()
+  } finally {
+    spawnSync('umount', ['--lazy', to])
+  }
 }
 
 const inForce = (pool, text) => until(() => pool.getStats().configChecksum === sum(text), `in force: ${text}`)
@@ -307,6 +319,41 @@ describe('ConfigManager: a file that changes', () => {
     }
     rmSync(join(dir, '..2026_01'), { recursive: true })
     assert.deepEqual(names(pool), ['..2026_03'])
+  })
+
+  it('when its folder is bind-mounted and it is replaced outside', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const [outside, inside] = [folder(t), folder(t)]
+    writeFileSync(join(outside, 'config.json'), configOf(provider('a', a)))
+    await mounted(t, outside, inside, async () => {
+      const pool = await LLMPool.create({ configPath: join(inside, 'config.json'), checkInterval: null })
+      t.after(() => pool.shutdown())
+      const next = configOf(provider('b', a))
+      ways['is replaced by a rename'](join(outside, 'config.json'), next)
+      await inForce(pool, next)
+    })
+  })
+
+  it('when it is bind-mounted itself, by reading it every checkInterval', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const dir = folder(t)
+    const [outside, inside] = [join(dir, 'outside.json'), join(dir, 'inside', 'config.json')]
+    mkdirSync(join(dir, 'inside'))
+    writeFileSync(inside, '')
+    writeFileSync(outside, configOf(provider('a', a)))
+    const pool = new LLMPool({ configPath: inside, checkInterval: 20 })
+    t.after(() => pool.shutdown())
+    await mounted(t, outside, inside, async () => {
+      await pool.initialize()
+      const next = configOf(provider('b', a))
+      writeFileSync(outside, next)
+      await inForce(pool, next)
+    })
+    // Another file is mounted in its place, as when a container is given a new one.
+    const other = join(dir, 'other.json')
+    const last = configOf(provider('c', a))
+    writeFileSync(other, last)
+    await mounted(t, other, inside, () => inForce(pool, last))
   })
 
   it('when its folder is deleted and comes back', bounded, async (t) => {

@@ -34,6 +34,32 @@ describe('LLMPool statsFile', () => {
     assert.deepEqual(readdirSync(join(statsFile, '..')).sort(), ['stats.json', 'stats.json.lock'])
   })
 
+  it('the day of a limit goes on where the process before stopped', bounded, async (t) => {
+    const a = await Upstream.start(t)
+    const statsFile = join(folder(t), 'stats.json')
+    const limited = provider('a', a, { requests_per_day: 5 })
+    const left = (pool) => pool.getPoolHealth().providers.a.dailyRequestsRemaining
+    const first = await openPool(t, [limited], { statsFile })
+    await first.chat(ask())
+    await first.chat(ask())
+    assert.equal(left(first), 3)
+    await first.shutdown()
+
+    const second = await openPool(t, [limited], { statsFile })
+    assert.equal(left(second), 3)
+    await second.chat(ask())
+    await second.shutdown()
+
+    // As it stands on the day after.
+    const saved = JSON.parse(readFileSync(statsFile, 'utf8'))
+    const { requests } = saved.days.a
+    assert.deepEqual([requests.count, requests.ends - requests.begins], [3, 24 * 3_600_000])
+    requests.begins -= 24 * 3_600_000
+    requests.ends -= 24 * 3_600_000
+    writeFileSync(statsFile, JSON.stringify(saved))
+    assert.equal(left(await openPool(t, [limited], { statsFile })), 5)
+  })
+
   it('belongs to one pool at a time', bounded, async (t) => {
     const a = await Upstream.start(t)
     const statsFile = join(folder(t), 'stats.json')

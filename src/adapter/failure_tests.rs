@@ -235,6 +235,22 @@ fn an_error_without_a_status_is_classified_by_what_it_says() {
 }
 
 #[test]
+fn an_error_in_a_stream_says_its_code_and_its_wait() {
+    let failure = in_band(br#"{"error":{"message":"Slow down, try again in 4.5s.","code":"Rate_Limit_Exceeded"}}"#);
+    assert_eq!(failure.code.as_deref(), Some("Rate_Limit_Exceeded"));
+    assert_eq!(failure.retry_after, Some(std::time::Duration::from_millis(4500)));
+}
+
+#[test]
+fn google_says_quota_of_a_minute_too() {
+    let quota = |kind: &str| {
+        serde_json::json!({ "error": { "message": "You exceeded your current quota.", "status": kind } }).to_string()
+    };
+    assert_eq!(class(429, &quota("RESOURCE_EXHAUSTED")), RateLimit);
+    assert_eq!(class(429, &quota("TOO_MANY")), QuotaExhausted);
+}
+
+#[test]
 fn the_providers_word_on_retrying_is_kept() {
     for (header, expected) in [("true", Some(true)), ("false", Some(false)), ("perhaps", None)] {
         let headers =

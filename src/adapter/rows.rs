@@ -60,7 +60,7 @@ impl FailureRow {
 mod tests {
     use http::{HeaderMap, HeaderValue, StatusCode};
 
-    use super::super::failure::{in_band, no_answer, of_reply};
+    use super::super::failure::{in_band, no_answer, of_reply, of_words};
     use super::*;
 
     const QUOTA: FailureClass = FailureClass::QuotaExhausted;
@@ -126,6 +126,8 @@ mod tests {
         let rows = Rows::new(&[row(None, None, Some("maintenance"), FailureClass::Overloaded)]);
         assert_eq!(rows.apply(no_answer(b"{\"note\":\"Maintenance\"}", "no choices")).class, FailureClass::Overloaded);
         assert_eq!(rows.apply(in_band(b"<html>maintenance</html>")).class, FailureClass::Overloaded);
+        let words = of_words(FailureClass::ServerError, "Under MAINTENANCE");
+        assert_eq!(rows.apply(words).class, FailureClass::Overloaded);
     }
 
     #[test]

@@ -69,11 +69,14 @@ errors, statistics or logs.
 
 `pool.reload(config)` puts an object in force, `pool.reload()` what the source holds now. It is checked whole and swapped
 in one step; what is wrong changes nothing. Calls under way end as they began. A provider whose limits, breaker, keys and
-address stay the same keeps all that was counted; totals and cost are never lost.
+address stay the same keeps all that was counted. One whose limits are changed begins its minute anew and goes on with its
+day, also when it was taken out for a while; totals and cost are never lost.
 
 A file is watched: written over, replaced by a rename, deleted and put back, or behind a link that is swapped (as
 Kubernetes does). Its folder tells when something happens, and 200 ms after the last of it the file is read. Where a file
-system tells nothing, and for secrets in files of their own, it is read every `checkInterval`, too.
+system tells nothing, and for secrets in files of their own, it is read every `checkInterval`, too. So is a single file
+that is bind-mounted into a container: what is written into it outside tells nothing inside, and one that is renamed over
+it outside is another file, which the mount does not show. Mount its folder.
 
 A URL is asked every `checkInterval`, with `If-None-Match`. It has 10 s and 16 MiB; redirects are not followed, so that
 `configHeaders` go nowhere else. After a failure it is asked again within a second, then less and less often, down to
@@ -93,8 +96,8 @@ that could not be used, by `error`, once. `getStats()` has `configVersion`, whic
 With `statsFile` the totals of the pool and of every provider, tokens and cost included, go on where the process before
 stopped. The file is replaced whole every `saveStatsInterval`, by `saveStats()` and at a shutdown. It belongs to one pool:
 an OS lock on a file beside it (`.lock`) keeps a second one out, and goes with its process. A file that cannot be read is
-set aside as `.damaged`, with a warning, and counting begins anew. What limits and breakers have counted begins anew with
-every process.
+set aside as `.damaged`, with a warning, and counting begins anew. What providers have used of their day goes on as well,
+by name, as long as it is the same day in their `day_timezone`; the minute and the breakers begin anew with every process.
 ";
 
 /// Configurations that are wrong, and why one would write them. What the pool says of them is in the documentation.

@@ -511,10 +511,11 @@ section! {
         /// It holds whatever secrets the text holds. Default: none.
         config_cache as "configCache": Text,
         /// How often a URL is asked again, and how often a watched file is read besides, ms. What stands in files of
-        /// secrets is read again, too. Default 300000; 0 or `null` = only when `reload()` is called, or a file changes.
+        /// secrets is read again, too: the only thing that can change for an object. Default 300000; 0 or `null` = only
+        /// when `reload()` is called, or a file changes.
         check_interval as "checkInterval": Millis,
-        /// A file that keeps what the pool came to (requests, tokens, cost, by provider), so that the next start goes on from
-        /// there. One pool writes one file. Default: none.
+        /// A file that keeps what the pool came to (requests, tokens, cost, by provider) and what every provider has used
+        /// of its day, so that the next start goes on from there. One pool writes one file. Default: none.
         stats_file as "statsFile": Text,
         /// How often that file is written, ms; it is at every shutdown, too. Default 60000; 0 or `null` = only then, and when
         /// `saveStats()` is called.

@@ -141,6 +141,7 @@ fn one_line(comment: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::LazyLock;
 
     use super::super::{Config, Document, Environment, Format, Settings, Source};
     use super::*;
@@ -160,7 +161,10 @@ mod tests {
     }
 
     fn takes(value: &Value) -> bool {
-        jsonschema::draft7::new(&json_schema()).expect("a schema").is_valid(value)
+        // Compiled once: thousands of configurations are held against it.
+        static COMPILED: LazyLock<jsonschema::Validator> =
+            LazyLock::new(|| jsonschema::draft7::new(&json_schema()).expect("a schema"));
+        COMPILED.is_valid(value)
     }
 
     /// What the pool says of the form of a value: what only it can know is left out.

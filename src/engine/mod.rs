@@ -26,12 +26,13 @@
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
 //! | `swap` | another roster in its place |
-//! | `totals` | whose numbers are whose across reloads and restarts |
+//! | `totals`, `days` | whose numbers are whose across reloads and restarts |
 
 mod analytics;
 mod attempt;
 mod check;
 mod count;
+mod days;
 mod gate;
 mod line;
 mod mark;
@@ -105,6 +106,7 @@ pub struct Engine {
     /// The pool's own budget in force.
     purse: ArcSwapOption<Purse>,
     teller: Teller,
+    days: Mutex<days::Days>,
     /// Providers of earlier rosters whose last attempt may still be under way.
     retired: Mutex<Vec<Arc<Provider>>>,
     /// The slots of the pool.
@@ -131,6 +133,7 @@ impl Engine {
             purse: ArcSwapOption::new(budgets.open(&roster, time::now())),
             teller: budgets.teller(),
             budgets: Mutex::new(budgets),
+            days: Mutex::default(),
             retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             swapped: Arc::default(),

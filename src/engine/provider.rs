@@ -23,8 +23,8 @@ use crate::config::ProviderConfig;
 use crate::error::{FailureClass, MAX_HINT, Phase, Problem, Scope};
 use crate::metrics::{Mark, ProviderTally};
 use crate::policy::{
-    BackoffParams, Breaker, CircuitState, Fit, HedgeAfter, KeyRing, KeysResting, Learned, Limited, Load, Pace,
-    RateLimiter, Remaining, Said, Tokens, Transition, Verdict,
+    BackoffParams, Breaker, CircuitState, DayCounts, Fit, HedgeAfter, KeyRing, KeysResting, Learned, Limited, Load,
+    Pace, RateLimiter, Remaining, Said, Tokens, Transition, Verdict,
 };
 use crate::time::{Instant, Now};
 use crate::tokens::Counter;
@@ -562,6 +562,16 @@ impl Provider {
     pub(super) fn go_on_with(&self, earlier: Arc<Mutex<ProviderTally>>) {
         served(&self.config).for_each(|model| lock(&earlier).serve(model));
         lock(&self.state).tally = earlier;
+    }
+
+    /// How much of its day it has used.
+    pub(super) fn day_counts(&self, now: Now) -> DayCounts {
+        lock(&self.state).rate.put_away(now)
+    }
+
+    /// Goes on with a day that was begun under its name; gives back what it has no limit for.
+    pub(super) fn take_up_day(&self, earlier: DayCounts, now: Now) -> DayCounts {
+        lock(&self.state).rate.take_up(earlier, now)
     }
 
     /// Reads everything shown to the outside under one lock.

@@ -131,8 +131,7 @@ impl Control {
     pub fn take_up_stats(&mut self) -> Result<(), Error> {
         let Some(path) = &self.settings.stats_file else { return Ok(()) };
         let (file, saved, note) = StatsFile::open(path)?;
-        self.engine.restore_totals(&saved.totals);
-        self.engine.restore_budgets(&saved.budgets);
+        saved.restore_to(&self.engine);
         self.opening.extend(note);
         self.stats_file = Arc::new(Mutex::new(Some(file)));
         Ok(())
@@ -158,8 +157,7 @@ impl Control {
             // Held from the reading of the numbers to the end of the writing: of two savings, the later one must stay. And
             // whoever saves the last lets go of the file here, however many savings are still to find it closed.
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let saved =
-                file.as_mut().map(|file| file.save(&Saved::new(engine.totals(), engine.saved_budgets()))).transpose();
+            let saved = file.as_mut().map(|file| file.save(&Saved::of(&engine))).transpose();
             if last {
                 *file = None;
             }

@@ -4,6 +4,7 @@
 //! out, and goes with its process however that ends. The file is always replaced whole. One that cannot be read is set
 //! aside, never overwritten.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, refused};
 use crate::config::replace_file;
-use crate::engine::SavedBudgets;
+use crate::engine::{Engine, SavedBudgets};
 use crate::error::Error;
 use crate::event::trace;
 use crate::metrics::Totals;
+use crate::policy::DayCounts;
 use crate::time;
 
-/// Of the file's shape. A file of another one is set aside.
+/// Of the file's shape. A file of another one is set aside; a section that an older version did not write is empty.
 const VERSION: u32 = 1;
 
 /// As many links in a row as Linux follows.
@@ -34,6 +36,9 @@ pub(super) struct Saved {
     /// What was spent of the days and months under way.
     #[serde(default)]
     pub budgets: SavedBudgets,
+    /// What every provider has used of its day, by name.
+    #[serde(default)]
+    pub days: BTreeMap<String, DayCounts>,
 }
 
 /// The file, for as long as this pool may write it.
@@ -46,8 +51,15 @@ pub(super) struct StatsFile {
 }
 
 impl Saved {
-    pub fn new(totals: Totals, budgets: SavedBudgets) -> Self {
-        Self { version: VERSION, totals, budgets }
+    pub fn of(engine: &Engine) -> Self {
+        Self { version: VERSION, totals: engine.totals(), budgets: engine.saved_budgets(), days: engine.day_counts() }
+    }
+
+    pub fn restore_to(&self, engine: &Engine) {
+        let Self { version: _, totals, budgets, days } = self;
+        engine.restore_totals(totals);
+        engine.restore_budgets(budgets);
+        engine.restore_days(days);
     }
 }
 
@@ -171,6 +183,7 @@ impl Saver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::DayCount;
 
     /// A path of its own in a folder that is gone at the end.
     struct Place(PathBuf);
@@ -192,7 +205,9 @@ mod tests {
     fn some() -> Saved {
         let mut totals = Totals::default();
         totals.pool.total_requests = 7;
-        Saved::new(totals, SavedBudgets::default())
+        let day = DayCounts { requests: Some(DayCount { begins: 1, ends: 2, count: 3 }), tokens: None };
+        let days = BTreeMap::from([("a".to_owned(), day)]);
+        Saved { version: VERSION, totals, budgets: SavedBudgets::default(), days }
     }
 
     #[test]
@@ -230,6 +245,14 @@ mod tests {
         // A circle ends.
         symlink("b", folder.join("a")).and_then(|()| symlink("a", folder.join("b"))).expect("links");
         assert!(StatsFile::open(&folder.join("a")).is_err());
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_has_no_days() {
+        let place = Place::new("older");
+        std::fs::write(&place.0, r#"{"version":1,"totals":{}}"#).expect("a file");
+        let (_file, found, note) = StatsFile::open(&place.0).expect("usable");
+        assert_eq!((found.days.len(), note), (0, None));
     }
 
     #[test]

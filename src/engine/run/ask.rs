@@ -261,7 +261,10 @@ impl Run<'_> {
             error: failure.message.clone(),
             error_class: class.as_str(),
             status: failure.status,
-            retryable: goes_on && (failure.same_provider_again() || class.another_provider()),
+            retryable: match class.scope() {
+                Scope::Caller => goes_on,
+                _ => failure.same_provider_again() || class.another_provider(),
+            },
             excluded_providers: self.excluded.clone(),
         });
         if class.is_rate_signal() {

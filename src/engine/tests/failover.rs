@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Answer, Story, answer, fails, fails_with, host, provider, trail};
+use super::support::{Answer, Story, answer, fails, fails_with, hangs, host, once, provider, question, trail};
 use crate::error::{ErrorKind, FailureClass, TransportError, TransportErrorKind};
 use crate::event::Event;
 use crate::time;
@@ -107,10 +107,8 @@ async fn events_tell_the_story_in_order() {
     let story = Story::new(&["a", "b"], |request| {
         if host(request) == "a" { fails_with(429, &[("retry-after", "2")]) } else { answer("from b") }
     });
-    let completed = story
-        .pool
-        .chat_until(&super::support::question(), &CallOptions::default(), Vec::new(), std::future::pending())
-        .await;
+    let completed =
+        story.pool.chat_until(&question(), &CallOptions::default(), Vec::new(), std::future::pending()).await;
     let told: Vec<_> = completed
         .events
         .iter()
@@ -118,4 +116,43 @@ async fn events_tell_the_story_in_order() {
         .map(|event| event.kind().name())
         .collect();
     assert_eq!(told, ["requestError", "rateLimited", "requestSuccess"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_end_of_a_call_names_the_provider_and_the_model_it_ended_at() {
+    let at_b = |second: fn() -> Answer| {
+        Story::new(&["a", "b"], move |request| if host(request) == "a" { fails(500) } else { second() })
+    };
+    let limited = Story::new(&["a", "b"], |_| fails_with(429, &[("retry-after", "3600")]));
+    let in_time = CallOptions { deadline: Some(Duration::from_secs(1)), ..once() };
+    for (story, options, kind) in [
+        (at_b(|| fails(502)), once(), "Provider"),
+        (at_b(hangs), CallOptions { timeout: Some(Duration::from_secs(1)), ..once() }, "Timeout"),
+        (at_b(hangs), in_time, "Timeout"),
+        (limited, once(), "RateLimited"),
+    ] {
+        let error = story.ask_with(&options).await.expect_err("nobody answers");
+        assert!(format!("{:?}", error.kind()).starts_with(kind), "{error:?}");
+        let context = error.context();
+        assert_eq!(context.provider.as_ref().map(|name| name.as_str()), Some("b"), "{kind}");
+        assert_eq!(context.model.as_deref(), Some("m"), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_failed_twice_is_named_once_among_those_that_failed() {
+    let story = Story::new(&["a", "b"], |_| fails(500));
+    let options = CallOptions { max_retries: Some(2), ..CallOptions::default() };
+    let call = story.pool.chat_until(&question(), &options, Vec::new(), std::future::pending()).await;
+    let excluded: Vec<String> = call
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::RequestError { excluded_providers, .. } => {
+                Some(excluded_providers.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(","))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(excluded, ["a", "a,b", "a,b", "a,b"]);
 }

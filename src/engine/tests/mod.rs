@@ -7,6 +7,7 @@ mod budgets;
 mod cancel;
 mod capabilities;
 mod cuts;
+mod days;
 mod deadline;
 mod embeddings;
 mod ensembles;

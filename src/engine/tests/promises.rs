@@ -33,3 +33,28 @@ fn every_test_that_the_page_names_is_there() {
     }
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn every_promise_names_its_test_and_every_section_its_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/resilience.md")).expect("docs/resilience.md");
+    let mut missing = Vec::new();
+    for section in page.split("\n## ").skip(1) {
+        let title = section.lines().next().unwrap_or_default();
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("|---")).collect();
+        let Some((head, rows)) = rows.split_first() else { continue };
+        if !head.ends_with("| test |") {
+            continue;
+        }
+        if !section.contains("`src/") {
+            missing.push(format!("{title}: where in the code?"));
+        }
+        for row in rows {
+            let test = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+            if !test.contains('`') {
+                missing.push(format!("{title}: no test for {row}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}

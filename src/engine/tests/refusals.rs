@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::error::{ErrorKind, FailureClass};
+use crate::event::Event;
 use crate::transport::fake;
 use crate::types::ChatRequest;
 
@@ -112,4 +113,37 @@ async fn fields_for_a_type_of_provider_that_there_is_not_are_refused() {
     assert_eq!(story.asked("a"), 0);
     // The pool has no such provider today.
     story.pool.chat(&extra("anthropic"), &once()).await.expect("an answer");
+}
+
+// === what is told ===
+
+#[tokio::test(start_paused = true)]
+async fn the_event_of_a_failure_says_whether_anything_may_follow() {
+    let failover = json!({ "on_content_filter": "failover" });
+    let rejects = |status: u16, header: &'static str| fails_with(status, &[("x-should-retry", header)]);
+    let cases: Vec<(&str, Value, Answer, bool)> = vec![
+        ("somebody else may answer", json!({}), fails(500), true),
+        ("somebody else has the model", json!({}), refuses("model_not_found"), true),
+        ("though not here again", json!({}), rejects(500, "false"), true),
+        ("the caller's own fault", json!({}), fails(400), false),
+        ("whatever the provider says of retrying", json!({}), rejects(400, "true"), false),
+        ("refused content", json!({}), refuses("content_filter"), false),
+        ("refused content, to be asked elsewhere", failover, refuses("content_filter"), true),
+        ("too long, and no window is known", json!({}), refuses("context_length_exceeded"), false),
+    ];
+    for (what, routing, reply, expected) in cases {
+        let mut reply = Some(reply);
+        let story = with_routing(routing, move |_| reply.take().unwrap_or_else(|| answer("from b")));
+        let call = story.pool.chat_until(&question(), &once(), Vec::new(), std::future::pending()).await;
+        let told: Vec<bool> = call
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::RequestError { retryable, .. } => Some(*retryable),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [expected], "{what}");
+        assert_eq!(call.result.is_ok(), expected, "{what}");
+    }
 }

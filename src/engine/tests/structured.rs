@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Answer, Story, answer, host, trail};
+use super::support::{Answer, Story, answer, fails, host, trail};
 use crate::error::{Error, ErrorKind, FailureClass};
 use crate::transport::{HttpRequest, fake};
 use crate::types::{CallOptions, ChatRequest, ChatResponse, parse_call};
@@ -39,6 +39,24 @@ async fn one_that_does_not_goes_to_one_further_provider_and_feeds_no_breaker() {
     }
     let stats = &story.pool.engine().provider_stats()["a"];
     assert_eq!(stats.usage.total_tokens_used, 10 * 18, "what was answered was paid for, as it was reported");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_answers_that_do_not_fit_count_as_such() {
+    let broken = |request: &HttpRequest| match host(request) {
+        "c" => answer("{\"t\":1}"),
+        _ => fails(500),
+    };
+    let response = ask(&story(&["a", "b", "c"], broken)).await.expect("c answers");
+    assert_eq!(trail(&response.attempts), ["a:failure", "b:failure", "c:success"], "two that broke");
+
+    // Where the caller has no schema, what a provider's own server could not use is a failure like any other.
+    let unusable = |request: &HttpRequest| match host(request) {
+        "c" => answer("fine"),
+        _ => fake::reply(400, &[], json!({ "error": { "message": "m", "code": "tool_use_failed" } }).to_string()),
+    };
+    let response = story(&["a", "b", "c"], unusable).ask().await.expect("c answers");
+    assert_eq!(trail(&response.attempts), ["a:failure", "b:failure", "c:success"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,10 @@
 mod day;
 mod window;
 
+use serde::{Deserialize, Serialize};
+
+pub use day::DayCount;
+
 use self::day::Day;
 use self::window::Window;
 use super::calendar::{DayZone, Span};
@@ -106,6 +110,14 @@ pub struct Remaining {
     pub day: Option<u64>,
     pub token_minute: Option<u64>,
     pub token_day: Option<u64>,
+}
+
+/// What was taken of the day, put away; `None` where nothing was, or where the day has no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DayCounts {
+    pub requests: Option<DayCount>,
+    pub tokens: Option<DayCount>,
 }
 
 // === impl RateParams ===
@@ -218,6 +230,26 @@ impl RateLimiter {
         }
     }
 
+    /// What was taken of the day so far, for whoever counts it on.
+    pub fn put_away(&self, now: Now) -> DayCounts {
+        let of = |day: &Option<Day>| day.as_ref().and_then(|day| day.put_away(now.unix_ms));
+        DayCounts { requests: of(&self.day), tokens: of(&self.token_day) }
+    }
+
+    /// Goes on with a day that another limiter has begun; a day that is over changes nothing. Gives back what it has no
+    /// limit for.
+    #[must_use]
+    pub fn take_up(&mut self, earlier: DayCounts, now: Now) -> DayCounts {
+        let take = |day: &mut Option<Day>, earlier: Option<DayCount>| match (day, earlier) {
+            (Some(day), Some(earlier)) => {
+                day.take_up(earlier, now.unix_ms);
+                None
+            }
+            (_, earlier) => earlier,
+        };
+        DayCounts { requests: take(&mut self.day, earlier.requests), tokens: take(&mut self.token_day, earlier.tokens) }
+    }
+
     /// What is left now. Walks over what time has given back since the last reservation: a view, not a step of the hot
     /// path.
     pub fn remaining(&self, now: Now) -> Remaining {
@@ -227,6 +259,22 @@ impl RateLimiter {
             token_minute: self.token_minute.as_ref().map(|minute| minute.left(now.mono)),
             token_day: self.token_day.as_ref().map(|day| day.left(now.unix_ms)),
         }
+    }
+}
+
+// === impl DayCounts ===
+
+impl DayCounts {
+    /// Nothing was taken, or it was taken on a day that is over.
+    pub fn is_over(&self, now: Now) -> bool {
+        let over = |count: Option<DayCount>| count.is_none_or(|count| count.ends <= now.unix_ms);
+        over(self.requests) && over(self.tokens)
+    }
+
+    /// Where this one has nothing to say, the other one goes on: a limit that was taken away for an hour comes back to
+    /// the same day.
+    pub fn or(self, other: Self) -> Self {
+        Self { requests: self.requests.or(other.requests), tokens: self.tokens.or(other.tokens) }
     }
 }
 
