@@ -229,7 +229,11 @@ impl From<Error> for Refused {
             ErrorKind::StreamInterrupted { failure, .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(failure.class.as_str()))
             }
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error")),
+            // OpenAI's own word for money that is used up.
+            ErrorKind::BudgetExceeded(_) => (StatusCode::TOO_MANY_REQUESTS, Some("insufficient_quota")),
+            ErrorKind::Configuration { .. } | ErrorKind::Cancelled | ErrorKind::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error"))
+            }
         };
         let param = match error.kind() {
             ErrorKind::InvalidRequest { field } if !field.is_empty() => Some(field.clone()),
