@@ -18,6 +18,7 @@ const EFFECTS: &[Effects] = &[
             ("a_weight_of_zero_is_asked_by_name_only", &["weight"]),
         ],
     ),
+    ("providers", "src/engine/tests/tasks.rs", &[("a_provider_does_the_tasks_it_names_and_calls_of_none", &["tasks"])]),
     (
         "providers",
         "src/engine/tests/capabilities.rs",

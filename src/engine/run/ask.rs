@@ -245,8 +245,7 @@ impl Run<'_> {
         let name = visit.provider.name();
         let class = failure.class;
         if class == FailureClass::ContextLength {
-            let window = visit.provider.endpoint().facts(&visit.model).context_window;
-            self.window_above = self.window_above.max(window);
+            self.window_above = self.window_above.max(visit.window);
         }
         let goes_on = class.scope() != Scope::Caller || self.asks_elsewhere(class);
         self.errors += 1;
@@ -308,8 +307,8 @@ impl Run<'_> {
     fn asks_elsewhere(&self, class: FailureClass) -> bool {
         match class {
             FailureClass::ContentFilter => self.roster.routing().failover_on_content_filter,
-            // Only to who is known to read more; should there be nobody, the call ends with this failure.
-            FailureClass::ContextLength => self.window_above.is_some(),
+            // Only to who is known to read more.
+            FailureClass::ContextLength => self.window_above.is_some() && self.window_above < self.largest_window,
             _ => false,
         }
     }

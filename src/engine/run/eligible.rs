@@ -148,7 +148,9 @@ impl<'a> Rules<'a> {
         let (mut excluded, mut last_resort) = (Vec::new(), Vec::new());
         for provider in providers {
             let candidate = self.candidate(provider);
-            let visit = |(model, _): (&str, Facts)| Visit::new(Arc::clone(provider), model.to_owned());
+            let visit = |(model, facts): (&str, Facts)| {
+                Visit::new(Arc::clone(provider), model.to_owned(), facts.context_window)
+            };
             let against = Rule::ALL.into_iter().find_map(|rule| Some((rule, self.against(rule, &candidate)?)));
             match against {
                 None => visits.extend(candidate.model.map(visit)),

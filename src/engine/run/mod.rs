@@ -93,6 +93,8 @@ struct Run<'a> {
     trail: Vec<AttemptRecord>,
     /// The prompt was too long for a window of so many tokens.
     window_above: Option<u64>,
+    /// The largest known window of all who may answer.
+    largest_window: Option<u64>,
     /// Lines of the trail whose attempts are under way: one, or two when a call is hedged.
     asking: [Option<Asked>; 2],
     /// How it may be sent a second time; `None` also once it was.
@@ -197,6 +199,7 @@ impl<'a> Run<'a> {
             retries: 0,
             trail: Vec::new(),
             window_above: None,
+            largest_window: None,
             asking: [None; 2],
             hedge: None,
             hedged: false,
@@ -264,6 +267,7 @@ impl<'a> Run<'a> {
     /// Puts the visits into tiers, with what is to be known before they are asked.
     fn set_up(&mut self, mut visits: Vec<Visit>, work: Work<'_>) -> Vec<Visit> {
         self.size = CallSize::wanted(work, &visits, self.purse.as_deref());
+        self.largest_window = visits.iter().filter_map(|visit| visit.window).max();
         into_tiers(&mut visits, self.wish.behaviour);
         visits
     }

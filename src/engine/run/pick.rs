@@ -19,7 +19,7 @@ impl Engine {
         let usable =
             roster.providers().iter().filter(|provider| provider.config().enabled && provider.config().weight > 0);
         let mut visits: Vec<_> =
-            usable.map(|provider| Visit::new(Arc::clone(provider), provider.config().model.clone())).collect();
+            usable.map(|provider| Visit::new(Arc::clone(provider), provider.config().model.clone(), None)).collect();
         into_tiers(&mut visits, wish.behaviour);
         let mut rest = visits.as_mut_slice();
         while !rest.is_empty() {

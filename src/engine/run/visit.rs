@@ -12,6 +12,8 @@ use crate::time::Instant;
 pub(super) struct Visit {
     pub provider: Arc<Provider>,
     pub model: String,
+    /// Tokens that this model is known to read.
+    pub window: Option<u64>,
     /// Lower tiers come first; a visit's place in its tier is known once the call has come to it.
     pub tier: (bool, u32),
     pub rank: usize,
@@ -42,10 +44,11 @@ pub(super) struct Again {
 }
 
 impl Visit {
-    pub fn new(provider: Arc<Provider>, model: String) -> Self {
+    pub fn new(provider: Arc<Provider>, model: String, window: Option<u64>) -> Self {
         Self {
             provider,
             model,
+            window,
             tier: (false, 0),
             rank: 0,
             without: Vec::new(),
@@ -63,8 +66,5 @@ impl Visit {
 
 /// Is this model known to read more than one that found the prompt too long?
 pub(super) fn fits(window_above: Option<u64>, visit: &Visit) -> bool {
-    window_above.is_none_or(|floor| {
-        let window = visit.provider.endpoint().facts(&visit.model).context_window;
-        window.is_some_and(|window| window > floor)
-    })
+    window_above.is_none_or(|floor| visit.window.is_some_and(|window| window > floor))
 }
