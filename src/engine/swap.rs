@@ -48,6 +48,8 @@ impl Engine {
             roster.providers().iter().for_each(|provider| provider.forget_checks());
         }
         self.swapped.notify_one();
+        // There may be more slots than before: the first in line looks, and who finds one wakes the next.
+        self.gate.line.wake();
         self.compare(&before, &roster)
     }
 

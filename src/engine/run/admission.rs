@@ -152,9 +152,9 @@ impl Run<'_> {
         Ok((permit, moved))
     }
 
-    /// A slot of the pool.
+    /// A slot of the pool: as many as the configuration in force allows, also for calls that began under another.
     pub(super) fn slot(&self) -> Result<Slot, Refusal> {
-        let most = self.roster.routing().max_concurrent;
+        let most = self.engine.roster().routing().max_concurrent;
         let slot = self.engine.gate.enter(most, self.ticket);
         slot.ok_or_else(|| Refusal::PoolBusy { limit: most.unwrap_or(u32::MAX) })
     }

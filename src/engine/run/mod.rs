@@ -152,6 +152,8 @@ impl<'a> Run<'a> {
     ) -> Self {
         let mut run = Self::off_the_books(engine, roster, route, options, log);
         run.closed = false;
+        // From its beginning on, so that a call whose attempt failed does not wait behind those that came after it.
+        run.ticket = Some(engine.tickets.draw());
         run.warnings = warnings;
         lock(&engine.tally).started();
         run.hedge = Hedging::of(options, roster.limits().qos.hedge.as_ref()).filter(|_| run.failover);

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::support::{Answer, Story, answer, fails, host, provider, question, trail};
+use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::event::Event;
 use crate::time;
@@ -264,7 +265,7 @@ async fn the_pool_has_no_more_attempts_under_way_than_it_may_over_all_providers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_loses_its_slot_to_another_still_asks_everybody() {
+async fn who_goes_on_to_another_provider_does_not_lose_its_slot_to_a_later_call() {
     let config = json!({ "providers": [provider("a", 1), provider("b", 2)], "routing": { "max_concurrent": 1 } });
     let story = Story::with_config(config, |request| {
         let limited = host(request) == "a";
@@ -274,10 +275,9 @@ async fn who_loses_its_slot_to_another_still_asks_everybody() {
         }
         .boxed()
     });
-    // The first is refused by `a` just when the second takes the slot; it waits for the slot, not for `a`.
     let (first, second) = tokio::join!(story.ask(), story.ask());
     assert_eq!(trail(&second.expect("b").attempts), ["a:busy", "a:key_cooling", "b:success"]);
-    assert_eq!(trail(&first.expect("b").attempts), ["a:failure", "b:busy", "b:success"]);
+    assert_eq!(trail(&first.expect("b").attempts), ["a:failure", "b:success"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -524,4 +524,38 @@ async fn a_retry_that_waited_for_a_slot_takes_the_one_that_comes() {
     assert_eq!(took, Duration::from_millis(520), "the moment in which the slot became free");
     assert!(waits(&completed.events) <= 4, "{} waits", waits(&completed.events));
     assert_eq!((story.in_flight(), story.waiting()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_attempt_failed_keeps_its_place() {
+    let config = json!({
+        "providers": [provider("a", 1)], "routing": { "max_concurrent": 1, "retry_delay_ms": 1, "seed": 1 },
+    });
+    let mut asked = 0;
+    let story = Story::with_config(config, move |_| {
+        asked += 1;
+        if asked == 1 { fails(503) } else { answers_after(Duration::from_millis(50)) }
+    });
+    join_all((0..10).map(|number| ask_number(&story, number, CallOptions::default()))).await;
+    let sent = sent(&story);
+    assert_eq!(sent[..3], [0, 1, 0], "behind the one that had the slot while it rested, and nobody else");
+    assert_eq!(sent[3..], (2..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_a_reload_brings_are_for_those_in_line() {
+    let config = |slots: Value| json!({ "providers": [provider("a", 1)], "routing": { "max_concurrent": slots } });
+    for more in [json!(3), Value::Null] {
+        let story = Story::with_config(config(json!(1)), |_| answers_after(SECOND * 2));
+        let began = time::now().mono;
+        let ended = |call| async move { (ask_number(call, 0, CallOptions::default()).await.is_ok(), began.elapsed()) };
+        let reloads = async {
+            after(SECOND).await;
+            let reloaded = story.pool.reload(Some(config(more)), Environment::from_map::<String, String>([])).await;
+            reloaded.expect("valid");
+        };
+        let (calls, ()) = tokio::join!(join_all((0..3).map(|_| ended(&story))), reloads);
+        assert_eq!(calls, [(true, SECOND * 2), (true, SECOND * 3), (true, SECOND * 3)]);
+        assert_eq!((story.in_flight(), story.waiting()), (0, 0));
+    }
 }
