@@ -272,11 +272,13 @@ impl Books {
             }
         }
         let pool = roster.budget().map(|params| self.purse(None, params, now));
-        // A budget that comes back finds what was spent under it, as long as that counts.
+        // A budget that comes back finds what was spent under it, as long as that counts, and what may yet be: calls
+        // under way hold their purse, and so does a provider of the roster before, which may still admit some.
         let named: BTreeSet<_> = roster.providers().iter().map(|provider| provider.name()).collect();
         self.by_name.retain(|name, purse| {
             let stays = name.as_ref().is_none_or(|name| named.contains(name));
-            stays || lock(&purse.book).windows(now.unix_ms).iter().any(|window| window.spent > NanoUsd(0))
+            let in_use = Arc::strong_count(purse) > 1;
+            stays || in_use || lock(&purse.book).windows(now.unix_ms).iter().any(|window| window.spent > NanoUsd(0))
         });
         pool
     }

@@ -420,6 +420,31 @@ async fn what_was_spent_survives_another_configuration() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_calls_under_way_hold_survives_an_absence() {
+    let a = || priced("a", 1, json!({ "budget": limit(ANSWER + ANSWER / 2) }));
+    let b = || priced("b", 2, json!({}));
+    let story = Story::with_config(json!({ "providers": [a(), b()] }), |it| {
+        if host(it) == "a" { slow(Duration::from_secs(1), "ok") } else { answer("ok") }
+    });
+    let during = async {
+        after(Duration::from_millis(10)).await;
+        let held = of_provider(&story, "a").reserved;
+        assert!(held > NanoUsd(0));
+        for _ in 0..2 {
+            reload(&story, json!({ "providers": [b()] })).await;
+        }
+        reload(&story, json!({ "providers": [a(), b()] })).await;
+        assert_eq!(of_provider(&story, "a").reserved, held);
+        let request = bounded(6);
+        assert_eq!(story.pool.chat(&request, &once()).await.expect("b").provider.as_str(), "b");
+    };
+    let (first, ()) = futures_util::join!(ask_bounded(&story, 6), during);
+    assert_eq!(first.expect("an answer"), ANSWER);
+    let BudgetPeriodStats { spent, reserved, .. } = of_provider(&story, "a");
+    assert_eq!((spent.0, reserved.0), (ANSWER, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_spent_survives_a_restart() {
     let config = |names: &[&str]| {
         let own = |name: &&str| priced(name, 1, json!({ "budget": limit(1_000_000_000) }));
