@@ -14,7 +14,7 @@ use super::line::{Line, Ticket};
 use super::lock;
 use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit, Spent};
-use super::purse::{Extent, Purse, Purses, Till};
+use super::purse::{Bill, Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
 use super::sharing::wire_of;
 use crate::adapter::{Endpoint, Quota, RateHeaders};
@@ -376,13 +376,13 @@ impl Provider {
             }
         }
         let left = |tally: &mut ProviderTally, received: u64| {
-            let Some(Dispatch { size, unix_ms, .. }) = &sent else { return None };
+            let Some(Dispatch { size, unix_ms, .. }) = &sent else { return Bill::Known(NanoUsd(0)) };
             let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
             let cost = known.cost(&usage, *unix_ms);
             tally.spent(mark, &usage, cost);
-            cost
+            Bill::Open(cost.unwrap_or_default())
         };
-        let mut paid = None;
+        let mut bill = Bill::Known(NanoUsd(0));
         learn(load, sent.as_ref(), outcome, now.mono);
         let verdict = match outcome {
             Outcome::Success { latency, first_token, usage, cost } => {
@@ -393,7 +393,7 @@ impl Provider {
                 if usage.completion_tokens > 0 {
                     lock(&known.answers).push(usage.completion_tokens);
                 }
-                paid = *cost;
+                bill = Bill::Known(cost.unwrap_or_default());
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
                 Verdict::Success
             }
@@ -403,12 +403,16 @@ impl Provider {
                         if let Some(Dispatch { size, .. }) = &sent {
                             known.counter.learn(size, usage);
                         }
-                        paid = cost;
+                        bill = Bill::Known(cost.unwrap_or_default());
                         tally.spent(mark, usage, cost);
                     }
                     // Ended by a timer of ours, it is a request that was left: its provider was at work.
                     Spent::Received(received) if received > 0 || failure.phase.is_some() => {
-                        paid = left(&mut tally, received);
+                        bill = left(&mut tally, received);
+                    }
+                    // The connection broke or the reply made no sense: it may have been at work. A refusal costs nothing.
+                    Spent::Received(_) if sent.is_some() && failure.status.is_none_or(|status| status < 400) => {
+                        bill = Bill::Open(NanoUsd(0));
                     }
                     Spent::Received(_) => {}
                 }
@@ -440,7 +444,7 @@ impl Provider {
                 if sent.is_some() {
                     tally.cancelled(mark);
                 }
-                paid = left(&mut tally, *received);
+                bill = left(&mut tally, *received);
                 keys.cancel(key);
                 Verdict::Neutral
             }
@@ -451,7 +455,7 @@ impl Provider {
         }
         drop(tally);
         drop(state);
-        money.settle(paid.unwrap_or_default(), now);
+        money.settle(bill, now);
         // The pool's slot first: who is woken here needs one, too.
         drop(slot);
         self.line.wake();

@@ -85,6 +85,16 @@ pub(super) type Purses = [Option<Arc<Purse>>; 2];
 #[derive(Debug, Default)]
 pub(super) struct Money([Option<(Arc<Purse>, Reserved)>; 2]);
 
+/// What a request came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bill {
+    /// So much; 0 when nothing was sent, or when nobody knows the price.
+    Known(NanoUsd),
+    /// It went out and nobody heard what it used: about so much. A provider that went on writing may ask for all that was
+    /// set aside, which is what a strict budget takes.
+    Open(NanoUsd),
+}
+
 /// Shares of budgets that were spent, until somebody can be told.
 #[derive(Debug, Default)]
 struct News {
@@ -159,8 +169,14 @@ impl Purse {
         lock(&self.book).params().mode == BudgetMode::Strict
     }
 
-    fn settle(&self, reserved: Reserved, cost: NanoUsd, now: Now) {
-        let warnings = lock(&self.book).settle(reserved, cost, now.unix_ms);
+    fn settle(&self, reserved: Reserved, bill: Bill, now: Now) {
+        let mut book = lock(&self.book);
+        let cost = match (bill, book.params().mode) {
+            (Bill::Known(cost), _) | (Bill::Open(cost), BudgetMode::Soft) => cost,
+            (Bill::Open(cost), BudgetMode::Strict) => cost.max(reserved.amount()),
+        };
+        let warnings = book.settle(reserved, cost, now.unix_ms);
+        drop(book);
         for warning in warnings.into_iter().flatten() {
             lock(&self.news.list).push((self.whose.clone(), warning));
             self.news.any.store(true, Ordering::Release);
@@ -253,10 +269,9 @@ fn instant_of(unix_ms: u64, now: Now) -> Instant {
 // === impl Money ===
 
 impl Money {
-    /// What the request cost; 0 when nothing was sent, or when nobody knows.
-    pub fn settle(self, cost: NanoUsd, now: Now) {
+    pub fn settle(self, bill: Bill, now: Now) {
         for (purse, reserved) in self.0.into_iter().flatten() {
-            purse.settle(reserved, cost, now);
+            purse.settle(reserved, bill, now);
         }
     }
 }

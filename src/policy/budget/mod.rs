@@ -128,6 +128,14 @@ impl BudgetMode {
     }
 }
 
+// === impl Reserved ===
+
+impl Reserved {
+    pub fn amount(&self) -> NanoUsd {
+        self.amount
+    }
+}
+
 // === impl Budget ===
 
 impl Budget {
