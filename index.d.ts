@@ -1475,7 +1475,10 @@ export declare class BudgetExceededError extends LLMPoolError {
   spent: number
   /** USD set aside for requests under way. */
   reserved: number
-  /** Unix ms at which the day or month ends, `retryAfterMs` from now; null: this request alone asks for more than the limit. */
+  /**
+   * Unix ms at which the day or month ends, `retryAfterMs` from now; null: this request alone asks for more than the limit,
+   * or only requests under way (`reserved`) are in the way.
+   */
   resetAt: number | null
 }
 

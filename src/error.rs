@@ -399,7 +399,8 @@ pub struct BudgetExceeded {
     pub spent: NanoUsd,
     /// For requests under way.
     pub reserved: NanoUsd,
-    /// Until there is room again; `None`: the request alone asks for more than the limit.
+    /// Until there is room again; `None`: the request alone asks for more than the limit, or only requests under way are in
+    /// the way, and nobody knows when they end.
     pub reset: Option<Duration>,
     /// The same in Unix milliseconds.
     pub reset_at: Option<u64>,

@@ -45,7 +45,8 @@ pub enum Refusal {
         /// `None`: the pool's.
         whose: Option<ProviderName>,
         over: OverBudget,
-        /// When the budget begins anew; `None`: the request alone asks for more than the limit.
+        /// When the budget begins anew; `None`: the request alone asks for more than the limit, or only requests under way
+        /// are in the way.
         free_at: Option<Instant>,
     },
     /// It falls under a budget, and nobody knows its price.
@@ -160,6 +161,7 @@ impl Refusal {
                 let (whose, period) = (budget_of(whose.as_ref()), period.as_str());
                 let then = match free_at {
                     Some(at) => format!("it begins anew in {}", span(at.saturating_duration_since(now))),
+                    None if over.is_held() => format!("requests under way hold {reserved} USD until they end"),
                     None => "this request alone is more".to_owned(),
                 };
                 format!(

@@ -132,10 +132,10 @@ impl Run<'_> {
         let refusals: Option<Vec<_>> = considered.iter().map(|visit| visit.refusal.as_ref()).collect();
         let refusals = refusals.filter(|all| all.iter().all(|it| it.outcome() == AttemptOutcome::Budget))?;
         let over = refusals.iter().filter_map(|refusal| match refusal {
-            Refusal::Budget { whose, over, free_at } => Some((free_at.is_none(), *free_at, whose, over)),
+            Refusal::Budget { whose, over, free_at } => Some((over.lasts(), *free_at, whose, over)),
             _ => None,
         });
-        if let Some((_, free_at, whose, over)) = over.min_by_key(|(never, free_at, ..)| (*never, *free_at)) {
+        if let Some((_, free_at, whose, over)) = over.min_by_key(|(lasts, ..)| *lasts) {
             let OverBudget { period, limit, spent, reserved, asked: _, resets_at } = *over;
             let exceeded = BudgetExceeded {
                 provider: whose.clone(),

@@ -130,6 +130,24 @@ async fn when_every_provider_is_out_of_money_the_call_fails_and_names_the_soones
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_requests_under_way_hold_is_no_day_that_has_to_end() {
+    let one_and_a_half = (prompt_tokens(&question()) * INPUT + 6 * OUTPUT) * 3 / 2;
+    let a = priced("a", 1, json!({ "budget": limit(one_and_a_half) }));
+    let story = Story::with_config(json!({ "providers": [a] }), |_| slow(Duration::from_secs(1), "ok"));
+    let during = async {
+        after(Duration::from_millis(10)).await;
+        let error = ask_bounded(&story, 6).await.expect_err("the first holds too much");
+        let BudgetExceeded { spent, reset, reset_at, .. } = exceeded(&error);
+        assert_eq!((spent.0, *reset, *reset_at, error.retry_after()), (0, None, None, None));
+        assert!(error.to_string().contains("requests under way hold"), "{error}");
+        let a = &story.pool.engine().health().providers["a"];
+        assert_eq!((a.available, a.retry_at), (true, None));
+    };
+    let (first, ()) = futures_util::join!(ask_bounded(&story, 6), during);
+    first.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_waits_for_a_budget() {
     let a = priced("a", 1, json!({ "requests_per_minute": 1 }));
     let config = json!({ "providers": [a], "budget": limit(ANSWER), "routing": { "queue_timeout_ms": null } });

@@ -48,7 +48,7 @@ fn what_is_reserved_is_taken_until_it_is_settled() {
             spent: NanoUsd(0),
             reserved: NanoUsd(60),
             asked: NanoUsd(41),
-            resets_at: Some(MIDNIGHT)
+            resets_at: None
         }
     );
     budget.settle(first, NanoUsd(10), NOON);
@@ -58,6 +58,24 @@ fn what_is_reserved_is_taken_until_it_is_settled() {
     assert!(budget.reserve(NOON, 1).is_err());
     budget.settle(third, NanoUsd(90), NOON);
     assert_eq!(budget.windows(NOON)[0].reserved, NanoUsd(0));
+}
+
+#[test]
+fn what_only_requests_under_way_hold_is_not_spent() {
+    let mut budget = budget(Some(150), Some(200));
+    let first = budget.reserve(NOON, 100).unwrap();
+    let over = budget.reserve(NOON, 100).unwrap_err();
+    assert_eq!((over.resets_at, over.is_held(), budget.spent_until(NOON)), (None, true, None));
+    // More than the limit by itself: no other period makes room for it, and it says nothing of smaller ones.
+    let over = budget.reserve(NOON, 151).unwrap_err();
+    assert_eq!((over.resets_at, over.is_held(), budget.spent_until(NOON)), (None, false, None));
+    budget.settle(first, NanoUsd(100), NOON);
+    // Spent money lasts longer than what is held: here the day's, for the month has room.
+    let held = budget.reserve(NOON, 50).unwrap();
+    let over = budget.reserve(NOON, 100).unwrap_err();
+    assert_eq!((over.period, over.resets_at, over.is_held()), (Period::Day, Some(MIDNIGHT), false));
+    assert_eq!(budget.spent_until(NOON), Some(MIDNIGHT));
+    budget.settle(held, NanoUsd(0), NOON);
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub struct OverBudget {
     pub reserved: NanoUsd,
     /// What this request asked for.
     pub asked: NanoUsd,
-    /// When the period ends, in Unix milliseconds; `None`: this request alone asks for more than the limit.
+    /// When the period ends, in Unix milliseconds; `None`: this request alone asks for more than the limit, or only requests
+    /// under way are in the way.
     pub resets_at: Option<u64>,
 }
 
@@ -108,8 +109,10 @@ impl Window {
         let Some(limit) = self.limit.filter(|limit| self.taken().saturating_add(amount) > *limit) else {
             return Ok(());
         };
-        let resets_at = (amount <= limit).then_some(span.ends);
-        Err(OverBudget { period, limit, spent, reserved, asked: amount, resets_at })
+        let over = OverBudget { period, limit, spent, reserved, asked: amount, resets_at: None };
+        // Another period makes room for it only where money of this one is in the way.
+        let waits_for_the_end = amount <= limit && !over.is_held();
+        Err(OverBudget { resets_at: waits_for_the_end.then_some(span.ends), ..over })
     }
 
     pub fn note_refused(&mut self, amount: NanoUsd) {
@@ -146,10 +149,14 @@ impl Window {
         self.spent.saturating_add(self.reserved)
     }
 
-    /// Whether the smallest request that it refused would be refused again, or whatever costs anything.
+    /// Whether the smallest request that it refused would be refused again, or whatever costs anything, once nothing is
+    /// under way any more: what is reserved comes back before the period ends.
     pub fn is_spent(&self) -> bool {
-        let least = self.least_refused.unwrap_or(NanoUsd(0)).max(NanoUsd(1));
-        self.limit.is_some_and(|limit| self.taken().saturating_add(least) > limit)
+        self.limit.is_some_and(|limit| {
+            // What is more than the limit by itself is refused at any time.
+            let least = self.least_refused.filter(|least| *least <= limit).unwrap_or(NanoUsd(0)).max(NanoUsd(1));
+            self.spent.saturating_add(least) > limit
+        })
     }
 
     pub fn show(&self) -> BudgetWindow {
@@ -175,10 +182,16 @@ impl Window {
 impl OverBudget {
     /// Waiting for the other one would be in vain.
     pub fn lasts_longer(&self, other: &Self) -> bool {
-        match (self.resets_at, other.resets_at) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(mine), Some(others)) => mine > others,
-        }
+        self.lasts() > other.lasts()
+    }
+
+    /// Nothing but requests under way is in the way: there is room when they end.
+    pub fn is_held(&self) -> bool {
+        self.spent.saturating_add(self.asked) <= self.limit
+    }
+
+    /// For comparing: until requests under way end, until the period does, for ever.
+    pub fn lasts(&self) -> (bool, Option<u64>) {
+        (self.resets_at.is_none() && !self.is_held(), self.resets_at)
     }
 }
