@@ -39,6 +39,10 @@ fn references(schema: &Value, found: &mut Vec<String>) {
             for (key, value) in keys {
                 match (key.as_str(), value) {
                     ("$ref", Value::String(to)) => found.push(to.clone()),
+                    // Their keys are names: one that is called as a keyword is none.
+                    ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
+                        named.values().for_each(|schema| references(schema, found));
+                    }
                     ("$defs" | "definitions" | "enum" | "const" | "default" | "examples", _) => {}
                     _ => references(value, found),
                 }

@@ -289,6 +289,17 @@ fn the_arguments_of_the_tool_are_what_was_said() {
     assert_eq!(plain.event(finish(FinishReason::ToolCalls)), Some(finish(FinishReason::ToolCalls)));
 }
 
+#[test]
+fn properties_that_are_called_as_keywords_are_properties() {
+    for name in ["default", "enum", "const", "examples", "definitions", "$defs", "$ref"] {
+        let tree = json!({ "type": "object", "properties": { name: { "$ref": "#" } }, "required": [name],
+            "additionalProperties": false });
+        assert_eq!(unsaid(tree, &ANTHROPIC), "a schema that refers to itself", "{name}");
+    }
+    let value = json!({ "type": "object", "properties": { "a": { "enum": ["x"], "default": { "$ref": "#" } } } });
+    assert!(converted(&value, &PERPLEXITY).is_ok());
+}
+
 /// A schema of a few levels, with properties that may be absent, and whether one of them may be null.
 fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
