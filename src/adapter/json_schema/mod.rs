@@ -321,6 +321,10 @@ impl Walk<'_> {
         if self.rules.some_required && !properties.is_empty() && required.is_empty() {
             return Err(format!("{} of which nothing is required", self.here()));
         }
+        let undescribed = |name: &&str| !properties.contains_key(*name);
+        if let Some(name) = required.iter().filter_map(Value::as_str).find(undescribed).filter(|_| self.rules.closed) {
+            return Err(format!("{} that requires {name:?} and does not say what it is", self.here()));
+        }
         if self.rules.all_required {
             for (name, schema) in &mut properties {
                 if !required.iter().any(|required| required == name) {

@@ -152,6 +152,7 @@ fn what_would_mean_something_else_is_not_said() {
     let tree = json!({ "type": "object", "properties": { "next": { "$ref": "#" } }, "required": ["next"] });
     let mutual = json!({ "type": "object", "properties": { "a": { "$ref": "#/$defs/a" } }, "required": ["a"], "$defs": {
         "a": { "type": "array", "items": { "$ref": "#/$defs/b" } }, "b": { "type": "array", "items": { "$ref": "#/$defs/a" } } } });
+    let half_said = json!({ "type": "object", "properties": { "p": { "type": "string" } }, "required": ["p", "q"] });
     for (schema, rules, why) in [
         (map.clone(), &STRICT, "/p with properties of any name"),
         (map.clone(), &ANTHROPIC, "/p with properties of any name"),
@@ -161,6 +162,8 @@ fn what_would_mean_something_else_is_not_said() {
         (of(json!(true)), &STRICT, "/p that may be anything"),
         (of(json!(false)), &GEMINI, "/p that nothing fits"),
         (of(json!({ "type": "array" })), &STRICT, "/p that is a list of anything"),
+        (half_said.clone(), &STRICT, "an answer that requires \"q\" and does not say what it is"),
+        (half_said.clone(), &ANTHROPIC, "an answer that requires \"q\" and does not say what it is"),
         (tree.clone(), &ANTHROPIC, "a schema that refers to itself"),
         (mutual.clone(), &PERPLEXITY, "a schema that refers to itself"),
         (
@@ -171,7 +174,7 @@ fn what_would_mean_something_else_is_not_said() {
     ] {
         assert_eq!(unsaid(schema, rules), why);
     }
-    for (schema, rules) in [(map, &GEMINI), (tree, &STRICT), (mutual, &GEMINI)] {
+    for (schema, rules) in [(map, &GEMINI), (half_said, &OPENAI), (tree, &STRICT), (mutual, &GEMINI)] {
         assert!(converted(&schema, rules).is_ok(), "{schema}");
     }
 }
