@@ -1,9 +1,9 @@
 //! An answer, turned back into what was asked for.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::BOX;
 use super::refs::{self, MOST_HOPS};
+use super::{BOX, type_name};
 use crate::types::{FinishReason, Reply, StreamEvent};
 
 /// How an answer was asked for, where that is not how the caller wishes it.
@@ -73,7 +73,8 @@ fn without_nulls(root: &Value, schema: &Value, value: &mut Value, hops: usize) -
     let mut removed = false;
     for key in ["anyOf", "oneOf"] {
         let either = schema.get(key).and_then(Value::as_array);
-        if let Some(one) = either.into_iter().flatten().find(|one| looks_like(root, one, value, MOST_HOPS)) {
+        let mut likeness = Likeness { root, left: Likeness::MOST };
+        if let Some(one) = either.into_iter().flatten().find(|one| likeness.of(one, value, MOST_HOPS)) {
             removed |= without_nulls(root, one, value, hops);
         }
     }
@@ -125,31 +126,71 @@ fn may_be_null(root: &Value, schema: &Value, hops: usize) -> bool {
     by_type && by_value && ["anyOf", "oneOf"].iter().all(|key| listed(key).is_none_or(|any| any.iter().any(fits)))
 }
 
-/// Whether an object was made after this schema, or after one of its alternatives: it has all of the properties and no
-/// others, since all were required and none beside them was allowed.
-fn looks_like(root: &Value, schema: &Value, value: &Value, hops: usize) -> bool {
-    if hops == 0 {
-        return false;
-    }
-    if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
-        return refs::resolved(root, to).is_some_and(|target| looks_like(root, target, value, hops - 1));
-    }
-    let alternatives = ["anyOf", "oneOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
-    let by_itself = match (value, schema.get("properties")) {
-        (Value::Object(fields), Some(Value::Object(properties))) => {
-            fields.len() == properties.len()
-                && fields.iter().all(|(name, value)| {
-                    properties.get(name).is_some_and(|schema| {
-                        let said = |key: &str| schema.get(key);
-                        said("const").is_none_or(|only| only == value || value.is_null())
-                            && said("enum")
-                                .and_then(Value::as_array)
-                                .is_none_or(|values| values.contains(value) || value.is_null())
-                    })
-                })
+/// Whether a value was made after this schema, as far as types and values say. An object has all of the properties and
+/// no others, since all were required and none beside them was allowed; null stands for one that may be absent.
+struct Likeness<'s> {
+    root: &'s Value,
+    /// Schemas that are still looked at; what is left then is taken to fit. References in a circle would take for ever.
+    left: usize,
+}
+
+impl Likeness<'_> {
+    const MOST: usize = 10_000;
+
+    /// `hops`: how many schemas may follow for the same value.
+    fn of(&mut self, schema: &Value, value: &Value, hops: usize) -> bool {
+        let Value::Object(keys) = schema else { return schema != &Value::Bool(false) };
+        if hops == 0 {
+            return false;
         }
-        (Value::Array(_), None) => schema.get("items").is_some(),
-        _ => false,
+        let Some(left) = self.left.checked_sub(1) else { return true };
+        self.left = left;
+        if let Some(to) = keys.get("$ref").and_then(Value::as_str) {
+            return refs::resolved(self.root, to).is_some_and(|target| self.of(target, value, hops - 1));
+        }
+        let listed = |key: &str| keys.get(key).and_then(Value::as_array);
+        has_type(keys, value)
+            && keys.get("const").is_none_or(|only| only == value)
+            && listed("enum").is_none_or(|values| values.contains(value))
+            && ["anyOf", "oneOf"]
+                .iter()
+                .filter_map(|key| listed(key))
+                .all(|either| either.iter().any(|one| self.of(one, value, hops - 1)))
+            && match value {
+                Value::Object(fields) => self.of_fields(keys, fields),
+                Value::Array(items) => {
+                    keys.get("items").is_none_or(|schema| items.iter().all(|item| self.of(schema, item, MOST_HOPS)))
+                }
+                _ => true,
+            }
+    }
+
+    fn of_fields(&mut self, keys: &Map<String, Value>, fields: &Map<String, Value>) -> bool {
+        let Some(Value::Object(properties)) = keys.get("properties") else { return true };
+        let required = keys.get("required").and_then(Value::as_array);
+        let must = |name: &str| required.is_some_and(|names| names.iter().any(|required| required == name));
+        fields.len() == properties.len()
+            && fields.iter().all(|(name, value)| {
+                let absent = value.is_null() && !must(name);
+                properties.get(name).is_some_and(|schema| absent || self.of(schema, value, MOST_HOPS))
+            })
+    }
+}
+
+/// Whether a value is of the type that a schema says, or that its other keywords are about.
+fn has_type(keys: &Map<String, Value>, value: &Value) -> bool {
+    let is = |kind: &Value| match kind.as_str() {
+        Some("number") => value.is_number(),
+        Some("integer") => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+        }
+        kind => kind == Some(type_name(value)),
     };
-    by_itself || alternatives.into_iter().any(|one| looks_like(root, one, value, hops - 1))
+    match keys.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(is),
+        Some(kind) => is(kind),
+        None if keys.contains_key("properties") => value.is_object(),
+        None if keys.contains_key("items") => value.is_array(),
+        None => true,
+    }
 }

@@ -293,6 +293,30 @@ fn the_arguments_of_the_tool_are_what_was_said() {
 }
 
 #[test]
+fn nulls_are_taken_out_after_the_alternative_that_was_answered() {
+    let object = |v: &str, o: Value, required: Value| {
+        json!({ "type": "object", "properties": { "v": { "type": v }, "o": { "type": o } }, "required": required,
+            "additionalProperties": false })
+    };
+    let either = json!({ "type": "object", "required": ["s"], "properties": { "s": { "anyOf": [
+        object("string", json!("string"), json!(["v"])),
+        object("integer", json!(["string", "null"]), json!(["v", "o"])),
+    ] } } });
+    let kept = json!({ "s": { "v": 1, "o": null } });
+    assert_eq!(turned(&either, kept.clone()), kept);
+    assert_eq!(turned(&either, json!({ "s": { "v": "t", "o": null } })), json!({ "s": { "v": "t" } }));
+    let lists = json!({ "type": "array", "items": { "anyOf": [
+        { "type": "array", "items": { "type": "string" } },
+        { "type": "array", "items": { "type": "object", "properties": { "x": { "type": "integer" } } } },
+    ] } });
+    assert_eq!(turned(&lists, json!([[{ "x": null }], ["t"]])), json!([[{}], ["t"]]));
+    // Alternatives in a circle come to an end.
+    let circle = json!({ "$ref": "#/$defs/n", "$defs": { "n": { "anyOf": [{ "$ref": "#/$defs/n" }, { "$ref": "#/$defs/n" },
+        { "type": "object", "properties": { "v": { "$ref": "#/$defs/n" } } }] } } });
+    turned(&circle, json!({ "v": { "v": { "q": null } } }));
+}
+
+#[test]
 fn properties_that_are_called_as_keywords_are_properties() {
     for name in ["default", "enum", "const", "examples", "definitions", "$defs", "$ref"] {
         let tree = json!({ "type": "object", "properties": { name: { "$ref": "#" } }, "required": [name],
@@ -326,8 +350,30 @@ fn any_schema() -> impl Strategy<Value = Value> {
         prop_oneof![
             object,
             inner.clone().prop_map(|items| json!({ "type": "array", "items": items })),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(|either| json!({ "anyOf": either })),
+            alternatives(),
             inner.prop_map(|schema| json!({ "anyOf": [schema, { "type": "null" }] })),
         ]
+    })
+}
+
+/// Objects, or lists of them, that differ only by the types of their properties and by which may be absent.
+fn alternatives() -> impl Strategy<Value = Value> {
+    let kind = prop_oneof![
+        Just(json!({ "type": "string" })),
+        Just(json!({ "type": "integer" })),
+        Just(json!({ "type": ["string", "null"] })),
+        Just(json!({ "type": "null" })),
+        Just(json!({ "type": "array", "items": { "type": "string" } })),
+    ];
+    let object = (kind.clone(), kind, 0..4_usize).prop_map(|(x, y, must)| {
+        let required: &[&str] = [&[][..], &["x"], &["y"], &["x", "y"]][must];
+        json!({ "type": "object", "properties": { "x": x, "y": y }, "required": required })
+    });
+    (prop::collection::vec(object, 2..4), any::<bool>()).prop_map(|(objects, lists)| {
+        let list = |items| json!({ "type": "array", "items": items });
+        let either = if lists { objects.into_iter().map(list).collect() } else { objects };
+        json!({ "anyOf": either })
     })
 }
 
