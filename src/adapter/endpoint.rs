@@ -16,9 +16,9 @@ use super::catalog::{AdapterKind, Auth, Fetches, Service};
 use super::facts::{self, Facts, Stated};
 use super::halves::mended;
 use super::{
-    AnswerForm, Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows,
-    StreamDecoder, Terms, anthropic, base_url, cohere, embed, extra, failure, gemini, ollama, openai, parts,
-    rate_headers, repair, structured,
+    Decoder, Encoded, FailureRow, ModelsRequest, ParamOverrides, RateHeaders, RemotePart, Rows, StreamDecoder, Terms,
+    Turning, anthropic, base_url, cohere, embed, extra, failure, gemini, ollama, openai, parts, rate_headers, repair,
+    structured,
 };
 use crate::error::Failure;
 use crate::types::{ChatRequest, EmbedReply, EmbedRequest, FieldError, Reply};
@@ -432,7 +432,7 @@ impl Endpoint {
             AdapterKind::Cohere => Decoder::Cohere(Box::default()),
             AdapterKind::Ollama => Decoder::Ollama(Box::default()),
         };
-        StreamDecoder { decoder, rows: self.rows.clone(), form: AnswerForm::default() }
+        StreamDecoder { decoder, rows: self.rows.clone(), turning: Turning::default() }
     }
 }
 

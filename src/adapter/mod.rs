@@ -71,6 +71,7 @@ pub use endpoint::{Endpoint, EndpointError, EndpointParams, RESERVED_HEADERS};
 pub use facts::{Facts, Stated};
 pub use failure::transport_failure;
 pub use json_schema::AnswerForm;
+use json_schema::Turning;
 pub use parts::RemotePart;
 
 use gate::Gate;
@@ -118,7 +119,7 @@ pub struct Encoded {
 pub struct StreamDecoder {
     decoder: Decoder,
     rows: Rows,
-    form: AnswerForm,
+    turning: Turning,
 }
 
 #[derive(Debug)]
@@ -213,14 +214,20 @@ impl StreamDecoder {
     /// For an answer that was asked for in this form.
     #[must_use]
     pub fn of(self, form: AnswerForm) -> Self {
-        Self { form, ..self }
+        Self { turning: Turning::of(form), ..self }
     }
 
-    /// Turns the events back that were added behind the first `from`.
-    fn turn_back(&self, out: &mut VecDeque<StreamEvent>, from: usize) {
-        if self.form != AnswerForm::default() {
-            let turned: Vec<_> = out.drain(from..).filter_map(|event| self.form.event(event)).collect();
-            out.extend(turned);
+    /// Turns the events back that were added behind the first `from`; `over`: no more come.
+    fn turn_back(&mut self, out: &mut VecDeque<StreamEvent>, from: usize, over: bool) {
+        if !self.turning.turns() {
+            return;
+        }
+        let events: Vec<_> = out.drain(from..).collect();
+        for event in events {
+            self.turning.event(event, |event| out.push_back(event));
+        }
+        if over {
+            self.turning.end(|event| out.push_back(event));
         }
     }
 
@@ -235,7 +242,7 @@ impl StreamDecoder {
             Decoder::Cohere(decoder) => decoder.push(bytes, out),
             Decoder::Ollama(decoder) => decoder.push(bytes, out),
         };
-        self.turn_back(out, from);
+        self.turn_back(out, from, pushed.is_err());
         pushed.map_err(|failure| self.rows.apply(failure))
     }
 
@@ -249,7 +256,7 @@ impl StreamDecoder {
             Decoder::Cohere(decoder) => decoder.finish(out),
             Decoder::Ollama(decoder) => decoder.finish(out),
         };
-        self.turn_back(out, from);
+        self.turn_back(out, from, true);
         finished.map_err(|failure| self.rows.apply(failure))
     }
 

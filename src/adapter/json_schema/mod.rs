@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use changes::Changes;
 pub use restore::AnswerForm;
+pub(super) use restore::Turning;
 #[cfg(test)]
 pub(super) use rules::Keywords;
 pub(super) use rules::{

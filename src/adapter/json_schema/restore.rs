@@ -1,5 +1,7 @@
 //! An answer, turned back into what was asked for.
 
+use std::mem;
+
 use serde_json::{Map, Value};
 
 use super::refs::{self, MOST_HOPS};
@@ -28,20 +30,6 @@ impl AnswerForm {
         reply
     }
 
-    /// The same of one event of a stream. `None`: nothing of it is left.
-    pub(in crate::adapter) fn event(self, event: StreamEvent) -> Option<StreamEvent> {
-        match event {
-            StreamEvent::ToolCall(delta) if self.tool => {
-                let said = delta.index == 0 && !delta.arguments.is_empty();
-                said.then_some(StreamEvent::Text(delta.arguments))
-            }
-            StreamEvent::Finish { reason, raw } if self.tool => {
-                Some(StreamEvent::Finish { reason: finished(reason), raw })
-            }
-            other => Some(other),
-        }
-    }
-
     /// What an answer says, once it was read, in the form that the caller wishes; and whether that is another one.
     /// `schema` is the caller's.
     pub fn value(self, schema: &Value, mut value: Value) -> (Value, bool) {
@@ -57,6 +45,67 @@ impl AnswerForm {
             turned |= without_nulls(schema, schema, &mut value, MOST_HOPS);
         }
         (value, turned)
+    }
+}
+
+/// The events of a stream, turned back as they come.
+#[derive(Debug, Default)]
+pub(in crate::adapter) struct Turning {
+    form: AnswerForm,
+    /// What was said before the tool is called: no part of the answer, unless no call follows.
+    held: String,
+    /// The tool is called, and nothing but its arguments is the answer.
+    called: bool,
+    /// More was said than words before a call: that is the answer.
+    said: bool,
+}
+
+impl Turning {
+    const MOST_HELD: usize = 64 * 1024;
+
+    pub fn of(form: AnswerForm) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// Whether events change at all.
+    pub fn turns(&self) -> bool {
+        self.form.tool
+    }
+
+    /// Turns one event back, and gives what is left of it.
+    pub fn event(&mut self, event: StreamEvent, mut give: impl FnMut(StreamEvent)) {
+        if !self.form.tool {
+            return give(event);
+        }
+        match event {
+            StreamEvent::Text(_) if self.called => {}
+            StreamEvent::Text(text) if !self.said => {
+                self.held.push_str(&text);
+                if self.held.len() > Self::MOST_HELD {
+                    self.said = true;
+                    give(StreamEvent::Text(mem::take(&mut self.held)));
+                }
+            }
+            StreamEvent::ToolCall(delta) => {
+                self.called = true;
+                self.held = String::new();
+                if delta.index == 0 && !delta.arguments.is_empty() {
+                    give(StreamEvent::Text(delta.arguments));
+                }
+            }
+            StreamEvent::Finish { reason, raw } => {
+                self.end(&mut give);
+                give(StreamEvent::Finish { reason: finished(reason), raw });
+            }
+            other => give(other),
+        }
+    }
+
+    /// Nothing more comes: what was said instead of a call is the answer.
+    pub fn end(&mut self, give: impl FnOnce(StreamEvent)) {
+        if !self.held.is_empty() {
+            give(StreamEvent::Text(mem::take(&mut self.held)));
+        }
     }
 }
 

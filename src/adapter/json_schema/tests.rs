@@ -285,11 +285,27 @@ fn the_arguments_of_the_tool_are_what_was_said() {
     let delta = |index, arguments: &str| {
         StreamEvent::ToolCall(ToolCallDelta { index, arguments: arguments.to_owned(), ..ToolCallDelta::default() })
     };
-    assert_eq!(form.event(delta(0, "{\"a\"")), Some(StreamEvent::Text("{\"a\"".to_owned())));
-    assert_eq!((form.event(delta(0, "")), form.event(delta(1, "{}"))), (None, None));
     let finish = |reason| StreamEvent::Finish { reason, raw: None };
-    assert_eq!(form.event(finish(FinishReason::ToolCalls)), Some(finish(FinishReason::Stop)));
-    assert_eq!(plain.event(finish(FinishReason::ToolCalls)), Some(finish(FinishReason::ToolCalls)));
+    let text = |said: &str| StreamEvent::Text(said.to_owned());
+    let turned = |form, events: Vec<StreamEvent>| {
+        let (mut turning, mut left) = (Turning::of(form), Vec::new());
+        events.into_iter().for_each(|event| turning.event(event, |event| left.push(event)));
+        turning.end(|event| left.push(event));
+        left
+    };
+    let called = vec![delta(0, ""), delta(0, "{\"a\""), delta(1, "{}"), finish(FinishReason::ToolCalls)];
+    assert_eq!(turned(form, called.clone()), [text("{\"a\""), finish(FinishReason::Stop)]);
+    assert_eq!(turned(plain, called.clone()), called);
+    // Words around the call are not in the answer of a call that does not stream either.
+    let around = [vec![text("Sure, "), text("here: ")], called[..2].to_vec(), vec![text("Done.")]].concat();
+    assert_eq!(turned(form, around), [text("{\"a\"")]);
+    let words = vec![text("Su"), text("re."), finish(FinishReason::Stop)];
+    assert_eq!(turned(form, words.clone()), [text("Sure."), finish(FinishReason::Stop)]);
+    // Cut off before its end.
+    assert_eq!(turned(form, words[..1].to_vec()), [text("Su")]);
+    assert_eq!(turned(plain, words.clone()), words);
+    let long = "x".repeat(70_000);
+    assert_eq!(turned(form, vec![text(&long), text("y")]), [text(&long), text("y")]);
 }
 
 #[test]
