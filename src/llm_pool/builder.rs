@@ -9,7 +9,7 @@ use super::LlmPool;
 use super::client_builder::LlmClientBuilder;
 use crate::config::{Document, Environment, Settings, Source};
 use crate::engine::Clients;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Problem};
 use crate::policy::Behaviour;
 use crate::pool::Pool;
 
@@ -179,7 +179,8 @@ impl LlmPoolBuilder {
         self.setting("routing", key, value)
     }
 
-    /// Any key of any section of a configuration. Checked by [`LlmPoolBuilder::build`].
+    /// Any key of any section of a configuration but `providers`, which [`LlmPoolBuilder::client`] adds. Checked by
+    /// [`LlmPoolBuilder::build`].
     pub fn setting(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
         let section = self.sections.entry(section).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(section) = section {
@@ -199,7 +200,9 @@ impl LlmPoolBuilder {
     /// The same over transports of the caller's making.
     pub(super) fn build_over(self, clients: Clients) -> Result<LlmPool, Error> {
         let Self { members, sections: mut document, timeout, deadline, history_limit } = self;
-        document.insert("providers".to_owned(), members.into_iter().map(PoolMember::into_value).collect());
+        let claimed = document
+            .insert("providers".to_owned(), members.into_iter().map(PoolMember::into_value).collect())
+            .is_some();
         let document = Value::Object(document);
         let unset = Settings::new(Source::Inline(document.clone()));
         let settings = Settings {
@@ -209,8 +212,20 @@ impl LlmPoolBuilder {
             ..unset
         };
         let (document, environment) = (Document::object(document), Environment::process());
-        Pool::with_clients(document, environment, settings, Arc::default(), clients).map(LlmPool::over)
+        let built = Pool::with_clients(document, environment, settings, Arc::default(), clients).map(LlmPool::over);
+        if claimed { Err(claims_providers(built.err())) } else { built }
     }
+}
+
+/// What was set there would be lost: it is said, beside whatever else is wrong.
+fn claims_providers(rest: Option<Error>) -> Error {
+    let mut problems = match rest.as_ref().map(Error::kind) {
+        Some(ErrorKind::Configuration { problems }) => problems.clone(),
+        _ => Vec::new(),
+    };
+    let message = "is not a section: add providers by LlmPoolBuilder::client".to_owned();
+    problems.insert(0, Problem { path: "providers".to_owned(), message });
+    Error::configuration(problems)
 }
 
 /// As a configuration says a time.

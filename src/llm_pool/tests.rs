@@ -277,6 +277,13 @@ fn the_short_words_set_what_the_configuration_calls_otherwise() {
     assert!((backoff.multiplier - 3.0).abs() < f64::EPSILON);
 }
 
+#[test]
+fn providers_are_not_set_as_a_section() {
+    let claimed = two().setting("providers", "a", json!({})).routing("colour", "blue");
+    let error = claimed.build().expect_err("the setting would be lost").to_string();
+    assert!(error.contains("providers: is not a section") && error.contains("routing.colour"), "{error}");
+}
+
 // === functions of the caller's own ===
 
 /// How a call ended: the class, and what the function said last.
