@@ -22,6 +22,12 @@ use crate::transport::Started;
 use crate::types::{CallOptions, ChatRequest, Message, Reply, Role, Usage};
 
 /// What an error of the caller's own function says about the provider it came from.
+///
+/// ```
+/// use llmpool::{Classified, FailureClass, Fault};
+/// let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+/// assert!(matches!(error.fault(), Fault::Failure(failure) if failure.class == FailureClass::Timeout));
+/// ```
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// What it means, already known.
@@ -83,6 +89,14 @@ pub trait Classified {
 }
 
 /// A reply with an error status, for functions that speak HTTP themselves.
+///
+/// ```
+/// use llmpool::{Classified, Fault, HttpStatusError};
+/// let status = http::StatusCode::SERVICE_UNAVAILABLE;
+/// let error = HttpStatusError { status, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
+/// assert_eq!(error.to_string(), "HTTP 503 Service Unavailable");
+/// assert!(matches!(error.fault(), Fault::Reply { status: told, .. } if told == status));
+/// ```
 #[derive(Debug, Clone)]
 pub struct HttpStatusError {
     pub status: StatusCode,
@@ -91,6 +105,22 @@ pub struct HttpStatusError {
 }
 
 /// One turn at one provider, as the caller's own function is given it.
+///
+/// ```
+/// # use llmpool::{Failure, LlmClient, LlmPoolBuilder, Turn};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = LlmClient::builder("openai", "gpt-4o").api_key("k").base_url("http://127.0.0.1:9/v1");
+/// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+/// let own = async |turn: Turn| {
+///     assert_eq!((turn.provider(), turn.model(), turn.attempt()), ("openai", "gpt-4o", 1));
+///     assert_eq!((turn.api_key(), turn.base_url()), (Some("k"), "http://127.0.0.1:9/v1"));
+///     assert!(!turn.time_left().is_zero());
+///     Ok::<_, Failure>(())
+/// };
+/// pool.execute_request(own).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Turn {
     pub(super) provider: Arc<Provider>,

@@ -32,6 +32,12 @@ pub struct LlmClient {
 
 impl LlmClient {
     /// A provider of this type (`docs/providers.md` lists them), asked for this model unless a call names another.
+    ///
+    /// ```
+    /// # use llmpool::LlmClient;
+    /// let client = LlmClient::builder("ollama", "llama3.2");
+    /// assert_eq!(client.clone(), client.setting("model", "llama3.2"));
+    /// ```
     pub fn builder(kind: &str, model: &str) -> LlmClientBuilder {
         LlmClientBuilder::new(kind, model)
     }
@@ -41,11 +47,20 @@ impl LlmClient {
     }
 
     /// Its name in the pool, which no other has.
+    ///
+    /// Shown by the example of [`LlmClient`].
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// What it is: `openai/gpt-4o`. Empty once it is no longer in the pool.
+    ///
+    /// ```
+    /// # use llmpool::LlmClient;
+    /// let client = LlmClient::builder("ollama", "llama3.2").name("local").build()?;
+    /// assert_eq!(client.name(), "ollama/llama3.2");
+    /// # Ok::<(), llmpool::Error>(())
+    /// ```
     pub fn name(&self) -> String {
         let roster = self.pool.engine().roster();
         let config = roster.find(&self.id).map(|provider| provider.config());
@@ -53,6 +68,20 @@ impl LlmClient {
     }
 
     /// Asks this provider, and no other.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{ChatRequest, LlmClient, LlmPoolBuilder};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(503, "out of order").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("down").base_url(&url);
+    /// # let request = ChatRequest::user("Where is it cold?");
+    /// let pool = LlmPoolBuilder::new().client(1, client.clone()).client(2, client.name("spare")).max_retries(0).build()?;
+    /// let error = pool.client("down").expect("there").chat(&request).await.unwrap_err();
+    /// assert_eq!(error.context().attempts.len(), 1, "the spare one is not asked");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`super::LlmPool::chat`].
@@ -62,6 +91,25 @@ impl LlmClient {
 
     /// Opens a stream at this provider, and at no other.
     ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{ChatRequest, LlmClient, StreamEvent};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "In Oslo.").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("mine").base_url(&url);
+    /// # let request = ChatRequest::user("Where is it cold?");
+    /// let mut stream = client.build()?.stream(request).await?;
+    /// let mut text = String::new();
+    /// while let Some(event) = stream.next().await {
+    ///     if let StreamEvent::Text(piece) = event? {
+    ///         text.push_str(&piece);
+    ///     }
+    /// }
+    /// assert_eq!(text, "In Oslo.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`super::LlmPool::chat`].
     pub async fn stream(&self, request: ChatRequest) -> Result<PoolStream, Error> {
@@ -69,6 +117,18 @@ impl LlmClient {
     }
 
     /// Makes embeddings at this provider, and at no other.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{EmbedRequest, LlmClient};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "In Oslo.").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("mine").base_url(&url);
+    /// let answer = client.build()?.embed(&EmbedRequest::new(["snow", "ice"])).await?;
+    /// assert_eq!(answer.vectors.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`super::LlmPool::chat`].
@@ -78,6 +138,17 @@ impl LlmClient {
 
     /// The text of the answer to one prompt.
     ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::LlmClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(200, "In Oslo.").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("mine").base_url(&url);
+    /// assert_eq!(client.build()?.complete("Where is it cold?").await?, "In Oslo.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`super::LlmPool::chat`].
     pub async fn complete(&self, prompt: &str) -> Result<String, Error> {
@@ -85,12 +156,16 @@ impl LlmClient {
     }
 
     /// When the last attempt was sent to it; `None` before the first, and once it is no longer in the pool.
+    ///
+    /// Shown by the example of [`LlmClient`].
     pub fn last_used(&self) -> Option<SystemTime> {
         let millis = self.pool.engine().health().providers.get(self.id.as_str())?.last_used?;
         UNIX_EPOCH.checked_add(Duration::from_millis(millis))
     }
 
     /// Attempts that were sent to it and have ended, by whomever; 0 once it is no longer in the pool.
+    ///
+    /// Shown by the example of [`LlmClient`].
     pub fn request_count(&self) -> u64 {
         self.pool.engine().health().providers.get(self.id.as_str()).map_or(0, |health| health.total_requests)
     }

@@ -11,6 +11,18 @@ use crate::pool::Pool;
 use crate::types::CallOptions;
 
 /// Why a function of your own came to no answer.
+///
+/// ```
+/// # use llmpool::{Failure, FailureClass, LlmClient, LlmPoolBuilder};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = LlmPoolBuilder::new().client(1, LlmClient::builder("ollama", "llama3.2")).max_retries(0).build()?;
+/// let broken = async |_| Err::<(), _>(Failure::new(FailureClass::ServerError, "out of order"));
+/// let failed = pool.execute_request(broken).await.unwrap_err();
+/// assert_eq!(failed.error.context().attempts.len(), 1);
+/// assert!(failed.cause.is_some_and(|cause| cause.to_string().contains("out of order")));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ExecuteError<E> {
     /// What the pool says: the class, the trail, how long to wait.

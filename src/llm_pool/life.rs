@@ -69,6 +69,15 @@ impl LlmPool {
 
     /// Moves a provider up or down: a lower priority is asked first. Survives reloads.
     ///
+    /// ```
+    /// # use llmpool::{LlmClient, LlmPoolBuilder};
+    /// # let client = |name| LlmClient::builder("ollama", "llama3.2").name(name);
+    /// let pool = LlmPoolBuilder::new().client(1, client("a")).client(2, client("b")).build()?;
+    /// pool.set_priority("b", 0)?;
+    /// assert_eq!(pool.get_client().as_ref().map(LlmClient::id), Some("b"));
+    /// # Ok::<(), llmpool::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// There is no such provider; a pool that was stopped.
     pub fn set_priority(&self, name: &str, priority: u32) -> Result<(), Error> {
@@ -98,6 +107,15 @@ impl LlmPool {
     /// Ends a mark of [`LlmPool::mark_error`] before its time, and says whether there was one. Breaker, keys and limits
     /// stay as they are.
     ///
+    /// ```
+    /// # use llmpool::{LlmClient, LlmPoolBuilder};
+    /// let pool = LlmPoolBuilder::new().client(1, LlmClient::builder("ollama", "llama3.2")).build()?;
+    /// pool.mark_error("ollama")?;
+    /// assert!(pool.clear_error("ollama")?);
+    /// assert!(!pool.clear_error("ollama")?, "it is marked no more");
+    /// # Ok::<(), llmpool::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// There is no such provider; a pool that was stopped.
     pub fn clear_error(&self, name: &str) -> Result<bool, Error> {
@@ -105,6 +123,23 @@ impl LlmPool {
     }
 
     /// Closes the breaker of every provider, or of this one; gives the names of those whose breaker was not closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{ChatRequest, LlmClient, LlmPoolBuilder};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(503, "out of order").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("down").base_url(&url);
+    /// # let request = ChatRequest::user("Where is it cold?");
+    /// # let client = client.circuit_breaker(1, Duration::from_secs(30));
+    /// let pool = LlmPoolBuilder::new().client(1, client).max_retries(0).build()?;
+    /// assert!(pool.chat(&request).await.is_err());
+    /// assert_eq!(pool.reset_circuit_breakers(None), ["down"]);
+    /// assert!(pool.health().providers["down"].available);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reset_circuit_breakers(&self, name: Option<&str>) -> Vec<String> {
         self.pool.engine().reset_circuit_breakers(name)
     }
@@ -172,6 +207,18 @@ impl LlmPool {
     }
 
     /// The same with another time for calls under way; zero ends them at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use llmpool::{ErrorKind, Failure, LlmClient, LlmPoolBuilder};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = LlmPoolBuilder::new().client(1, LlmClient::builder("ollama", "llama3.2")).build()?;
+    /// let call = pool.execute_request(async |_| std::future::pending::<Result<(), Failure>>().await);
+    /// let (ended, stopped) = tokio::join!(call, pool.stop_within(Duration::ZERO));
+    /// assert!(matches!(ended.unwrap_err().error.kind(), ErrorKind::Closed) && stopped.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`LlmPool::stop`].

@@ -87,6 +87,8 @@ impl LlmPool {
     }
 
     /// Never true: an empty pool is not built, and the last provider cannot be removed.
+    ///
+    /// Shown by the example of [`LlmPool::len`].
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -180,6 +182,13 @@ impl LlmPool {
     }
 
     /// The pool with all that this face leaves out: events as values, calls that end with a future of yours, reloads.
+    ///
+    /// ```
+    /// # use llmpool::{LlmClient, LlmPoolBuilder};
+    /// let pool = LlmPoolBuilder::new().client(1, LlmClient::builder("ollama", "m").prices(3.0, 15.0)).build()?;
+    /// assert_eq!(pool.pool().warnings(), pool.warnings());
+    /// # Ok::<(), llmpool::Error>(())
+    /// ```
     pub fn pool(&self) -> &Pool {
         &self.pool
     }

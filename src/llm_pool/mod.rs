@@ -222,6 +222,21 @@ impl LlmPool {
 
     /// The same, with options of this call.
     ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{CallOptions, ChatRequest, LlmClient, LlmPoolBuilder};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(503, "out of order").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("down").base_url(&url);
+    /// # let request = ChatRequest::user("Where is it cold?");
+    /// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+    /// let once = CallOptions { max_retries: Some(0), ..CallOptions::default() };
+    /// let error = pool.stream_with(request, &once).await.err().expect("it is down");
+    /// assert_eq!(error.context().attempts.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`LlmPool::chat`].
     pub async fn stream_with(&self, request: ChatRequest, options: &CallOptions) -> Result<PoolStream, Error> {
@@ -252,6 +267,20 @@ impl LlmPool {
     }
 
     /// The same, with options of this call.
+    ///
+    /// ```
+    /// # mod upstream { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/upstream/mod.rs")); }
+    /// # use llmpool::{CallOptions, EmbedRequest, LlmClient, LlmPoolBuilder};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = upstream::start(503, "out of order").await?;
+    /// # let client = LlmClient::builder("openai-compatible", "m").name("down").base_url(&url);
+    /// let pool = LlmPoolBuilder::new().client(1, client).build()?;
+    /// let once = CallOptions { max_retries: Some(0), ..CallOptions::default() };
+    /// let error = pool.embed_with(&EmbedRequest::new(["snow"]), &once).await.unwrap_err();
+    /// assert_eq!(error.context().attempts.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`LlmPool::chat`].
@@ -297,6 +326,18 @@ impl LlmPool {
     }
 
     /// The same for providers that serve `model`, with options of this call, and with the trail of how it went.
+    ///
+    /// ```
+    /// # use llmpool::{CallOptions, Failure, LlmClient, LlmPoolBuilder, Turn};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = |name, model| LlmClient::builder("ollama", model).name(name);
+    /// let pool = LlmPoolBuilder::new().client(1, client("a", "large")).client(2, client("b", "small")).build()?;
+    /// let function = async |turn: Turn| Ok::<_, Failure>(turn.model().to_owned());
+    /// let (answer, trail) = pool.execute(Some("small"), &CallOptions::default(), function).await?;
+    /// assert_eq!((answer.as_str(), trail.provider.as_str()), ("small", "b"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`LlmPool::execute_request`].

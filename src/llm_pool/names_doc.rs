@@ -1,4 +1,5 @@
-//! Holds `docs/rust.md` against the sources: every test that it names is there, and so is every name of ours.
+//! Holds `docs/rust.md` against the sources: every test that it names is there, and so is every name of ours; and
+//! the sources against themselves: every public item is shown by an example.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,4 +131,34 @@ fn what_is_not_there_is_noticed() {
         assert!(missing(wrong).is_some(), "{wrong}");
     }
     assert_eq!(missing("`engine::tests::marks`, doctest `LlmPool::new`, `examples/failover.rs`"), None);
+}
+
+/// What is public in a source and has neither an example nor a link to what has one.
+fn unshown(source: &str) -> Vec<&str> {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let is_public =
+        |line: &str| ["pub fn ", "pub async fn ", "pub struct ", "pub enum "].iter().any(|word| line.starts_with(word));
+    let is_shown = |at: usize| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        // An error that is told like another's shows nothing.
+        let docs: Vec<_> = above.filter(|line| !line.starts_with("/// As [`")).collect();
+        docs.iter().any(|line| line.starts_with("/// ```") || line.contains("[`"))
+    };
+    let public = (0..lines.len()).filter(|at| is_public(lines[*at]));
+    public.filter(|at| !is_shown(*at)).map(|at| lines[at]).collect()
+}
+
+#[test]
+fn every_public_item_is_shown() {
+    for file in fs::read_dir(root().join("src/llm_pool")).expect("the folder") {
+        let path = file.expect("an entry").path();
+        if path.ends_with("names_doc.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(&path).expect("a source");
+        assert_eq!(unshown(&source), Vec::<&str>::new(), "{}", path.display());
+    }
+    let bare = "/// Words.\n///\n/// # Errors\n/// As [`LlmPool::chat`].\npub fn bare() {}";
+    assert_eq!(unshown(bare), ["pub fn bare() {}"]);
+    assert_eq!(unshown("/// See [`LlmPool`].\n#[must_use]\npub struct Linked;"), Vec::<&str>::new());
 }
