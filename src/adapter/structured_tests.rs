@@ -237,3 +237,36 @@ fn schemas_of_tools_are_said_in_the_words_of_the_dialect() {
         }
     }
 }
+
+#[test]
+fn a_stream_of_a_tools_arguments_holds_no_words_before_them() {
+    let old = "claude-3-5-sonnet-20241022";
+    let form = encoded("anthropic", old, json!({ "response_format": format(schema()) }), &[]).form;
+    let said = |events: &[Value]| {
+        let mut decoder = testing::endpoint("anthropic").stream_decoder().of(form);
+        let mut out = std::collections::VecDeque::new();
+        for event in events {
+            decoder.push(format!("data: {event}\n\n").as_bytes(), &mut out).expect("decodes");
+        }
+        let _ = decoder.finish(&mut out); // it may have been cut off
+        let text = out.into_iter().filter_map(|event| match event {
+            crate::types::StreamEvent::Text(text) => Some(text),
+            _ => None,
+        });
+        text.collect::<String>()
+    };
+    let words = [
+        json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "Sure: " } }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+    ];
+    let call = [
+        json!({ "type": "content_block_start", "index": 1,
+            "content_block": { "type": "tool_use", "id": "t", "name": "n", "input": {} } }),
+        json!({ "type": "content_block_delta", "index": 1,
+            "delta": { "type": "input_json_delta", "partial_json": "{\"a\":\"x\"}" } }),
+        json!({ "type": "content_block_stop", "index": 1 }),
+    ];
+    assert_eq!(said(&[words.clone(), call].concat()), "{\"a\":\"x\"}");
+    assert_eq!(said(&words), "Sure: ");
+}
