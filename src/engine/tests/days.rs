@@ -129,3 +129,27 @@ async fn names_that_come_and_go_are_bounded() {
     story.pool.engine().restore_days(&saved);
     assert_eq!(story.pool.engine().day_counts().len(), 100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_in_a_large_pool_is_given_a_new_day() {
+    let all = |minute: u32, departed: &str| {
+        let limits = json!({ "requests_per_minute": minute, "requests_per_day": 5 });
+        let names = (0..130).map(|n| format!("{departed}{n}"));
+        names.map(|name| with(&name, limits.clone())).collect::<Vec<_>>()
+    };
+    let story = story(&all(60, "z"));
+    let today = time::unix_ms() / DAY * DAY;
+    let requests = Some(DayCount { begins: today, ends: today + DAY, count: 2 });
+    // Those that are gone come first, and are more than are remembered.
+    let names = ["a", "z"].map(|of| (0..130).map(move |n| format!("{of}{n}")));
+    let saved = names.into_iter().flatten().map(|name| (name, DayCounts { requests, tokens: None })).collect();
+    story.pool.engine().restore_days(&saved);
+    let left = |story: &Story| (0..130).filter(|n| left_of_the_day(story, &format!("z{n}")) == Some(3)).count();
+    assert_eq!(left(&story), 130, "restored");
+    reload(&story, &all(61, "z")).await;
+    assert_eq!(left(&story), 130, "reloaded");
+    // The last to go are remembered, not the first.
+    reload(&story, &[provider("b", 1)]).await;
+    let days = story.pool.engine().day_counts();
+    assert_eq!((days.len(), days.keys().filter(|name| name.starts_with('z')).count()), (100, 100));
+}
