@@ -97,7 +97,8 @@ With `statsFile` the totals of the pool and of every provider, tokens and cost i
 stopped. The file is replaced whole every `saveStatsInterval`, by `saveStats()` and at a shutdown. It belongs to one pool:
 an OS lock on a file beside it (`.lock`) keeps a second one out, and goes with its process. A file that cannot be read is
 set aside as `.damaged`, with a warning, and counting begins anew. What providers have used of their day goes on as well,
-by name, as long as it is the same day in their `day_timezone`; the minute and the breakers begin anew with every process.
+by name, as long as it is the same day in their `day_timezone`; it is counted only while the provider has a limit for the
+day, so what was asked before one is set is not in it. The minute and the breakers begin anew with every process.
 ";
 
 /// Configurations that are wrong, and why one would write them. What the pool says of them is in the documentation.
