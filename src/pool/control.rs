@@ -5,6 +5,7 @@
 //! beside that, so that a slow server holds up nothing but the next reading of it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -50,6 +51,8 @@ pub(super) struct Control {
     /// One reading at a time.
     feed: tokio::sync::Mutex<Feed>,
     in_force: Mutex<InForce>,
+    /// How many readings have begun.
+    turns: AtomicU64,
     /// What there was to say about how the configuration was come by.
     opening: Vec<String>,
     from_cache: bool,
@@ -73,6 +76,8 @@ struct InForce {
     config: Config,
     /// Checksum of what the source gave last; the document may be another one, which a program handed over.
     source: String,
+    /// Of the reading that gave the document: one that began before it never goes over it.
+    turn: u64,
     version: u64,
 }
 
@@ -81,6 +86,7 @@ struct Proposal {
     overlay: Overlay,
     environment: Environment,
     source: String,
+    turn: u64,
 }
 
 /// How a document was come by.
@@ -112,6 +118,7 @@ impl Control {
             overlay: Overlay::default(),
             environment,
             config,
+            turn: 0,
             version: 1,
         };
         Ok(Self {
@@ -120,6 +127,7 @@ impl Control {
             settings,
             clients,
             in_force: Mutex::new(in_force),
+            turns: AtomicU64::new(0),
             opening: Vec::new(),
             from_cache: false,
             reloads: Mutex::new(Reloads { changed: 0, failed: 0, last_success_unix_ms: time::unix_ms() }),
@@ -199,17 +207,26 @@ impl Control {
         config: Value,
         environment: Option<Environment>,
     ) -> Result<Option<Change>, Error> {
-        let outcome = self.take(Document::object(config), environment, From::Program).await;
+        let outcome = self.take(self.turn(), Arc::new(Document::object(config)), environment, From::Program).await;
         self.count(outcome)
     }
 
     /// Reads the source and puts what is there in force. `environment`: a program asks, and says what it is now.
     pub async fn refresh(self: &Arc<Self>, environment: Option<Environment>) -> Result<Option<Change>, Error> {
-        let outcome = self.read_source(environment).await;
+        let outcome = self.read_source(self.turn(), environment).await;
         self.count(outcome)
     }
 
-    async fn read_source(self: &Arc<Self>, environment: Option<Environment>) -> Result<Option<Change>, Error> {
+    /// To be taken before anything is waited for: it says who asked first.
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    async fn read_source(
+        self: &Arc<Self>,
+        turn: u64,
+        environment: Option<Environment>,
+    ) -> Result<Option<Change>, Error> {
         let mut feed = self.feed.lock().await;
         let asked = if environment.is_some() { From::SourceOnRequest } else { From::Source };
         if asked == From::SourceOnRequest {
@@ -218,7 +235,7 @@ impl Control {
         let known = environment.clone().unwrap_or_else(|| self.in_force().environment.clone());
         let Some(document) = feed.read(&known).await? else { return Ok(None) };
         let document = Arc::new(document);
-        let change = self.take_shared(Arc::clone(&document), environment, asked).await?;
+        let change = self.take(turn, Arc::clone(&document), environment, asked).await?;
         match (feed.keep(&document).await, change) {
             (Ok(()), change) => Ok(change),
             (Err(error), Some(mut change)) => {
@@ -252,15 +269,7 @@ impl Control {
 
     async fn take(
         self: &Arc<Self>,
-        document: Document,
-        environment: Option<Environment>,
-        from: From,
-    ) -> Result<Option<Change>, Error> {
-        self.take_shared(Arc::new(document), environment, from).await
-    }
-
-    async fn take_shared(
-        self: &Arc<Self>,
+        turn: u64,
         document: Arc<Document>,
         environment: Option<Environment>,
         from: From,
@@ -278,6 +287,8 @@ impl Control {
                     overlay: in_force.overlay.clone(),
                     environment: environment.unwrap_or_else(|| in_force.environment.clone()),
                     source,
+                    // Nothing is put in force, so there is nothing that could overtake.
+                    turn: if stays { in_force.turn } else { turn },
                 }
             })
         });
@@ -294,15 +305,22 @@ impl Control {
                 overlay,
                 environment: in_force.environment.clone(),
                 source: in_force.source.clone(),
+                turn: in_force.turn,
             }
         })
     }
 
-    /// Checks a proposal, and puts it in force when it is sound. `None`: it is what is in force already.
+    /// Checks a proposal, and puts it in force when it is sound. `None`: it is what is in force already, or a later one
+    /// is.
     fn change(&self, propose: impl FnOnce(&InForce) -> Proposal) -> Result<Option<Change>, Error> {
         let mut in_force = self.in_force();
-        let Proposal { document, overlay, environment, source } = propose(&in_force);
+        let Proposal { document, overlay, environment, source, turn } = propose(&in_force);
         let config = Config::overlaid(&document, &overlay, &environment, &self.settings)?;
+        if turn < in_force.turn {
+            // As if it had come in its turn: what the source said is known, and the later one went over it.
+            in_force.source = source;
+            return Ok(None);
+        }
         let same_text = document.checksum() == in_force.document.checksum();
         let same = same_text && config == in_force.config;
         let change = if same {
@@ -324,7 +342,7 @@ impl Control {
             })
         };
         let version = in_force.version + u64::from(!same);
-        *in_force = InForce { document, overlay, environment, config, source, version };
+        *in_force = InForce { document, overlay, environment, config, source, turn, version };
         Ok(change)
     }
 
