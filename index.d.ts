@@ -190,8 +190,10 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * Puts another configuration in force: this object, or what the source holds now. It is checked whole and swapped in
    * one step; calls under way end as they began, and a provider whose limits, breaker, keys and address stay the same
    * keeps all that was counted. An object stays in force until the source says something new.
+   * Of several calls at a time the last one counts: one that is overtaken is checked, resolves and changes nothing.
    *
-   * Rejects with {@link ConfigurationError}, and what was in force stays.
+   * Rejects with {@link ConfigurationError}, and what was in force stays; with {@link PoolClosedError} when the pool is
+   * shut down in the meantime.
    */
   reload(config?: PoolConfig): Promise<void>
 

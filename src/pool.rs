@@ -114,15 +114,24 @@ impl Pool {
 
     /// Puts another configuration in force: this object, or what the source holds now. `None`: nothing has changed.
     /// Calls under way end as they began; providers whose limits, breaker, keys and address stay keep all that was
-    /// counted.
+    /// counted. Of several at a time the last one counts, in the order of their first poll: one that is overtaken is
+    /// checked and changes nothing.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once; what was in force stays.
+    /// Everything that is wrong with it, at once; what was in force stays. The pool was shut down in the meantime.
     pub async fn reload(&self, config: Option<Value>, environment: Environment) -> Result<Option<Change>, Error> {
         self.still_open()?;
-        let change = match config {
-            Some(config) => self.control.put(config, Some(environment)).await,
-            None => self.control.refresh(Some(environment)).await,
+        let change = async {
+            match config {
+                Some(config) => self.control.put(config, Some(environment)).await,
+                None => self.control.refresh(Some(environment)).await,
+            }
+        };
+        // A server may take ten seconds to say what it has; a pool that is shut down has no use for it.
+        let change = tokio::select! {
+            biased;
+            () = self.following.cancelled() => Err(Error::closed()),
+            change = change => change,
         };
         self.after(change)
     }

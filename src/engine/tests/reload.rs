@@ -1,13 +1,17 @@
 //! Another configuration under running calls: who keeps what, and what is never lost.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::support::{Story, answer, fails, host, provider, trail};
-use crate::config::Environment;
+use crate::config::{Document, Environment, Settings};
+use crate::engine::Clients;
 use crate::error::{Error, ErrorKind};
-use crate::pool::Change;
+use crate::pool::{Change, Pool};
 use crate::time;
 use crate::types::CallOptions;
 
@@ -183,4 +187,71 @@ async fn routing_goes_over_with_the_rest() {
     reload(&story, json!({ "providers": [provider("a", 1)], "routing": budget })).await.expect("valid");
     story.ask().await.expect_err("a is down");
     assert_eq!(story.asked("a"), 1 + 1 + 2, "as many retries as the new budget holds");
+}
+
+#[tokio::test]
+async fn of_several_at_a_time_the_last_one_is_in_force() {
+    let story = Story::new(&["a"], |request| answer(host(request)));
+    for round in 0..20 {
+        let names = (0..20).map(|n| format!("p{round}x{n}"));
+        let story = &story;
+        let all = names.map(|name| async move { reload(story, json!({ "providers": [provider(&name, 1)] })).await });
+        for change in futures_util::future::join_all(all).await {
+            change.expect("valid");
+        }
+        let listing = story.pool.engine().listing();
+        assert_eq!(listing[0].name.as_str(), format!("p{round}x19"));
+    }
+}
+
+/// A pool whose source is asked, and answers with a provider `late` when it is told to.
+fn slow_source() -> (Pool, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/config.json", listener.local_addr().expect("bound"));
+    let ((asked, is_asked), (go_on, waits)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("asked");
+        let _ = socket.read(&mut [0; 4096]);
+        let _ = asked.send(());
+        let _ = waits.recv();
+        let text = json!({ "providers": [provider("late", 1)] }).to_string();
+        let _ = write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    });
+    let settings = Settings::parse(&json!({ "configUrl": url }).to_string()).expect("valid");
+    let document = Document::object(json!({ "providers": [provider("a", 1)] }));
+    let environment = Environment::from_map::<String, String>([]);
+    let pool = Pool::with_clients(document, environment, settings, Arc::default(), Clients::http()).expect("valid");
+    (pool, is_asked, go_on)
+}
+
+fn read_source(pool: &Pool) -> tokio::task::JoinHandle<Result<Option<Change>, Error>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.reload(None, Environment::from_map::<String, String>([])).await })
+}
+
+async fn until_asked(is_asked: mpsc::Receiver<()>) {
+    tokio::task::spawn_blocking(move || is_asked.recv()).await.expect("no panic").expect("asked");
+}
+
+#[tokio::test]
+async fn a_slow_reading_does_not_go_over_what_was_handed_over_since() {
+    let (pool, is_asked, go_on) = slow_source();
+    let slow = read_source(&pool);
+    until_asked(is_asked).await;
+    let config = json!({ "providers": [provider("newer", 1)] });
+    pool.reload(Some(config), Environment::from_map::<String, String>([])).await.expect("valid").expect("a change");
+    go_on.send(()).expect("it waits");
+    assert!(slow.await.expect("no panic").expect("read").is_none());
+    assert_eq!(pool.engine().listing()[0].name.as_str(), "newer");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_a_slow_reading() {
+    let (pool, is_asked, _never) = slow_source();
+    let slow = read_source(&pool);
+    until_asked(is_asked).await;
+    pool.shutdown(Duration::ZERO).await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), slow).await.expect("at once").expect("no panic");
+    let error = ended.expect_err("the pool is closed");
+    assert!(matches!(error.kind(), ErrorKind::Closed), "{error:?}");
 }
