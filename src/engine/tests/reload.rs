@@ -224,6 +224,7 @@ fn slow_source() -> (Pool, mpsc::Receiver<()>, mpsc::Sender<()>) {
     (pool, is_asked, go_on)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a reload that runs beside what the story does")]
 fn read_source(pool: &Pool) -> tokio::task::JoinHandle<Result<Option<Change>, Error>> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.reload(None, Environment::from_map::<String, String>([])).await })
