@@ -175,7 +175,6 @@ class LLMPool extends PoolEmitter {
   /** @param {StreamCall} call @param {string} json @param {AbortSignal | null} signal */
   #sendStream(call, json, signal) {
     call.signal = signal
-    call.sent = true
     open(call, (id) => this.#native.stream(id, json))
   }
 

@@ -641,8 +641,8 @@ describe('LLMPool while its configuration loads', () => {
 
   it('a deadline ends a call that waits for it, and says what it waited for', bounded, async (t) => {
     const { pool } = await loading(t)
-    const error = await rejection(pool.chat(ask(), { deadline: 20 }))
-    assert.deepEqual([error.code, error.phase], ['ERR_LLMPOOL_TIMEOUT', 'deadline'])
+    const error = await rejection(pool.chat(ask(), { deadline: 20, requestId: 'mine' }))
+    assert.deepEqual([error.code, error.phase, error.requestId], ['ERR_LLMPOOL_TIMEOUT', 'deadline', 'mine'])
     assert.match(error.message, /deadline of 20 ms has passed while the configuration was loading/)
   })
 

@@ -23,7 +23,6 @@ class StreamCall extends Call {
     super()
     /** @type {object | null} */
     this.pool = pool
-    this.sent = false
     this.provider = ''
     this.model = ''
     /** @type {any[]} chunks nobody has taken yet */
@@ -107,9 +106,7 @@ class StreamCall extends Call {
     if (this.abandoned !== null) return
     this.abandoned = new Failed(error)
     this.queue.length = 0
-    // A call that was not sent yet has nothing to wait for.
-    if (!this.sent) this.settle(this.abandoned)
-    else if (!this.ended) cancel(this.id)
+    if (!this.ended) cancel(this.id)
   }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Context, Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind, Phase};
 use crate::time::{self, Instant};
 
 #[derive(Default)]
@@ -75,5 +75,5 @@ impl Load {
 fn out_of_time(deadline: Option<Duration>) -> Error {
     let allowed = deadline.unwrap_or_default().as_millis();
     let message = format!("the call's deadline of {allowed} ms has passed while the configuration was loading");
-    Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure: None }, message).with_context(Context::default())
+    Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure: None }, message)
 }

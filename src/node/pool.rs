@@ -15,13 +15,13 @@ use super::stream::{Credit, pump};
 use super::{io, record, turn};
 use crate::config::{Environment, Settings};
 use crate::engine::{Analytics, Countable, Explanation, PoolStats, ProviderListing, metrics_of_nothing};
-use crate::error::{Error, ErrorKind, MAX_HINT};
+use crate::error::{Context, Error, ErrorKind, MAX_HINT};
 use crate::event::{EventKind, Interest};
 use crate::metrics::Window;
 use crate::pool::{Edition, Pool};
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
-use crate::types::{ParsedCall, parse_call, parse_embed, parse_infer, parse_options};
+use crate::types::{ParsedCall, RequestId, parse_call, parse_embed, parse_infer, parse_options};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -135,15 +135,17 @@ impl NativePool {
         let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
         self.task(id, move |inner, id| async move {
             let result = match parse_infer(&work_json) {
-                Ok(work) => match inner.arrive(work.deadline, submitted, &mut cancelled).await {
-                    Ok(pool) => {
-                        drop(work_json);
-                        let completed = pool.infer_until(&work, cancelled).await;
-                        record::events(&inner.channel, inner.id, completed.events);
-                        completed.result
+                Ok(work) => {
+                    match inner.arrive(work.deadline, work.request_id.as_ref(), submitted, &mut cancelled).await {
+                        Ok(pool) => {
+                            drop(work_json);
+                            let completed = pool.infer_until(&work, cancelled).await;
+                            record::events(&inner.channel, inner.id, completed.events);
+                            completed.result
+                        }
+                        Err(error) => Err(error),
                     }
-                    Err(error) => Err(error),
-                },
+                }
                 Err(error) => Err(error.into()),
             };
             inner.channel.push(|records| match result {
@@ -160,7 +162,10 @@ impl NativePool {
         let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
         self.task(id, move |inner, id| async move {
             let result = match parse_embed(&call_json) {
-                Ok(mut call) => match inner.arrive(call.options.deadline, submitted, &mut cancelled).await {
+                Ok(mut call) => match inner
+                    .arrive(call.options.deadline, call.options.request_id.as_ref(), submitted, &mut cancelled)
+                    .await
+                {
                     Ok(pool) => {
                         drop(call_json);
                         call.options.submitted = Some(submitted.into_std());
@@ -190,10 +195,11 @@ impl NativePool {
                 Err(error) => return inner.channel.push(|records| record::error(records, id, &error.into())),
             };
             options.submitted = Some(submitted.into_std());
-            let pool = match inner.arrive(options.deadline, submitted, &mut cancelled).await {
-                Ok(pool) => pool,
-                Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
-            };
+            let pool =
+                match inner.arrive(options.deadline, options.request_id.as_ref(), submitted, &mut cancelled).await {
+                    Ok(pool) => pool,
+                    Err(error) => return inner.channel.push(|records| record::error(records, id, &error)),
+                };
             let call = turn::Call { id, channel: Arc::clone(&inner.channel) };
             let completed = pool.execute_until(&call, model.as_deref(), &options, cancelled).await;
             record::events(&inner.channel, inner.id, completed.events);
@@ -394,7 +400,7 @@ impl Inner {
         let mut call = parse_call(&json)?;
         drop(json);
         call.options.submitted = Some(submitted.into_std());
-        let pool = self.arrive(call.options.deadline, submitted, cancelled).await?;
+        let pool = self.arrive(call.options.deadline, call.options.request_id.as_ref(), submitted, cancelled).await?;
         Ok((pool, call))
     }
 
@@ -402,12 +408,17 @@ impl Inner {
     async fn arrive(
         &self,
         deadline: Option<Duration>,
+        request_id: Option<&RequestId>,
         submitted: Instant,
         cancelled: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<&Pool, Error> {
         if self.pool.get().is_none() {
             let deadline = deadline.or(self.settings.deadline);
-            self.load.wait(submitted, deadline, cancelled).await?;
+            let loaded = self.load.wait(submitted, deadline, cancelled).await;
+            loaded.map_err(|error| {
+                let context = Context { request_id: request_id.cloned(), ..error.context().clone() };
+                error.with_context(context)
+            })?;
         }
         self.ready()
     }

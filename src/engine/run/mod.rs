@@ -124,7 +124,7 @@ struct Run<'a> {
     backoff_until: Option<Instant>,
     /// The retry budget was asked for the retry that is waited for.
     paid: bool,
-    /// Since when it waits for capacity, from its first wait on.
+    /// Its place wherever calls stand in line: since when it is there. `None`: it waits for nothing.
     ticket: Option<Ticket>,
     /// First visits are left, and no slot of the pool is free for them: which is the first.
     pool_is_full_for: Option<usize>,

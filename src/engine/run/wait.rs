@@ -137,8 +137,10 @@ impl Run<'_> {
         let began = time::now();
         let places: Vec<Place> = options.iter().filter_map(|next| next.place.clone()).collect();
         let for_capacity = first.for_capacity || !places.is_empty();
-        if for_capacity && self.standing.is_none() {
-            let ticket = *self.ticket.get_or_insert_with(|| self.engine.tickets.draw());
+        if for_capacity
+            && self.standing.is_none()
+            && let Some(ticket) = self.ticket
+        {
             self.standing = Standing::new(self.engine, ticket, self.roster.routing().max_queue);
             if self.standing.is_none() && first.for_capacity {
                 return Err(self.exhausted(visits, began));
