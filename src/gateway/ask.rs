@@ -4,9 +4,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use http::HeaderMap;
 
 use super::Gateway;
+use super::auth::Caller;
 use super::book::Page;
 use super::refused::Refused;
 use crate::error::Error;
@@ -20,7 +22,8 @@ pub(super) const ANY_MODEL: &str = "auto";
 const LONGEST_TEXT: usize = 256;
 
 /// The options of a call.
-pub(super) fn options(headers: &HeaderMap, request_id: &RequestId) -> Result<CallOptions, Refused> {
+pub(super) fn options(request: &Request, request_id: &RequestId) -> Result<CallOptions, Refused> {
+    let headers = request.headers();
     let session = text(headers, "x-llmpool-session")?;
     Ok(CallOptions {
         timeout: millis(headers, "x-llmpool-timeout-ms")?,
@@ -30,6 +33,8 @@ pub(super) fn options(headers: &HeaderMap, request_id: &RequestId) -> Result<Cal
         providers: text(headers, "x-llmpool-providers")?.map_or_else(Vec::new, names),
         // Coding agents name their session in a header of their own.
         session: session.or(text(headers, "x-claude-code-session-id")?).map(str::to_owned),
+        // Whoever calls over a port is who its key says, and nobody else.
+        tenant: Caller::of(request).tenant,
         request_id: Some(request_id.clone()),
         ..CallOptions::default()
     })

@@ -16,6 +16,20 @@ use super::Gateway;
 use super::refused::{Dialect, Refused};
 use crate::config::{KeyHash, ServerConfig};
 
+/// Who a request comes from, as [`admit`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// On whose behalf it calls.
+    pub tenant: Option<String>,
+}
+
+impl Caller {
+    /// The caller that [`admit`] has let in with this request.
+    pub fn of(request: &Request) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+}
+
 /// How requests come to a gateway.
 pub enum Door {
     /// Called by the program that holds the pool: there is nobody to keep out.
@@ -78,7 +92,7 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Lets a request in, or says why not.
-pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let server = gateway.server();
     let (path, headers) = (request.uri().path(), request.headers());
     // A browser says which page asks. A page of another origin must reach nothing, even where it could not read the
@@ -94,6 +108,7 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, request: Request,
         let message = if key_of(headers).is_some() { "this API key is not known" } else { "an API key is missing" };
         return Refused::unauthorized(message).into_response(Dialect::of(path));
     }
+    request.extensions_mut().insert(Caller::default());
     next.run(request).await
 }
 

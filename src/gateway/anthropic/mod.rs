@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
 use super::book::Page;
@@ -33,7 +33,7 @@ pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Reque
 }
 
 async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Response, Refused> {
-    let options = options(request.headers(), &page)?;
+    let options = options(&request, &page)?;
     let text = body::read(request, &gateway.server()).await?;
     let ParsedCall { mut request, stream, warnings, .. } = read::request(&text)?;
     drop(text);
@@ -50,10 +50,10 @@ async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result
     Ok(answered)
 }
 
-fn options(headers: &HeaderMap, page: &Page) -> Result<CallOptions, Refused> {
-    let mut options = ask::options(headers, &page.request_id)?;
+fn options(request: &Request, page: &Page) -> Result<CallOptions, Refused> {
+    let mut options = ask::options(request, &page.request_id)?;
     for name in OWN_HEADERS {
-        let said: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        let said: Vec<_> = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
         if !said.is_empty() {
             options.headers.push((name.to_owned(), said.join(",")));
         }

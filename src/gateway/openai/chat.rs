@@ -21,7 +21,7 @@ pub(in crate::gateway) async fn chat(State(gateway): State<Arc<Gateway>>, reques
 }
 
 async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Response, Refused> {
-    let options = ask::options(request.headers(), &page.request_id)?;
+    let options = ask::options(&request, &page.request_id)?;
     let text = body::read(request, &gateway.server()).await?;
     let ParsedCall { mut request, stream, stream_usage, warnings, .. } = relax::parse(&text)?;
     drop(text);

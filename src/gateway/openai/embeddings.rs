@@ -21,7 +21,7 @@ pub(in crate::gateway) async fn embeddings(State(gateway): State<Arc<Gateway>>, 
 }
 
 async fn embed(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Response, Refused> {
-    let options = ask::options(request.headers(), &page.request_id)?;
+    let options = ask::options(&request, &page.request_id)?;
     let text = body::read(request, &gateway.server()).await?;
     let ParsedEmbed { mut request, warnings, .. } = parse_openai_embed(&text)?;
     drop(text);

@@ -22,7 +22,7 @@ pub(in crate::gateway) async fn responses(State(gateway): State<Arc<Gateway>>, r
 }
 
 async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Response, Refused> {
-    let options = ask::options(request.headers(), &page.request_id)?;
+    let options = ask::options(&request, &page.request_id)?;
     let text = body::read(request, &gateway.server()).await?;
     let (ParsedCall { mut request, stream, warnings, .. }, echo) = read::request(&text)?;
     drop(text);
