@@ -344,7 +344,8 @@ impl Pool {
                     }
                     None => self.engine.stream(request, options, warnings, &mut log, ended).await,
                     Some(ttl) => {
-                        Box::pin(self.engine.stream_shared(request, options, warnings, ttl, &mut log, ended)).await
+                        let keeping = self.engine.keeping(&request, options, "", ttl);
+                        Box::pin(self.engine.stream_shared(request, options, warnings, keeping, &mut log, ended)).await
                     }
                 };
                 opened.map(|stream| self.streams.hold(stream, call))
@@ -360,18 +361,45 @@ impl Pool {
     /// As [`Pool::chat`]; and a task that there is not, a request over its limits, a `request_id` that was used for
     /// something else.
     pub async fn infer(&self, work: &InferRequest) -> Result<InferResponse, Error> {
-        self.infer_until(work, std::future::pending()).await.result
+        self.infer_until(work, &CallOptions::default(), Vec::new(), std::future::pending()).await.result
     }
 
-    /// The same, given up when `cancelled` resolves.
+    /// The same, given up when `cancelled` resolves. What the work says goes over `options`; `warnings` are those the
+    /// caller's own reading of it gave.
     pub async fn infer_until(
         &self,
         work: &InferRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
         cancelled: impl Future<Output = ()>,
     ) -> Completed<InferResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
         let result = match self.enter() {
-            Ok(_call) => tasks::infer(&self.engine, work, &mut log, self.ended(cancelled)).await,
+            Ok(_call) => {
+                let ended = self.ended(cancelled);
+                tasks::infer(&self.engine, work, options, warnings, &mut log, ended).await
+            }
+            Err(error) => Err(error),
+        };
+        Completed { result, events: log.take() }
+    }
+
+    /// The same as a stream, which only `FASTEST` can be; it resolves at the first content.
+    pub async fn infer_stream_until(
+        &self,
+        work: &InferRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Completed<PoolStream> {
+        let mut log = EventLog::new(Arc::clone(&self.interest));
+        let result = match self.enter() {
+            Ok(call) => {
+                let ended = self.ended(cancelled);
+                let opened =
+                    Box::pin(tasks::infer_stream(&self.engine, work, options, warnings, &mut log, ended)).await;
+                opened.map(|stream| self.streams.hold(stream, call))
+            }
             Err(error) => Err(error),
         };
         Completed { result, events: log.take() }

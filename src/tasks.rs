@@ -64,33 +64,7 @@ pub async fn stream(
     log: &mut EventLog,
     ended: impl Future<Output = Error>,
 ) -> Result<ChatStream, Error> {
-    let Prepared { request, options, strategy, mut warnings } =
-        Prepared::of(engine, request.clone(), options.clone(), warnings)?;
-    if strategy != Strategy::Fastest {
-        let message = format!("{} compares whole answers; a stream can only be FASTEST", strategy.as_str());
-        return Err(FieldError { field: "strategy".to_owned(), message }.into());
-    }
-    let (options, warning) = ensemble::hedged(engine, &options);
-    warnings.extend(warning);
-    let request = Arc::new(request);
-    let opened = match engine.keeps(&options) {
-        None => engine.stream(request, &options, warnings, log, ended).await,
-        Some(ttl) => engine.stream_shared(request, &options, warnings, ttl, log, ended).await,
-    };
-    let task = options.task.as_deref().unwrap_or_default();
-    match &opened {
-        Ok(stream) => {
-            let (cached, hedged) = (stream.is_replay(), stream.was_hedged());
-            let answer = Answered { strategy_used: strategy, winner: stream.provider(), hedged, cached };
-            engine.task_answered(task, answer);
-        }
-        Err(error) if error.is_cancellation() => {}
-        Err(_) => engine.task_failed(task),
-    }
-    opened.map(|mut stream| {
-        stream.decided_by(strategy);
-        stream
-    })
+    Prepared::of(engine, request.clone(), options.clone(), warnings)?.open(engine, None, log, ended).await
 }
 
 /// Does one piece of work.
@@ -100,16 +74,15 @@ pub async fn stream(
 pub async fn infer(
     engine: &Arc<Engine>,
     work: &InferRequest,
+    options: &CallOptions,
+    warnings: Vec<String>,
     log: &mut EventLog,
     ended: impl Future<Output = Error>,
 ) -> Result<InferResponse, Error> {
-    let prepared = Arc::new(Prepared::of_work(engine, work)?);
-    let result = match &work.request_id {
+    let prepared = Arc::new(Prepared::of_work(engine, work, options, warnings)?);
+    let result = match prepared.claimed(engine, work)? {
         None => prepared.answer(engine, log, ended).await,
-        Some(id) => {
-            let claim = Claim { tenant: work.tenant.as_deref(), id: id.as_str(), body: body_of(work) };
-            let ttl = engine.claim(claim.key(), claim.body).ok_or_else(|| claim.taken())?;
-            let keeping = Keeping { key: claim.answer(), ttl, keeps: Keeps::Everything };
+        Some(keeping) => {
             let run = || {
                 let (engine, prepared) = (Arc::clone(engine), Arc::clone(&prepared));
                 async move {
@@ -124,6 +97,24 @@ pub async fn infer(
     };
     prepared.book(engine, &result, log);
     result.map(|response| InferResponse::of(&work.task, response))
+}
+
+/// Does one piece of work whose answer comes as a stream. Of two with one id, the second has the answer of the first once
+/// that is whole; before, it is asked for again.
+///
+/// # Errors
+/// As [`infer`] and [`stream`].
+pub async fn infer_stream(
+    engine: &Arc<Engine>,
+    work: &InferRequest,
+    options: &CallOptions,
+    warnings: Vec<String>,
+    log: &mut EventLog,
+    ended: impl Future<Output = Error>,
+) -> Result<ChatStream, Error> {
+    let prepared = Prepared::of_work(engine, work, options, warnings)?;
+    let keeping = prepared.claimed(engine, work)?;
+    prepared.open(engine, keeping, log, ended).await
 }
 
 /// The right to an id.
@@ -214,11 +205,18 @@ impl Prepared {
         Ok(Self { request, options, strategy, warnings })
     }
 
-    fn of_work(engine: &Engine, work: &InferRequest) -> Result<Self, FieldError> {
+    /// What the work says goes over `options`.
+    fn of_work(
+        engine: &Engine,
+        work: &InferRequest,
+        options: &CallOptions,
+        warnings: Vec<String>,
+    ) -> Result<Self, FieldError> {
         let InferRequest { task: name, prompt, variables, strategy, max_tokens, deadline, request_id, tenant, cache } =
             work;
         let task = find(engine, name)?;
         let limits = engine.limits();
+        let deadline = deadline.or(options.deadline);
         if let Some(wanted) = deadline.filter(|wanted| *wanted > limits.max_deadline) {
             let (most, wanted) = (whole_millis(limits.max_deadline), whole_millis(wanted));
             let message = format!("must be at most {most} ms, which is qos.max_deadline_ms, found {wanted}");
@@ -242,17 +240,63 @@ impl Prepared {
         let request =
             ChatRequest { max_tokens: *max_tokens, ..ChatRequest::new(vec![Message::text(Role::User, words)]) };
         let options = CallOptions {
-            deadline: *deadline,
-            request_id: request_id.clone(),
+            deadline,
+            request_id: request_id.clone().or_else(|| options.request_id.clone()),
             task: Some(name.clone()),
-            strategy: *strategy,
-            tenant: tenant.clone(),
-            cache: *cache,
-            ..CallOptions::default()
+            strategy: strategy.or(options.strategy),
+            tenant: tenant.clone().or_else(|| options.tenant.clone()),
+            cache: cache.or(options.cache),
+            ..options.clone()
         };
-        Self::of(engine, request, options, Vec::new()).map_err(|error| match error.field.as_str() {
+        Self::of(engine, request, options, warnings).map_err(|error| match error.field.as_str() {
             "deadline" => FieldError { field: "deadline_ms".to_owned(), ..error },
             _ => error,
+        })
+    }
+
+    /// Where the answer to this work is kept, where it has an id.
+    fn claimed(&self, engine: &Engine, work: &InferRequest) -> Result<Option<Keeping>, FieldError> {
+        let Some(id) = &work.request_id else { return Ok(None) };
+        let claim = Claim { tenant: self.options.tenant.as_deref(), id: id.as_str(), body: body_of(work) };
+        let ttl = engine.claim(claim.key(), claim.body).ok_or_else(|| claim.taken())?;
+        Ok(Some(Keeping { key: claim.answer(), ttl, keeps: Keeps::Everything }))
+    }
+
+    /// As a stream, kept as `keeping` says or as any answer would be.
+    async fn open(
+        self,
+        engine: &Arc<Engine>,
+        keeping: Option<Keeping>,
+        log: &mut EventLog,
+        ended: impl Future<Output = Error>,
+    ) -> Result<ChatStream, Error> {
+        let Self { request, options, strategy, mut warnings } = self;
+        if strategy != Strategy::Fastest {
+            let message = format!("{} compares whole answers; a stream can only be FASTEST", strategy.as_str());
+            return Err(FieldError { field: "strategy".to_owned(), message }.into());
+        }
+        let (options, warning) = ensemble::hedged(engine, &options);
+        warnings.extend(warning);
+        let kept = || engine.keeps(&options).map(|ttl| engine.keeping(&request, &options, "", ttl));
+        let keeping = keeping.or_else(kept);
+        let request = Arc::new(request);
+        let opened = match keeping {
+            None => engine.stream(request, &options, warnings, log, ended).await,
+            Some(keeping) => engine.stream_shared(request, &options, warnings, keeping, log, ended).await,
+        };
+        let task = options.task.as_deref().unwrap_or_default();
+        match &opened {
+            Ok(stream) => {
+                let (cached, hedged) = (stream.is_replay(), stream.was_hedged());
+                let answer = Answered { strategy_used: strategy, winner: stream.provider(), hedged, cached };
+                engine.task_answered(task, answer);
+            }
+            Err(error) if error.is_cancellation() => {}
+            Err(_) => engine.task_failed(task),
+        }
+        opened.map(|mut stream| {
+            stream.decided_by(strategy);
+            stream
         })
     }
 

@@ -201,16 +201,17 @@ impl Engine {
         request: Arc<ChatRequest>,
         options: &CallOptions,
         warnings: Vec<String>,
-        ttl: Duration,
+        keeping: Keeping,
         log: &mut EventLog,
         ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
-        let keeping = self.keeping(&request, options, "", ttl);
         if let Some(response) = self.kept(&keeping, Route::Stream, options, log) {
             let log = EventLog::new(Arc::clone(&self.interest));
             return Ok(ChatStream::replay(response, Arc::clone(self), request, log));
         }
-        lock(&self.tally).cache_missed(time::unix_ms());
+        if keeping.keeps != Keeps::Everything {
+            lock(&self.tally).cache_missed(time::unix_ms());
+        }
         let mut stream = self.stream(request, options, warnings, log, ended).await?;
         stream.keep_as(keeping);
         Ok(stream)

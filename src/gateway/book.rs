@@ -4,7 +4,7 @@
 //! There is neither prompt nor answer nor key in it.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -22,7 +22,7 @@ use super::{Gateway, Log};
 use crate::error::Error;
 use crate::event::millis;
 use crate::time::{self, Instant};
-use crate::types::{AttemptRecord, ChatResponse, EmbedResponse, NanoUsd, RequestId, Usage};
+use crate::types::{AttemptRecord, ChatResponse, EmbedResponse, InferResponse, NanoUsd, RequestId, Usage};
 
 /// A client that left before it had its answer; the status that nginx gives it.
 const LEFT: u16 = 499;
@@ -75,6 +75,8 @@ pub struct Facts {
 #[derive(Clone)]
 pub(super) struct Page {
     pub request_id: RequestId,
+    /// Another id, that its body has given it.
+    called: Arc<OnceLock<RequestId>>,
     facts: Arc<Mutex<Facts>>,
 }
 
@@ -82,7 +84,23 @@ impl Page {
     /// The page that [`keep`] has opened for this request.
     pub fn of(request: &Request) -> Self {
         let opened = request.extensions().get::<Self>().cloned();
-        opened.unwrap_or_else(|| Self { request_id: RequestId::random(), facts: Arc::default() })
+        opened.unwrap_or_else(|| Self::new(RequestId::random()))
+    }
+
+    fn new(request_id: RequestId) -> Self {
+        Self { request_id, called: Arc::default(), facts: Arc::default() }
+    }
+
+    /// The body has an id of its own for the request.
+    pub fn is_called(&self, id: &RequestId) {
+        if is_id(id.as_str()) {
+            let _ = self.called.set(id.clone()); // the first stands
+        }
+    }
+
+    /// The id of the request, as far as it is known.
+    pub fn id(&self) -> &RequestId {
+        self.called.get().unwrap_or(&self.request_id)
     }
 
     fn note(&self, note: impl FnOnce(&mut Facts)) {
@@ -99,6 +117,13 @@ impl Page {
     pub fn embedded(&self, response: &EmbedResponse) {
         self.note(|facts| {
             facts.spent(response.provider.as_str(), &response.model, &response.usage, response.cost);
+            facts.attempts = Some(answer::sent(&response.attempts));
+        });
+    }
+
+    pub fn inferred(&self, response: &InferResponse) {
+        self.note(|facts| {
+            facts.spent(response.provider.as_str(), &response.winner_model, &response.usage, response.cost);
             facts.attempts = Some(answer::sent(&response.attempts));
         });
     }
@@ -131,11 +156,11 @@ impl Facts {
 /// Opens a page for the request, names its id on the answer, and closes the page when the answer is out.
 pub(super) async fn keep(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let request_id = given_id(request.headers()).unwrap_or_else(RequestId::random);
-    let page = Page { request_id: request_id.clone(), facts: Arc::default() };
+    let page = Page::new(request_id);
     request.extensions_mut().insert(page.clone());
-    let line = gateway.log.as_ref().map(|log| Line::open(Arc::clone(log), page, &request));
+    let line = gateway.log.as_ref().map(|log| Line::open(Arc::clone(log), page.clone(), &request));
     let mut response = next.run(request).await;
-    if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+    if let Ok(id) = HeaderValue::from_str(page.id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id.clone());
         response.headers_mut().insert(REQUEST_ID_TOO, id);
     }
@@ -148,8 +173,11 @@ pub(super) async fn keep(State(gateway): State<Arc<Gateway>>, mut request: Reque
 /// The client's own id, which then stands in events, errors and logs.
 fn given_id(headers: &HeaderMap) -> Option<RequestId> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_id = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
-    is_id.then(|| RequestId::new(id))
+    is_id(id).then(|| RequestId::new(id))
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A line that is being written. Dropped before its answer is out: the client has left.
@@ -190,7 +218,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         (self.log)(&Entry {
             time: self.time,
-            request_id: self.page.request_id.clone(),
+            request_id: self.page.id().clone(),
             method: std::mem::take(&mut self.method),
             path: std::mem::take(&mut self.path),
             status: self.status,

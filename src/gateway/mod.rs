@@ -15,6 +15,7 @@
 //! | `pump` | a stream on its way to a client: its pace, its end, and how it breaks |
 //! | `models`, `probes` | the lists and the state of the pool |
 //! | `openai`, `anthropic` | an API: what its requests mean, how it writes answers |
+//! | `infer` | the pool's own: work by the name of its task |
 //! | `thoughts` | how the state of a model's reasoning travels through clients |
 //! | `server` | the port: connections, their limits, and the end |
 //!
@@ -26,6 +27,7 @@ mod ask;
 mod auth;
 mod body;
 mod book;
+mod infer;
 mod models;
 mod openai;
 mod probes;
@@ -92,6 +94,7 @@ impl Gateway {
             .route("/v1/chat/completions", post(openai::chat))
             .route("/v1/responses", post(openai::responses))
             .route("/v1/embeddings", post(openai::embeddings))
+            .route("/v1/infer", post(infer::infer))
             .route("/v1/messages", post(anthropic::messages))
             .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
             .fallback(no_such_route)

@@ -10,13 +10,15 @@ use serde::Serialize;
 
 use super::answer;
 use crate::error::{Context, Error, ErrorKind, FailureClass};
-use crate::types::{FieldError, RequestId};
+use crate::types::{AttemptRecord, FieldError, ProviderName, RequestId};
 
 /// In whose shape an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     OpenAi,
     Anthropic,
+    /// The pool's own.
+    Own,
 }
 
 /// A request that is not answered.
@@ -46,8 +48,12 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 impl Dialect {
     /// Whose route this is. What is nobody's is answered as OpenAI would.
     pub fn of(path: &str) -> Self {
-        let own = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if own { Self::Anthropic } else { Self::OpenAi }
+        let is = |route| path.strip_prefix(route).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
+        match () {
+            () if is("/v1/messages") => Self::Anthropic,
+            () if is("/v1/infer") => Self::Own,
+            () => Self::OpenAi,
+        }
     }
 }
 
@@ -101,6 +107,12 @@ impl Refused {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    /// Says what of the request it is about.
+    pub fn of_field(mut self, field: &str) -> Self {
+        self.param = Some(field.to_owned());
+        self
+    }
+
     /// Says which request it was: Anthropic's errors carry it.
     pub fn of_request(mut self, id: &RequestId) -> Self {
         self.request_id = Some(id.clone());
@@ -131,7 +143,7 @@ impl Refused {
 
     /// The error as the API has it, as JSON.
     pub fn body(&self, dialect: Dialect) -> Vec<u8> {
-        let Self { status, code, param, message, request_id, .. } = self;
+        let Self { status, code, param, message, request_id, retry_after, context, .. } = self;
         let json = match dialect {
             Dialect::OpenAi => serde_json::to_vec(&OpenAiError {
                 error: OpenAiFields { message, kind: openai_type(*status), param: param.as_deref(), code: *code },
@@ -141,6 +153,21 @@ impl Refused {
                 error: AnthropicFields { kind: anthropic_type(*status), message },
                 request_id: request_id.as_ref().map(RequestId::as_str),
             }),
+            Dialect::Own => {
+                let context = context.as_deref();
+                serde_json::to_vec(&OwnError {
+                    error: OwnFields {
+                        code: code.unwrap_or("invalid_request"),
+                        message,
+                        field: param.as_deref(),
+                        provider: context.and_then(|context| context.provider.as_ref()),
+                        model: context.and_then(|context| context.model.as_deref()),
+                        retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                        attempts: context.map_or(&[], |context| &context.attempts),
+                    },
+                    request_id: request_id.as_ref().map(RequestId::as_str),
+                })
+            }
         };
         json.unwrap_or_default() // texts only: nothing in it can fail to be JSON
     }
@@ -200,6 +227,29 @@ struct AnthropicFields<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
+}
+
+#[derive(Serialize)]
+struct OwnError<'a> {
+    error: OwnFields<'a>,
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OwnFields<'a> {
+    code: &'static str,
+    message: &'a str,
+    /// Of the request, where one is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a ProviderName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    attempts: &'a [AttemptRecord],
 }
 
 impl From<FieldError> for Refused {

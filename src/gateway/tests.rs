@@ -44,6 +44,7 @@ fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static
             "output_price_per_million": 2
         }],
         "routing": { "max_retries": 0 },
+        "tasks": { "t": {}, "v": { "strategy": "VOTING" } },
         "server": { "max_body_bytes": 1000, "cors_origins": ["https://good.test"] },
     });
     let upstream = FakeTransport::new(script);
@@ -371,4 +372,97 @@ async fn what_is_no_route_is_refused_in_the_shape_of_its_api() {
     served.pool.shutdown(std::time::Duration::ZERO).await;
     assert_eq!(served.send(get("/ready")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(served.post(&ask()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+fn work(more: Value) -> Value {
+    let mut work = json!({ "task": "t", "prompt": "Where?" });
+    let (Value::Object(into), Value::Object(more)) = (&mut work, more) else { panic!("objects") };
+    into.extend(more);
+    work
+}
+
+impl Served {
+    async fn infer(&self, work: &Value) -> Response {
+        self.send(post("/v1/infer", work, &[])).await
+    }
+}
+
+#[tokio::test]
+async fn work_is_done_by_the_name_of_its_task() {
+    let served = serve(Door::Inside, answers);
+    let response = served.infer(&work(json!({ "request_id": "mine", "tenant": "them", "deadline_ms": 1000 }))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let named = ["x-request-id", "x-llmpool-provider", "x-llmpool-model", "x-llmpool-attempts", "x-llmpool-cost-usd"];
+    assert_eq!(named.map(|name| header(&response, name).to_owned()), ["mine", "a", "m-2", "1", "0.000024"]);
+    let body = read(response).await;
+    assert_eq!((&body["request_id"], &body["task"], &body["content"]), (&json!("mine"), &json!("t"), &json!("hello")));
+    assert_eq!((&body["strategy_used"], &body["from_cache"]), (&json!("FASTEST"), &json!(false)));
+    let line = served.lines.lock().expect("no panic")[0].clone();
+    assert_eq!((line.request_id.as_str(), line.facts.prompt_tokens), ("mine", Some(12)));
+
+    let headers = [("x-request-id", "other"), ("x-llmpool-providers", "nobody")];
+    let response = served.send(post("/v1/infer", &work(json!({})), &headers)).await;
+    assert_eq!((response.status(), header(&response, "x-request-id")), (StatusCode::BAD_REQUEST, "other"));
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_done_says_why_in_the_pools_own_shape() {
+    let served = serve(Door::Inside, answers);
+    for (body, status, code, field) in [
+        (json!({ "prompt": "x" }), 400, "invalid_request", None),
+        (work(json!({ "max_tokens": 0 })), 400, "invalid_request", Some("max_tokens")),
+        (work(json!({ "task": "nope" })), 404, "task_not_found", Some("task")),
+        (work(json!({ "task": "v", "stream": true })), 400, "invalid_request", Some("strategy")),
+        (json!(["t", "x"]), 400, "invalid_request", None),
+    ] {
+        let response = served.infer(&body).await;
+        assert_eq!(response.status().as_u16(), status, "{body}");
+        let id = header(&response, "x-request-id").to_owned();
+        let said = read(response).await;
+        assert_eq!((&said["error"]["code"], said["error"].get("field").and_then(Value::as_str)), (&json!(code), field));
+        assert!(said["error"]["message"].is_string() && said["request_id"] == id, "{said}");
+    }
+    served.infer(&work(json!({ "request_id": "r" }))).await;
+    assert_eq!(
+        served.infer(&work(json!({ "request_id": "r", "prompt": "other" }))).await.status(),
+        StatusCode::CONFLICT
+    );
+    assert!(read(served.infer(&work(json!({ "request_id": "r" }))).await).await["from_cache"].as_bool() == Some(true));
+    assert_eq!(read(served.send(get("/v1/infer")).await).await["error"]["code"], "method_not_allowed");
+    assert_eq!(served.upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_works_for_a_tenant_that_is_not_theirs() {
+    let served = serve(network(&["key"]), answers);
+    let headers = [("authorization", "Bearer key")];
+    for (tenant, status) in [(json!("them"), 403), (Value::Null, 200)] {
+        let response = served.send(post("/v1/infer", &work(json!({ "tenant": tenant })), &headers)).await;
+        assert_eq!(response.status().as_u16(), status, "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn work_comes_as_a_stream_with_the_whole_answer_at_its_end() {
+    let served = serve(Door::Inside, streams(&[HELLO, FINISH, DONE], false));
+    let asked = work(json!({ "stream": true, "request_id": "r" }));
+    for (cached, requests) in [(false, 1), (true, 1)] {
+        let said = text(served.infer(&asked).await).await;
+        let (delta, done) = said.split_once("\n\n").expect("two events");
+        assert_eq!(delta, "event: delta\ndata: {\"delta\":\"hello\"}");
+        let done: Value = serde_json::from_str(done.strip_prefix("event: done\ndata: ").expect("done")).expect("JSON");
+        assert_eq!((&done["content"], &done["winner_model"]), (&json!("hello"), &json!("m-2")));
+        assert_eq!((&done["request_id"], &done["from_cache"]), (&json!("r"), &json!(cached)));
+        assert_eq!(served.upstream.requests().len(), requests);
+    }
+    let other = work(json!({ "stream": true, "request_id": "r", "prompt": "other" }));
+    assert_eq!(served.infer(&other).await.status(), StatusCode::CONFLICT);
+
+    let broken = serve(Door::Inside, streams(&[HELLO], true));
+    let mut body = broken.infer(&work(json!({ "stream": true }))).await.into_body().into_data_stream();
+    let mut said = String::new();
+    while let Some(Ok(piece)) = body.next().await {
+        said.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+    }
+    assert!(said.contains("event: error\ndata: {\"error\":{\"code\":\"network\"") && !said.contains("done"), "{said}");
 }

@@ -21,7 +21,9 @@ use crate::metrics::Window;
 use crate::pool::{Edition, Pool};
 use crate::time::{self, Instant};
 use crate::tokens::Counter;
-use crate::types::{ParsedCall, RequestId, parse_call, parse_embed, parse_infer, parse_options};
+use crate::types::{
+    CallOptions, ParsedCall, ParsedInfer, RequestId, parse_call, parse_embed, parse_infer, parse_options,
+};
 
 /// Pools of this process, numbered: events say which one they belong to.
 static NEXT_POOL: AtomicU32 = AtomicU32::new(1);
@@ -134,12 +136,12 @@ impl NativePool {
         let submitted = time::now().mono;
         let mut cancelled = self.inner.channel.open(id as u64, None).map(drop);
         self.task(id, move |inner, id| async move {
-            let result = match parse_infer(&work_json) {
-                Ok(work) => {
+            let result = match parse_infer(&work_json).and_then(ParsedInfer::whole) {
+                Ok((work, warnings)) => {
                     match inner.arrive(work.deadline, work.request_id.as_ref(), submitted, &mut cancelled).await {
                         Ok(pool) => {
                             drop(work_json);
-                            let completed = pool.infer_until(&work, cancelled).await;
+                            let completed = pool.infer_until(&work, &CallOptions::default(), warnings, cancelled).await;
                             record::events(&inner.channel, inner.id, completed.events);
                             completed.result
                         }

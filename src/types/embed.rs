@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::ids::{ProviderName, RequestId};
 use super::options::CallOptions;
-use super::parse::{FieldError, read_option, read_text, unknown_field};
+use super::parse::{FieldError, read_option, read_text, said_of_surrogates, unknown_field};
 use super::reply::AttemptRecord;
 use super::usage::{NanoUsd, Usage};
 
@@ -133,9 +133,7 @@ impl EmbedInput {
 pub fn parse_embed(json: &str) -> Result<ParsedEmbed, FieldError> {
     let (call, replaced): (ParsedEmbed, usize) = read_text(json)?;
     let mut call = call;
-    if replaced > 0 {
-        call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
-    }
+    call.warnings.extend(said_of_surrogates(replaced));
     call.request.check()?;
     Ok(call)
 }
@@ -144,9 +142,7 @@ pub fn parse_embed(json: &str) -> Result<ParsedEmbed, FieldError> {
 /// here are named in the warnings.
 pub fn parse_openai_embed(json: &str) -> Result<ParsedEmbed, FieldError> {
     let (OpenAiEmbed(mut call), replaced) = read_text(json)?;
-    if replaced > 0 {
-        call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
-    }
+    call.warnings.extend(said_of_surrogates(replaced));
     call.request.check()?;
     Ok(call)
 }

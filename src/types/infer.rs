@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::ensemble::{Judgement, Strategy, Vote};
 use super::ids::{ProviderName, RequestId};
+use super::object::Object;
 use super::options::CacheWish;
-use super::parse::{Cache, FieldError, Millis, StrategyWord, read_text};
+use super::parse::{Cache, FieldError, Millis, StrategyWord, read_text, said_of_surrogates};
 use super::reply::{AttemptRecord, ChatResponse, FinishReason};
 use super::usage::{NanoUsd, Usage};
 
@@ -64,11 +65,20 @@ pub struct InferResponse {
     pub attempts: Vec<AttemptRecord>,
 }
 
+/// A piece of work as it was asked for, with what had to be changed to take it.
+#[derive(Debug, Default)]
+pub struct ParsedInfer {
+    pub work: InferRequest,
+    /// Its answer is wanted as it comes. Only the service's wire has a word for it.
+    pub stream: bool,
+    pub warnings: Vec<String>,
+}
+
 /// Reads what is to be done from JSON.
 ///
 /// # Errors
 /// The field that is wrong, and why.
-pub fn parse_infer(json: &str) -> Result<InferRequest, FieldError> {
+pub fn parse_infer(json: &str) -> Result<ParsedInfer, FieldError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Fields {
@@ -88,9 +98,12 @@ pub fn parse_infer(json: &str) -> Result<InferRequest, FieldError> {
         tenant: Option<String>,
         #[serde(default)]
         cache: Option<Cache>,
+        #[serde(default)]
+        stream: Option<bool>,
     }
-    let (fields, _): (Fields, usize) = read_text(json)?;
-    let Fields { task, prompt, variables, strategy, max_tokens, deadline_ms, request_id, tenant, cache } = fields;
+    let (Object(fields), replaced): (Object<Fields>, usize) = read_text(json)?;
+    let Fields { task, prompt, variables, strategy, max_tokens, deadline_ms, request_id, tenant, cache, stream } =
+        fields;
     let refused = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
     if prompt.trim().is_empty() {
         return Err(refused("prompt", "must not be empty"));
@@ -101,7 +114,7 @@ pub fn parse_infer(json: &str) -> Result<InferRequest, FieldError> {
     if request_id.as_deref() == Some("") {
         return Err(refused("request_id", "must not be empty"));
     }
-    Ok(InferRequest {
+    let work = InferRequest {
         task,
         prompt,
         variables: variables.unwrap_or_default(),
@@ -111,7 +124,23 @@ pub fn parse_infer(json: &str) -> Result<InferRequest, FieldError> {
         request_id: request_id.map(RequestId::new),
         tenant,
         cache: cache.map(|cache| cache.0),
-    })
+    };
+    let warnings = said_of_surrogates(replaced).into_iter().collect();
+    Ok(ParsedInfer { work, stream: stream.unwrap_or(false), warnings })
+}
+
+impl ParsedInfer {
+    /// The work and the warnings, where its answer is wanted as a whole.
+    ///
+    /// # Errors
+    /// It is wanted as a stream.
+    pub fn whole(self) -> Result<(InferRequest, Vec<String>), FieldError> {
+        if self.stream {
+            let message = "an answer to infer() is whole; stream() takes a task, too".to_owned();
+            return Err(FieldError { field: "stream".to_owned(), message });
+        }
+        Ok((self.work, self.warnings))
+    }
 }
 
 impl InferResponse {

@@ -6,6 +6,8 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::object::Object;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -155,7 +157,7 @@ impl<'de> Deserialize<'de> for Content {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
                 let mut parts = Vec::with_capacity(seq.size_hint().unwrap_or(2).min(64));
-                while let Some(part) = seq.next_element()? {
+                while let Some(Object(part)) = seq.next_element()? {
                     parts.push(part);
                 }
                 Ok(Content::Parts(parts))
@@ -235,6 +237,7 @@ pub struct ToolCall {
     /// Always `function` today.
     #[serde(rename = "type", default = "function_kind")]
     pub kind: String,
+    #[serde(deserialize_with = "Object::field")]
     pub function: FunctionCall,
 }
 
@@ -259,11 +262,11 @@ pub(super) fn function_kind() -> String {
     "function".to_owned()
 }
 
-/// `null` where a list may stand: SDKs send both.
+/// `null` where a list of objects may stand: SDKs send both.
 pub(super) fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+    Ok(Object::all(Option::deserialize(deserializer)?))
 }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::ensemble::Strategy;
 use super::ids::RequestId;
 use super::message::{Content, Message, Role};
+use super::object::Object;
 use super::options::{CacheWish, CallOptions};
 use super::request::{Api, ChatRequest, ForeignFields, ResponseFormat};
 use super::surrogates;
@@ -74,9 +75,7 @@ pub fn parse_openai(json: &str) -> Result<ParsedCall, FieldError> {
 }
 
 fn finish(mut call: ParsedCall, replaced: usize) -> Result<ParsedCall, FieldError> {
-    if replaced > 0 {
-        call.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
-    }
+    call.warnings.extend(said_of_surrogates(replaced));
     check(&call.request)?;
     Ok(call)
 }
@@ -93,6 +92,11 @@ pub fn read_text<T: de::DeserializeOwned>(json: &str) -> Result<(T, usize), Fiel
         Ok(call) => Ok((call, halves.len())),
         Err(_) => Err(explain::<T>(&json)),
     }
+}
+
+/// What is to be said of so many lone surrogates that were replaced.
+pub fn said_of_surrogates(replaced: usize) -> Option<String> {
+    (replaced > 0).then(|| format!("{replaced} lone surrogate(s) in the request became U+FFFD"))
 }
 
 /// Reads and checks options of a call that has no request, with the model it is for.
@@ -270,7 +274,7 @@ impl<'de> Visitor<'de> for CallVisitor {
             match &*key {
                 "messages" => {
                     // `null` is the empty list, which `check` refuses by name.
-                    request.messages = map.next_value::<Option<Vec<Message>>>()?.unwrap_or_default();
+                    request.messages = Object::<Message>::all(map.next_value()?);
                 }
                 "model" => request.model = map.next_value()?,
                 "temperature" => request.temperature = map.next_value()?,
@@ -280,7 +284,7 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "max_tokens" | "max_completion_tokens" => request.max_tokens = map.next_value()?,
                 "stop" => request.stop = map.next_value::<Option<Stop>>()?.map(Stop::into_list).unwrap_or_default(),
                 "seed" => request.seed = map.next_value()?,
-                "tools" => request.tools = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "tools" => request.tools = Object::all(map.next_value()?),
                 "tool_choice" => request.tool_choice = map.next_value()?,
                 "parallel_tool_calls" => request.parallel_tool_calls = map.next_value()?,
                 "response_format" => request.response_format = map.next_value()?,
@@ -561,6 +565,15 @@ mod tests {
             (r#"{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"xml"}}"#, "response_format"),
             (r#"[1]"#, ""),
             (r#"null"#, ""),
+            (r#"["m"]"#, ""),
+            (r#"{"messages":[["user","a"]]}"#, "messages[0]"),
+            (r#"{"messages":[{"role":"user","content":[["text","a"]]}]}"#, "messages[0].content[0]"),
+            (
+                r#"{"messages":[{"role":"assistant","tool_calls":[["i","function",{"name":"f"}]]}]}"#,
+                "messages[0].tool_calls[0]",
+            ),
+            (r#"{"messages":[{"role":"user","content":"a"}],"tools":[["function",{"name":"f"}]]}"#, "tools[0]"),
+            (r#"{"messages":[{"role":"user","content":"a"}],"tools":[{"function":["f"]}]}"#, "tools[0].function"),
         ] {
             assert_eq!(refused(json).field, field, "{json}: {:?}", refused(json));
         }

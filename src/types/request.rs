@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::message::{Message, Role, function_kind};
+use super::object::Object;
 
 /// What the caller asks. `None` and empty mean "not said": nothing is sent for it and the provider's default holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,6 +104,7 @@ impl ChatRequest {
 pub struct Tool {
     #[serde(rename = "type", default = "function_kind")]
     pub kind: String,
+    #[serde(deserialize_with = "Object::field")]
     pub function: Function,
 }
 

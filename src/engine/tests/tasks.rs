@@ -207,7 +207,11 @@ fn what_is_to_be_done_is_read_from_json() {
     let all = r#"{ "task": "t", "prompt": "p", "variables": { "a": "b" }, "strategy": "JUDGE", "max_tokens": 5,
         "deadline_ms": 1500, "request_id": "r", "tenant": "x", "cache": { "ttl": 5 } }"#;
     let read = parse_infer(all).expect("good");
-    assert_eq!((read.strategy, read.deadline), (Some(Strategy::Judge), Some(SECOND * 3 / 2)));
+    assert_eq!((read.work.strategy, read.work.deadline), (Some(Strategy::Judge), Some(SECOND * 3 / 2)));
+    assert!(!read.stream && read.warnings.is_empty());
+    let read = parse_infer(r#"{ "task": "t", "prompt": "\ud800", "stream": true }"#).expect("good");
+    assert!(read.stream && read.warnings[0].contains("surrogate"), "{:?}", read.warnings);
+    assert_eq!(read.whole().expect_err("a stream").field, "stream");
     for (json, field, expected) in [
         (r#"{ "prompt": "p" }"#, "", "missing field `task`"),
         (r#"{ "task": "t", "prompt": " " }"#, "prompt", "must not be empty"),

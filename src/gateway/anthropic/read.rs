@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::thoughts;
 use crate::types::{
-    Api, ChatRequest, Content, FieldError, ForeignFields, Function, ImageUrl, Message, ParsedCall, Part,
-    ReasoningState, Role, Tool, ToolCall, ToolChoice, check, read_text,
+    Api, ChatRequest, Content, FieldError, ForeignFields, Function, ImageUrl, Message, Object, ParsedCall, Part,
+    ReasoningState, Role, Tool, ToolCall, ToolChoice, check, read_text, said_of_surrogates,
 };
 
 /// Fields that the pool's own request says as well.
@@ -25,16 +25,16 @@ const OWN: [&str; 3] = ["model", "max_tokens", "stream"];
 struct Body {
     model: Option<String>,
     max_tokens: Option<u32>,
-    messages: Vec<InMessage>,
+    messages: Vec<Object<InMessage>>,
     #[serde(default)]
     system: Option<Blocks>,
     temperature: Option<f64>,
     top_p: Option<f64>,
     stop_sequences: Option<Vec<String>>,
     stream: Option<bool>,
-    tools: Option<Vec<InTool>>,
-    tool_choice: Option<InToolChoice>,
-    metadata: Option<Metadata>,
+    tools: Option<Vec<Object<InTool>>>,
+    tool_choice: Option<Object<InToolChoice>>,
+    metadata: Option<Object<Metadata>>,
 }
 
 #[derive(Deserialize)]
@@ -59,10 +59,10 @@ enum Block {
         text: String,
     },
     Image {
-        source: Source,
+        source: Object<Source>,
     },
     Document {
-        source: Source,
+        source: Object<Source>,
         title: Option<String>,
     },
     ToolUse {
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Blocks {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Blocks, A::Error> {
                 let mut blocks = Vec::new();
-                while let Some(block) = seq.next_element()? {
+                while let Some(Object(block)) = seq.next_element()? {
                     blocks.push(block);
                 }
                 Ok(Blocks(blocks))
@@ -162,23 +162,21 @@ impl<'de> Deserialize<'de> for Blocks {
 
 /// Reads and checks a request.
 pub(super) fn request(json: &str) -> Result<ParsedCall, FieldError> {
-    let (body, _): (Body, usize) = read_text(json)?;
+    let (Object(body), _): (Object<Body>, usize) = read_text(json)?;
     let (mut fields, replaced): (Map<String, Value>, usize) = read_text(json)?;
     OWN.iter().for_each(|own| drop(fields.remove(*own)));
     if let Some(messages) = fields.get_mut("messages") {
         bring_thoughts_home(messages);
     }
     let mut reading = Reading::default();
-    if replaced > 0 {
-        reading.warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
-    }
+    reading.warnings.extend(said_of_surrogates(replaced));
     reading.read_system(body.system);
-    for (index, message) in body.messages.into_iter().enumerate() {
+    for (index, Object(message)) in body.messages.into_iter().enumerate() {
         reading.read_message(index, message);
     }
     let tools = reading.tools(body.tools.unwrap_or_default());
     let parallel_tool_calls =
-        body.tool_choice.as_ref().and_then(|choice| choice.disable_parallel_tool_use).map(|disabled| !disabled);
+        body.tool_choice.as_ref().and_then(|Object(choice)| choice.disable_parallel_tool_use).map(|disabled| !disabled);
     let request = ChatRequest {
         model: body.model,
         max_tokens: body.max_tokens,
@@ -190,7 +188,7 @@ pub(super) fn request(json: &str) -> Result<ParsedCall, FieldError> {
         tool_choice: body.tool_choice.filter(|_| !tools.is_empty()).map(tool_choice).transpose()?,
         parallel_tool_calls: parallel_tool_calls.filter(|_| !tools.is_empty()),
         tools,
-        user: body.metadata.and_then(|metadata| metadata.user_id),
+        user: body.metadata.and_then(|Object(metadata)| metadata.user_id),
         foreign: Some(Box::new(ForeignFields { api: Api::Anthropic, fields, understood: UNDERSTOOD })),
         ..ChatRequest::default()
     };
@@ -203,7 +201,7 @@ pub(super) fn request(json: &str) -> Result<ParsedCall, FieldError> {
     })
 }
 
-fn tool_choice(choice: InToolChoice) -> Result<ToolChoice, FieldError> {
+fn tool_choice(Object(choice): Object<InToolChoice>) -> Result<ToolChoice, FieldError> {
     Ok(match choice.kind {
         Choice::Auto => ToolChoice::Auto,
         Choice::Any => ToolChoice::Required,
@@ -300,9 +298,9 @@ impl Reading {
         parts
     }
 
-    fn tools(&mut self, tools: Vec<InTool>) -> Vec<Tool> {
+    fn tools(&mut self, tools: Vec<Object<InTool>>) -> Vec<Tool> {
         let mut read = Vec::with_capacity(tools.len());
-        for (position, tool) in tools.into_iter().enumerate() {
+        for (position, Object(tool)) in tools.into_iter().enumerate() {
             if tool.kind.as_deref().is_some_and(|kind| kind != "custom") {
                 self.warnings.push(format!("tools[{position}]: only anthropic has this tool"));
                 continue;
@@ -335,14 +333,14 @@ fn part(block: Block) -> Option<Part> {
     match block {
         Block::Text { text } => Some(Part::Text { text }),
         Block::Image { source } => {
-            let url = match source {
+            let url = match source.0 {
                 Source::Base64 { media_type, data } => format!("data:{media_type};base64,{data}"),
                 Source::Url { url } => url,
                 Source::Text { .. } | Source::Unknown => return None,
             };
             Some(Part::ImageUrl { image_url: ImageUrl { url, detail: None } })
         }
-        Block::Document { source, title } => match source {
+        Block::Document { source, title } => match source.0 {
             Source::Base64 { media_type, data } => {
                 let data = format!("data:{media_type};base64,{data}");
                 Some(Part::File {
@@ -448,6 +446,9 @@ mod tests {
         for (body, field) in [
             (json!({}), ""),
             (json!({ "messages": [] }), "messages"),
+            (json!(["m", 5, [{ "role": "user", "content": "a" }]]), ""),
+            (json!({ "messages": [["user", "a"]] }), "messages[0]"),
+            (json!({ "messages": [{ "role": "user", "content": [["text", "a"]] }] }), "messages[0].content[0]"),
             (json!({ "messages": [{ "role": "user", "content": 7 }] }), "messages[0].content"),
             (json!({ "messages": [{ "role": "wizard", "content": "a" }] }), "messages[0].role"),
             (json!({ "messages": [{ "role": "user", "content": "a" }], "temperature": "hot" }), "temperature"),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::thoughts;
 use crate::types::{
-    ChatRequest, Content, FieldError, Function, ImageUrl, Message, ParsedCall, Part, ResponseFormat, Role, Tool,
-    ToolCall, ToolChoice, check, read_text,
+    ChatRequest, Content, FieldError, Function, ImageUrl, Message, Object, ParsedCall, Part, ResponseFormat, Role,
+    Tool, ToolCall, ToolChoice, check, read_text, said_of_surrogates,
 };
 
 /// Fields that are repeated in the answer as they were asked.
@@ -81,11 +81,11 @@ struct Body {
     max_output_tokens: Option<u32>,
     temperature: Option<f64>,
     top_p: Option<f64>,
-    tools: Option<Vec<InTool>>,
+    tools: Option<Vec<Object<InTool>>>,
     tool_choice: Option<Value>,
     parallel_tool_calls: Option<bool>,
-    text: Option<TextConfig>,
-    reasoning: Option<Reasoning>,
+    text: Option<Object<TextConfig>>,
+    reasoning: Option<Object<Reasoning>>,
     user: Option<String>,
     metadata: Option<Map<String, Value>>,
 }
@@ -115,7 +115,7 @@ struct InTool {
 /// A text, or items.
 enum Input {
     Text(String),
-    Items(Vec<Item>),
+    Items(Vec<Object<Item>>),
 }
 
 #[derive(Deserialize)]
@@ -134,13 +134,13 @@ struct Item {
     output: Option<Contents>,
     encrypted_content: Option<String>,
     #[serde(default)]
-    summary: Vec<InPart>,
+    summary: Vec<Object<InPart>>,
 }
 
 /// A text, or parts.
 enum Contents {
     Text(String),
-    Parts(Vec<InPart>),
+    Parts(Vec<Object<InPart>>),
 }
 
 #[derive(Deserialize)]
@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for Contents {
 
 /// Reads and checks a request.
 pub(super) fn request(json: &str) -> Result<(ParsedCall, Echo), FieldError> {
-    let (body, _): (Body, usize) = read_text(json)?;
+    let (Object(body), _): (Object<Body>, usize) = read_text(json)?;
     let (fields, replaced): (Map<String, Value>, usize) = read_text(json)?;
     for (field, why) in REFUSED {
         if fields.get(*field).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
@@ -210,9 +210,7 @@ pub(super) fn request(json: &str) -> Result<(ParsedCall, Echo), FieldError> {
         }
     }
     let mut warnings = Vec::new();
-    if replaced > 0 {
-        warnings.push(format!("{replaced} lone surrogate(s) in the request became U+FFFD"));
-    }
+    warnings.extend(said_of_surrogates(replaced));
     let known = |name: &str| READ.contains(&name) || PASSED.contains(&name) || name == "truncation";
     let unknown = fields.iter().filter(|(name, value)| !known(name) && !value.is_null());
     warnings.extend(unknown.map(|(name, _)| format!("{name}: not known here, not sent")));
@@ -222,11 +220,11 @@ pub(super) fn request(json: &str) -> Result<(ParsedCall, Echo), FieldError> {
     let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
     let mut openai_fields: Map<String, Value> = passed.filter(|(_, value)| !value.is_null()).collect();
     let (mut response_format, mut reasoning_effort) = (None, None);
-    if let Some(TextConfig { format, verbosity }) = body.text {
+    if let Some(Object(TextConfig { format, verbosity })) = body.text {
         response_format = format.map(text_format).transpose()?;
         openai_fields.extend(verbosity.filter(|value| !value.is_null()).map(|value| ("verbosity".to_owned(), value)));
     }
-    if let Some(Reasoning { effort }) = body.reasoning {
+    if let Some(Object(Reasoning { effort })) = body.reasoning {
         reasoning_effort = effort;
     }
     let tools = tools(body.tools.unwrap_or_default())?;
@@ -274,8 +272,8 @@ fn text_format(format: Value) -> Result<ResponseFormat, FieldError> {
     }
 }
 
-fn tools(tools: Vec<InTool>) -> Result<Vec<Tool>, FieldError> {
-    let read = |(at, InTool { kind, name, description, parameters, strict }): (usize, InTool)| {
+fn tools(tools: Vec<Object<InTool>>) -> Result<Vec<Tool>, FieldError> {
+    let read = |(at, Object(InTool { kind, name, description, parameters, strict })): (usize, Object<InTool>)| {
         if kind != "function" {
             return Err(refused(
                 format!("tools[{at}].type"),
@@ -302,8 +300,11 @@ fn messages(instructions: Option<String>, input: Option<Input>) -> Result<Vec<Me
     match input {
         None => return Err(refused("input", "is missing: it is what the model is to answer")),
         Some(Input::Text(text)) => messages.push(Message::text(Role::User, text)),
+        Some(Input::Items(items)) if items.is_empty() => {
+            return Err(refused("input", "must not be empty: it is what the model is to answer"));
+        }
         Some(Input::Items(items)) => {
-            for (at, item) in items.into_iter().enumerate() {
+            for (at, Object(item)) in items.into_iter().enumerate() {
                 read_item(at, item, &mut messages)?;
             }
         }
@@ -336,7 +337,7 @@ fn read_item(at: usize, item: Item, messages: &mut Vec<Message>) -> Result<(), F
         }
         "reasoning" => {
             let turn = answering(messages, true);
-            let texts = item.summary.into_iter().filter_map(|part| match part {
+            let texts = item.summary.into_iter().filter_map(|Object(part)| match part {
                 InPart::Text { text } => Some(text),
                 _ => None,
             });
@@ -374,7 +375,7 @@ fn contents(contents: Option<Contents>, path: &str) -> Result<(Content, Option<S
         Some(Contents::Parts(parts)) => parts,
     };
     let (mut read, mut declined) = (Vec::with_capacity(parts.len()), None);
-    for (at, part) in parts.into_iter().enumerate() {
+    for (at, Object(part)) in parts.into_iter().enumerate() {
         read.push(match part {
             InPart::Text { text } => Part::Text { text },
             InPart::Refusal { refusal } => {
@@ -445,7 +446,10 @@ mod tests {
     fn what_needs_a_memory_is_refused_by_name() {
         for (body, field) in [
             (json!({}), "input"),
-            (json!({ "input": [] }), "messages"),
+            (json!({ "input": [] }), "input"),
+            (json!(["m", "hi"]), ""),
+            (json!({ "input": [["message", "user", "hi"]] }), "input[0]"),
+            (json!({ "input": [{ "role": "user", "content": [["input_text", "a"]] }] }), "input[0].content[0]"),
             (json!({ "input": "a", "previous_response_id": "resp_1" }), "previous_response_id"),
             (json!({ "input": "a", "background": true }), "background"),
             (json!({ "input": "a", "tools": [{ "type": "web_search" }] }), "tools[0].type"),
