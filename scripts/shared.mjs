@@ -1,6 +1,7 @@
 // What the scripts have in common.
 
 import { spawnSync } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -34,6 +35,20 @@ export function ask(command, args, cwd = ROOT) {
 
 /** npm as a command and its first arguments: on Windows `npm` itself is a shell script. */
 export const NPM = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
+
+/**
+ * Installs what the lockfile of a folder names, when it is missing or older than that.
+ *
+ * @param {string} folder
+ */
+export function install(folder) {
+  const wanted = join(folder, 'package-lock.json')
+  const installed = join(folder, 'node_modules', '.package-lock.json')
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(wanted).mtimeMs) return
+  const [npm, ...args] = NPM
+  // No tool of ours needs a script of its own at install.
+  must(npm, [...args, 'ci', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
+}
 
 /** The script of a development dependency, run by this Node. @param {string} path below node_modules */
 export function tool(path) {

@@ -12,7 +12,7 @@ import { join, relative, resolve } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
-import { cargoTarget, must, ROOT } from './shared.mjs'
+import { cargoTarget, install, must, ROOT } from './shared.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,6 +24,7 @@ const folder = join(ROOT, '__test__')
 const files = chosen.length > 0 ? chosen : testFiles()
 
 if (pattern === undefined && chosen.length === 0) must('cargo', ['test', ...cargoTarget()])
+install(join(folder, 'clients'))
 
 /** Files in which a test really ran. */
 const ran = new Set()
