@@ -2,15 +2,20 @@
 // do it with. What only one API has is in `gateway.test.mjs` and `gateway-anthropic.test.mjs`.
 
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { FRAMEWORKS } from './clients/frameworks.mjs'
+import { ROOT, startProgram } from './support/child.mjs'
 import { SDKS } from './support/clients.mjs'
 import { openPool, provider, rejection } from './support/pool.mjs'
+import { pythonWith } from './support/python.mjs'
 import { Upstream } from './support/upstream.mjs'
-import { bounded } from './support/wait.mjs'
+import { bounded, roomy } from './support/wait.mjs'
 import { VECTORS, wishes } from './support/wishes.mjs'
 
 const KEY = 'key-of-the-gateway'
+/** The same suite in Python. */
+const PYTHON = join(ROOT, '__test__', 'python')
 
 /** The ways in: what a client is made with. */
 const DOORS = {
@@ -97,16 +102,40 @@ const STORIES = {
 /** What a story needs of a client, where not all have it. */
 const NEEDS = { 'lists the models': 'models', 'makes vectors': 'embed' }
 
+/** A pool over a provider that does what it is told. */
+async function wishing(t) {
+  const upstream = await Upstream.start(t, wishes)
+  const models = { embed: 'text-embedding-3-small' }
+  const pool = await openPool(t, [provider('main', upstream, { models })], { maxRetries: 0 })
+  return { upstream, pool }
+}
+
 for (const [name, make] of Object.entries({ ...SDKS, ...FRAMEWORKS })) {
   for (const [door, enter] of Object.entries(DOORS)) {
     for (const [title, tell] of Object.entries(STORIES)) {
       if (NEEDS[title] && !(NEEDS[title] in make({ url: 'http://nowhere.invalid', apiKey: 'none' }))) continue
       test(`${name} through the ${door}: ${title}`, bounded, async (t) => {
-        const upstream = await Upstream.start(t, wishes)
-        const models = { embed: 'text-embedding-3-small' }
-        const pool = await openPool(t, [provider('main', upstream, { models })], { maxRetries: 0 })
+        const { upstream, pool } = await wishing(t)
         await tell({ upstream, client: make(await enter(t, pool)) })
       })
     }
   }
 }
+
+test('the Python clients of OpenAI and Anthropic through the port', roomy, async (t) => {
+  const { command, why } = pythonWith(join(PYTHON, 'requirements.txt'))
+  if (why) return t.skip(why)
+  const { upstream, pool } = await wishing(t)
+  const { url, apiKey } = await DOORS.port(t, pool)
+  const env = { GATEWAY_URL: url, GATEWAY_KEY: apiKey, PYTHONDONTWRITEBYTECODE: '1' }
+  const { code, stderr } = await startProgram(t, command, [join(PYTHON, 'clients.py')], { env }).ended
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /Ran \d\d tests/)
+
+  const asked = (wish) => upstream.exchanges.filter(({ text }) => text.includes(`"${wish}"`))
+  assert.equal(asked('fail').length, 2, 'neither of them asked again for what the pool had given up')
+  assert.equal(asked('refuse').length, 2)
+  const left = asked('hang')
+  assert.equal(left.length, 4)
+  await Promise.all(left.map(({ closed }) => closed))
+})

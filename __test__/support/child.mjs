@@ -18,7 +18,12 @@ export function startNode(t, code, { env = {}, flags = [], file, args = [], cwd,
   const script = file
     ? [file, ...args]
     : ['--input-type=module', '-e', `const ENTRY = ${JSON.stringify(ENTRY)};\n${code}`]
-  const child = spawn(process.execPath, [...flags, ...script], {
+  return startProgram(t, process.execPath, [...flags, ...script], { cwd, env, stdin })
+}
+
+/** The same for any other program. */
+export function startProgram(t, command, args, { env = {}, cwd, stdin = false } = {}) {
+  const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
