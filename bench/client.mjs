@@ -4,12 +4,13 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { API_KEY, CONTENT, chatRequest, PATH } from './exchange.mjs'
+import { API_KEY, contentOf, PATH, requestsOf } from './exchange.mjs'
+import { processMicros } from './machine.mjs'
 
 /** A peer whose calls fail at once would spin; what it would measure means nothing. */
 const TOO_MANY_ERRORS = 100
 
-const { peer, origin, concurrency, warm, seconds } = JSON.parse(process.argv[2])
+const { peer, origins, row, warm, seconds } = JSON.parse(process.argv[2])
 
 process.on('disconnect', () => process.exit())
 
@@ -22,28 +23,33 @@ process.disconnect()
 
 async function slice() {
   const { open, entry, version } = await import(`./peers/${peer}.mjs`)
-  const client = await open({ origin, path: PATH, apiKey: API_KEY, concurrency })
-  const lanes = startLanes(client.chat, concurrency)
+  const { concurrency } = row
+  const client = await open({ origin: origins[0], origins, row, path: PATH, apiKey: API_KEY, concurrency })
+  const lanes = startLanes(row.chunks ? client.stream : client.chat, concurrency)
 
   await wait(warm * 1000)
   await tell({ type: 'measuring' })
-  const before = snapshot()
+  const before = snapshot(client.pids)
   lanes.record(true)
   await wait(seconds * 1000)
   lanes.record(false)
-  const after = snapshot()
+  const after = snapshot(client.pids)
   await tell({ type: 'measured' })
 
-  const { calls, errors, latencies } = await lanes.stop()
+  const { calls, errors, latencies, firsts } = await lanes.stop()
   await client.close()
   const usable = latencies.length > 0 && errors.count < TOO_MANY_ERRORS
-  const sample = usable ? compute(before, after, latencies) : null
+  const sample = usable ? compute(before, after, latencies, firsts) : null
   await tell({ type: 'result', version, entry, calls, errors, sample })
 }
 
-/** @param {(request: object) => Promise<string>} chat @param {number} concurrency */
-function startLanes(chat, concurrency) {
+/** @param {(request: object, first: () => void) => Promise<string>} call @param {number} concurrency */
+function startLanes(call, concurrency) {
+  const chatRequest = requestsOf(row)
+  const content = contentOf(row)
   const latencies = growing()
+  /** Of a stream: when its first text was there. */
+  const firsts = growing()
   const errors = { count: 0, first: null }
   let calls = 0
   let running = true
@@ -53,10 +59,15 @@ function startLanes(chat, concurrency) {
     while (running) {
       const request = chatRequest(calls++)
       const started = performance.now()
+      let first
       try {
-        const content = await chat(request)
-        if (content !== CONTENT) throw new Error(`wrong content: ${String(content).slice(0, 80)}`)
-        if (recording) latencies.push(performance.now() - started)
+        const said = await call(request, () => {
+          first ??= performance.now()
+        })
+        if (said !== content) throw new Error(`wrong content: ${String(said).slice(0, 80)}`)
+        if (!recording) continue
+        latencies.push(performance.now() - started)
+        if (first !== undefined) firsts.push(first - started)
       } catch (error) {
         errors.first ??= String(error)
         errors.count++
@@ -73,31 +84,35 @@ function startLanes(chat, concurrency) {
     async stop() {
       running = false
       await done
-      return { calls, errors, latencies: latencies.sorted() }
+      return { calls, errors, latencies: latencies.sorted(), firsts: firsts.sorted() }
     },
   }
 }
 
-function compute(before, after, latencies) {
+function compute(before, after, latencies, firsts) {
   const calls = latencies.length
   const seconds = (after.atMillis - before.atMillis) / 1000
+  const cpuMicros = (after.cpuMicros - before.cpuMicros) / calls
   return {
     calls,
     seconds,
     reqPerSec: calls / seconds,
-    cpuMicros: (after.cpuMicros - before.cpuMicros) / calls,
+    cpuMicros,
+    chunkMicros: row.chunks ? cpuMicros / row.chunks : null,
     jsMicros: after.jsMicros === null ? null : (after.jsMicros - before.jsMicros) / calls,
     p50Millis: quantile(latencies, 0.5),
     p99Millis: quantile(latencies, 0.99),
+    firstMillis: firsts.length > 0 ? quantile(firsts, 0.5) : null,
     rssMegabytes: after.rssBytes / 1e6,
   }
 }
 
-function snapshot() {
+/** `pids`: processes that work for this one. What they use is part of what a call costs. */
+function snapshot(pids = []) {
   const { user, system } = process.cpuUsage()
   return {
     atMillis: performance.now(),
-    cpuMicros: user + system,
+    cpuMicros: pids.reduce((sum, pid) => sum + processMicros(pid), user + system),
     jsMicros: mainThreadMicros(),
     rssBytes: process.memoryUsage.rss(),
   }

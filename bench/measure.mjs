@@ -17,9 +17,9 @@ export async function measure(settings, pins, notes) {
     const where = `${peer}, ${row.name}, round ${round + 1}`
     progress(`${settings.together ? 'all peers' : where} of ${settings.rounds}`)
     try {
-      const { upstream, port } = upstreams.get(settings.together ? peer : 'all')
-      const { sample, errors, ...rest } = await runSlice({ peer, row, settings, core: pins?.clients, upstream, port })
-      if (!about.has(peer)) about.set(peer, rest)
+      const at = upstreams.get(settings.together ? peer : 'all')
+      const { sample, errors, ...rest } = await runSlice({ peer, row, settings, core: pins?.clients, ...at })
+      if (!about.has(peer)) about.set(peer, { ...rest, row })
       if (sample) samples.push({ round, case: row.name, peer, ...sample })
       if (errors.count > 0) notes.push(`${where}: ${errors.count} calls failed, the first with ${errors.first}`)
     } catch (error) {
@@ -41,33 +41,35 @@ async function startUpstreams(names, pins) {
   const upstreams = new Map()
   for (const name of names) {
     const upstream = new Child('upstream.mjs', [], pins?.upstream)
-    const { port } = await upstream.next('listening')
-    upstreams.set(name, { upstream, port })
+    const { ports, tlsPort } = await upstream.next('listening')
+    upstreams.set(name, { upstream, ports, tlsPort })
   }
   return upstreams
 }
 
 /** All peers of a case in a round. */
-function* groups({ rounds, cases, peers }) {
+function* groups({ rounds, cases, partOf }) {
   for (let round = 0; round < rounds; round++) {
-    for (const row of cases) yield peers.map((peer) => ({ round, row, peer }))
+    for (const row of cases) yield partOf(row).map((peer) => ({ round, row, peer }))
   }
 }
 
 /** The order of the peers turns with each round, so that none always follows the same other. */
-function* plan({ rounds, cases, peers }) {
+function* plan({ rounds, cases, partOf }) {
   for (let round = 0; round < rounds; round++) {
     for (const row of cases) {
+      const peers = partOf(row)
       for (let turn = 0; turn < peers.length; turn++) yield { round, row, peer: peers[(turn + round) % peers.length] }
     }
   }
 }
 
 /** One peer, one case, one round. */
-async function runSlice({ peer, row, settings, core, upstream, port }) {
+async function runSlice({ peer, row, settings, core, upstream, ports, tlsPort }) {
   const { warm, seconds } = settings
   await upstream.ask({ type: 'begin', case: row })
-  const job = { ...row, peer, warm, seconds, origin: `http://127.0.0.1:${port}` }
+  const plain = ports.slice(0, row.upstreams ?? 1).map((port) => `http://127.0.0.1:${port}`)
+  const job = { peer, row, warm, seconds, origins: row.tls ? [`https://localhost:${tlsPort}`] : plain }
   const client = new Child('client.mjs', [JSON.stringify(job)], core)
   try {
     await client.next('measuring', (warm + 30) * 1000)
@@ -85,7 +87,7 @@ async function runSlice({ peer, row, settings, core, upstream, port }) {
       // Side by side, the others are the other peers.
       sample.othersShare = settings.together ? 0 : Math.max(0, (after.busy - before.busy - own) / elapsed)
       sample.stolenShare = (after.stolen - before.stolen) / elapsed
-      sample.requestsPerCall = seen.requests / calls
+      sample.requestsPerCall = (seen.requests - seen.failed) / calls
       sample.connections = seen.connections
       sample.unreadable = seen.unreadable
     }

@@ -8,7 +8,11 @@ import { fileURLToPath } from 'node:url'
 const NOT_INHERITED =
   /^(https?_proxy|all_proxy|no_proxy|node_.*|ssl_cert_.*|openai_.*|uv_.*|napi_.*|rust_.*|malloc_.*)$/i
 
-const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_INHERITED.test(name)))
+const environment = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_INHERITED.test(name))),
+  // Whose certificate the upstream shows where a case is about TLS.
+  NODE_EXTRA_CA_CERTS: fileURLToPath(new URL('../__test__/fixtures/tls/ca.pem', import.meta.url)),
+}
 
 /**
  * One core for the upstream and one for the clients: the two never compete, and every client has exactly one core

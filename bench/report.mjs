@@ -1,13 +1,18 @@
 // From samples to tables. A figure is the median over rounds; a ratio is taken inside each round, where both peers met
 // the same machine, and shown as the median with the smallest and the largest.
 
-import { chatRequest, PATH } from './exchange.mjs'
+import { REFERENCES, requestsPerCall as wantedPerCall } from './cases.mjs'
+import { MESSAGES_PATH, PATH, requestsOf } from './exchange.mjs'
 
-/** What is measured of a peer, and whether it is also told as a ratio. */
+const [FIRST] = REFERENCES
+
+/** What is measured of a peer, and against whom it is also told as a ratio. What a case does not have is left out. */
 const MEASURES = [
-  { key: 'cpuMicros', title: 'CPU µs/call', digits: 0, ratio: true },
-  { key: 'jsMicros', title: 'JS thread µs/call', digits: 0, ratio: true },
-  { key: 'reqPerSec', title: 'req/s', digits: 0, ratio: true },
+  { key: 'cpuMicros', title: 'CPU µs/call', digits: 0, against: REFERENCES },
+  { key: 'chunkMicros', title: 'CPU µs/chunk', digits: 1 },
+  { key: 'jsMicros', title: 'JS thread µs/call', digits: 0, against: [FIRST] },
+  { key: 'reqPerSec', title: 'req/s', digits: 0, against: [FIRST] },
+  { key: 'firstMillis', title: 'first text p50 ms', digits: 2 },
   { key: 'p50Millis', title: 'p50 ms', digits: 2 },
   { key: 'p99Millis', title: 'p99 ms', digits: 2 },
   { key: 'rssMegabytes', title: 'RSS MB', digits: 0 },
@@ -29,44 +34,55 @@ export function heading({ machine, pins, settings, loadBefore, addon }) {
   ].join('\n')
 }
 
-/** By case, by peer: a spread for each measure, and one for each ratio against the reference. */
-export function summarize(samples, cases, peers, reference) {
-  return cases.map(({ name, title }) => ({
-    case: name,
-    title,
-    peers: peers.map((peer) => {
-      const own = samples.filter((sample) => sample.case === name && sample.peer === peer)
-      const figures = {}
-      const ratios = {}
-      for (const { key, ratio } of MEASURES) {
-        figures[key] = spread(own.map((sample) => sample[key]))
-        if (!ratio) continue
-        ratios[key] = spread(
-          own.map((sample) => {
-            const other = samples.find((s) => s.case === name && s.peer === reference && s.round === sample.round)
-            return other && sample[key] !== null ? sample[key] / other[key] : null
-          }),
-        )
-      }
-      return { peer, rounds: own.length, figures, ratios }
-    }),
+/** By case, by peer: a spread for each measure, and one for each ratio against each reference. */
+export function summarize(samples, cases, partOf) {
+  return cases.map((row) => ({
+    case: row.name,
+    title: row.title,
+    peers: partOf(row).map((peer) =>
+      summarizePeer(
+        peer,
+        samples.filter((sample) => sample.case === row.name),
+      ),
+    ),
   }))
 }
 
-export function caseTable({ title, peers }, reference) {
-  const header = ['peer']
-  for (const measure of MEASURES) {
-    header.push(measure.title)
-    if (measure.ratio) header.push(`× ${reference} (min–max)`)
+function summarizePeer(peer, samples) {
+  const own = samples.filter((sample) => sample.peer === peer)
+  const figures = {}
+  const ratios = {}
+  for (const { key, against = [] } of MEASURES) {
+    figures[key] = spread(own.map((sample) => sample[key]))
+    ratios[key] = Object.fromEntries(
+      against.map((reference) => [reference, spread(own.map((sample) => ratioOf(sample, reference, key, samples)))]),
+    )
   }
-  const rows = peers.map(({ peer, figures, ratios }) => {
-    const row = [peer]
-    for (const { key, digits, ratio } of MEASURES) {
-      row.push(figures[key] ? figures[key].median.toFixed(digits) : '–')
-      if (ratio) row.push(peer === reference ? '1' : ratioText(ratios[key]))
-    }
-    return row
-  })
+  return { peer, rounds: own.length, figures, ratios }
+}
+
+/** Within the round: both met the same machine. */
+function ratioOf(sample, reference, key, samples) {
+  const other = samples.find(({ peer, round }) => peer === reference && round === sample.round)
+  return other && sample[key] !== null ? sample[key] / other[key] : null
+}
+
+export function caseTable({ title, peers }) {
+  const had = peers.filter(({ rounds }) => rounds > 0)
+  if (had.length === 0) return `${title}\n\nNo peer took part.`
+  const columns = MEASURES.filter(({ key }) => had.some(({ figures }) => figures[key])).flatMap(
+    ({ key, title, digits, against = [] }) => [
+      { title, cell: ({ figures }) => (figures[key] ? figures[key].median.toFixed(digits) : '–') },
+      ...against
+        .filter((reference) => had.some(({ peer }) => peer === reference))
+        .map((reference) => ({
+          title: `× ${reference} (min–max)`,
+          cell: ({ peer, ratios }) => (peer === reference ? '1' : ratioText(ratios[key][reference])),
+        })),
+    ],
+  )
+  const header = ['peer', ...columns.map((column) => column.title)]
+  const rows = had.map((each) => [each.peer, ...columns.map(({ cell }) => cell(each))])
   return `${title}\n\n${table(header, rows)}`
 }
 
@@ -81,11 +97,11 @@ export function importTable(imports) {
 
 /** What each peer really asked for: the reader can see that the work is the same. */
 export function wireTable(wires) {
-  const rows = wires.map(({ peer, first }) => {
+  const rows = wires.map(({ peer, first, row }) => {
     if (!first) return [peer, 'nothing came', '–', '–', '–', '–']
     const [requestLine, ...headers] = first.head.trimEnd().split('\r\n')
     const sizes = [headers.length, first.head.length, Buffer.byteLength(first.body)]
-    return [peer, requestLine, compare(first), ...sizes.map(String)]
+    return [peer, requestLine, compare(first, row), ...sizes.map(String)]
   })
   return `First request of each peer, as the upstream saw it\n\n${table(
     ['peer', 'request line', 'body, against the task', 'headers', 'head bytes', 'body bytes'],
@@ -94,10 +110,11 @@ export function wireTable(wires) {
   )}`
 }
 
-function compare({ head, body }) {
+function compare({ head, body }, row) {
+  if (head.startsWith(`POST ${MESSAGES_PATH} `)) return 'in the shape of its API'
   if (!head.startsWith(`POST ${PATH} `)) return 'another path'
   const sent = JSON.parse(body)
-  const wanted = chatRequest(0)
+  const wanted = requestsOf(row)(0)
   const more = Object.keys(sent).filter((key) => !(key in wanted))
   const wrong = Object.keys(wanted).filter((key) => {
     // Several lanes start at once: whose request comes first is not said, so the number is left out.
@@ -118,7 +135,7 @@ export function upstreamText(samples, cases) {
 }
 
 /** What a reader should know before believing a figure. */
-export function doubts(samples) {
+export function doubts(samples, cases) {
   const found = []
   const busiest = Math.max(0, ...samples.map((sample) => sample.upstreamShare))
   if (busiest > 0.8) found.push(`the upstream used ${percent(busiest)} of a core: it may have held somebody back`)
@@ -134,7 +151,8 @@ export function doubts(samples) {
     )
   }
   for (const { peer, case: row, round, requestsPerCall, unreadable } of samples) {
-    if (requestsPerCall !== 1)
+    const wanted = wantedPerCall(cases.find(({ name }) => name === row))
+    if (wanted !== null && requestsPerCall !== wanted)
       found.push(`${peer}, ${row}, round ${round + 1}: ${requestsPerCall.toFixed(3)} requests per call`)
     if (unreadable > 0)
       found.push(`${peer}, ${row}, round ${round + 1}: ${unreadable} requests the upstream could not read`)

@@ -2,13 +2,16 @@
 // compares with a target is for the reader, who also sees how busy the machine was.
 
 import { writeFileSync } from 'node:fs'
-import { REFERENCE } from './cases.mjs'
 import { describeMachine, loadAverage } from './machine.mjs'
 import { measure, measureImports } from './measure.mjs'
 import { readSettings } from './options.mjs'
 import { choosePins } from './processes.mjs'
 import { caseTable, doubts, heading, importTable, summarize, upstreamText, wireTable } from './report.mjs'
+import { writeResults } from './results.mjs'
 import { buildAddon, findAddon, installPeers } from './setup.mjs'
+
+/** The peers that run the addon of this checkout. */
+const OURS = ['llmpool', 'llmpool-gateway']
 
 const settings = readSettings()
 if (settings) {
@@ -23,20 +26,25 @@ if (settings) {
 async function main(settings) {
   const notes = []
   installPeers()
-  if (settings.build && settings.peers.includes('llmpool')) {
+  if (settings.build && OURS.some((peer) => settings.peers.includes(peer))) {
     try {
       buildAddon()
     } catch (error) {
       notes.push(`the addon was not built: ${error.message}`)
     }
   }
-  const addon = settings.peers.includes('llmpool') ? findAddon() : null
+  const addon = OURS.some((peer) => settings.peers.includes(peer)) ? findAddon() : null
   if (addon && addon.profile !== 'release') notes.push(`llmpool was measured as a ${addon.profile} build: see above`)
   if (settings.quick) notes.push('--quick: nothing is warm, these are not figures to quote')
 
   const pins = settings.pin ? choosePins() : null
   const machine = describeMachine()
   const loadBefore = loadAverage()
+  const said = []
+  const print = (text) => {
+    said.push(text)
+    process.stdout.write(`${text}\n\n`)
+  }
   print(heading({ machine, pins, settings, loadBefore, addon }))
 
   const { samples, about } = await measure(settings, pins, notes)
@@ -47,11 +55,11 @@ async function main(settings) {
   if (addon && findAddon()?.fingerprint !== addon.fingerprint) {
     notes.push('THE ADDON WAS REPLACED during the run: the figures of llmpool are of two builds')
   }
-  notes.push(...doubts(samples))
+  notes.push(...doubts(samples, settings.cases))
 
-  const wires = peers.map((peer) => ({ peer, first: about.get(peer).first }))
-  const summary = summarize(samples, settings.cases, peers, REFERENCE)
-  for (const each of summary) print(caseTable(each, REFERENCE))
+  const wires = peers.map((peer) => ({ peer, first: about.get(peer).first, row: about.get(peer).row }))
+  const summary = summarize(samples, settings.cases, settings.partOf)
+  for (const each of summary) print(caseTable(each))
   print(importTable(imports))
   print(wireTable(wires))
   print(upstreamText(samples, settings.cases))
@@ -60,26 +68,21 @@ async function main(settings) {
   )
   if (notes.length > 0) print(`Notes\n${notes.map((note) => `- ${note}`).join('\n')}`)
 
-  const { json, ...asked } = settings
-  if (json) {
-    const record = {
-      date: new Date().toISOString(),
-      machine,
-      pins,
-      settings: asked,
-      addon,
-      loadBefore,
-      loadAfter,
-      notes,
-      summary,
-      imports,
-      wires,
-      samples,
-    }
-    writeFileSync(json, `${JSON.stringify(record, null, 2)}\n`)
+  const { json, results, ...asked } = settings
+  const record = {
+    date: new Date().toISOString(),
+    machine,
+    pins,
+    settings: asked,
+    addon,
+    loadBefore,
+    loadAfter,
+    notes,
+    summary,
+    imports,
+    wires,
+    samples,
   }
-}
-
-function print(text) {
-  process.stdout.write(`${text}\n\n`)
+  if (json) writeFileSync(json, `${JSON.stringify(record, null, 2)}\n`)
+  if (results) await writeResults(results, record, said)
 }
