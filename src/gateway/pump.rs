@@ -24,7 +24,16 @@ use crate::pool::PoolStream;
 use crate::types::{ChatResponse, StreamEvent};
 
 /// Pieces that may wait for the socket to take them. Kernel and server buffer some hundred kilobytes besides.
-const ROOM: usize = 16;
+pub(super) const ROOM: usize = 16;
+
+/// What a stream comes to, bit by bit.
+pub(super) enum Told {
+    Event(StreamEvent),
+    /// It is complete. Nothing follows.
+    Done(Box<ChatResponse>),
+    /// It has broken. Nothing follows.
+    Broke(Refused),
+}
 
 /// How an API writes a stream. What is written to `out` goes to the client.
 pub(super) trait Encode: Send + 'static {
@@ -37,8 +46,8 @@ pub(super) trait Encode: Send + 'static {
 
 enum Piece {
     Bytes(Bytes),
-    /// Everything has been said. A channel that closes without it was cut.
-    End,
+    /// With these everything has been said. A channel that closes without it was cut.
+    Last(Bytes),
 }
 
 /// The answer to a request for a stream: its head, and a body that follows the stream.
@@ -47,7 +56,7 @@ pub(super) fn respond(
     stream: PoolStream,
     page: Page,
     warnings: &[String],
-    encoder: impl Encode,
+    mut encoder: impl Encode,
 ) -> Response {
     let (sender, receiver) = mpsc::channel(ROOM);
     let mut response = (StatusCode::OK, body(receiver)).into_response();
@@ -59,21 +68,33 @@ pub(super) fn respond(
     let (provider, model) = stream.source();
     answer::name_source(headers, Some(provider), Some(model));
     answer::name_warnings(headers, warnings);
-    page.streams(provider, model);
-    spawn(pump(gateway, stream, page, encoder, sender));
+    let write = move |told| {
+        let mut out = Vec::new();
+        match told {
+            Told::Event(event) => encoder.event(event, &mut out),
+            Told::Broke(refused) => encoder.error(&refused, &mut out),
+            Told::Done(response) => {
+                encoder.end(&response, &mut out);
+                return Some(Piece::Last(out.into()));
+            }
+        }
+        (!out.is_empty()).then(|| Piece::Bytes(out.into()))
+    };
+    spawn(async move { follow(gateway, stream, page, &sender, write).await });
     response
 }
 
 #[expect(clippy::disallowed_methods, reason = "a stream outlives the request that opened it")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
 fn body(receiver: mpsc::Receiver<Piece>) -> Body {
-    Body::from_stream(stream::try_unfold(receiver, |mut receiver| async move {
+    Body::from_stream(stream::try_unfold(Some(receiver), |receiver| async move {
+        let Some(mut receiver) = receiver else { return Ok(None) };
         match receiver.recv().await {
-            Some(Piece::Bytes(bytes)) => Ok(Some((bytes, receiver))),
-            Some(Piece::End) => Ok(None),
+            Some(Piece::Bytes(bytes)) => Ok(Some((bytes, Some(receiver)))),
+            Some(Piece::Last(bytes)) => Ok(Some((bytes, None))),
             None => {
                 // What was said last goes out before the cut.
                 tokio::task::yield_now().await;
@@ -83,64 +104,55 @@ fn body(receiver: mpsc::Receiver<Piece>) -> Body {
     }))
 }
 
-async fn pump(
+/// Follows a stream to its end. `write` says what goes to the client of each thing that is told, if anything does.
+pub(super) async fn follow<T: Send>(
     gateway: Arc<Gateway>,
     mut stream: PoolStream,
     page: Page,
-    mut encoder: impl Encode,
-    sender: mpsc::Sender<Piece>,
+    sender: &mpsc::Sender<T>,
+    mut write: impl FnMut(Told) -> Option<T>,
 ) {
+    let (provider, model) = stream.source();
+    page.streams(provider, model);
     loop {
         let event = tokio::select! {
             biased;
             () = sender.closed() => return, // dropping the stream closes the provider's socket
-            event = next(&mut stream, &sender) => event,
+            event = next(&mut stream, sender) => event,
         };
-        let mut out = Vec::new();
-        match event {
-            Some(Ok(event)) => encoder.event(event, &mut out),
-            Some(Err(error)) => {
-                (gateway.tell)(stream.take_events());
+        if let Some(Ok(event)) = event {
+            if let Some(piece) = write(Told::Event(event)) {
+                let _ = sender.send(piece).await; // a client that left is noticed above
+            }
+            continue;
+        }
+        (gateway.tell)(stream.take_events());
+        let end = match event.and_then(Result::err).or_else(|| stream.take_violation()) {
+            Some(error) => {
                 page.failed(&error);
-                encoder.error(&Refused::from(error), &mut out);
-                return last(&sender, out, None).await;
+                Some(Told::Broke(error.into()))
             }
-            None => {
-                (gateway.tell)(stream.take_events());
-                if let Some(violation) = stream.take_violation() {
-                    page.failed(&violation);
-                    encoder.error(&Refused::from(violation), &mut out);
-                    return last(&sender, out, None).await;
-                }
-                if let Some(response) = stream.into_response() {
-                    page.answered(&response);
-                    encoder.end(&response, &mut out);
-                }
-                return last(&sender, out, Some(Piece::End)).await;
-            }
+            None => stream.into_response().map(|response| {
+                page.answered(&response);
+                Told::Done(Box::new(response))
+            }),
+        };
+        if let Some(last) = end.and_then(write) {
+            let _ = sender.send(last).await;
         }
-        if !out.is_empty() {
-            let _ = sender.send(Piece::Bytes(out.into())).await; // a client that left is noticed above
-        }
+        return;
     }
 }
 
 /// The next event, once there is room for it.
-async fn next(
+async fn next<T>(
     stream: &mut PoolStream,
-    sender: &mpsc::Sender<Piece>,
+    sender: &mpsc::Sender<T>,
 ) -> Option<Result<StreamEvent, crate::error::Error>> {
     let room = async { drop(sender.reserve().await) };
     match stream.until_room(room).await {
         Some(error) => Some(Err(error)),
         None => stream.next().await,
-    }
-}
-
-async fn last(sender: &mpsc::Sender<Piece>, out: Vec<u8>, end: Option<Piece>) {
-    let _ = sender.send(Piece::Bytes(out.into())).await;
-    if let Some(end) = end {
-        let _ = sender.send(end).await;
     }
 }
 
