@@ -606,6 +606,10 @@ export interface InferRequest {
   tenant?: string
   /** As of a chat. @default as the task says */
   cache?: { ttl?: number } | boolean
+  /** A label, at most 256 bytes: in the event `decision` and in the log of the gateway. It decides nothing. */
+  project?: string
+  /** Labels, likewise: at most 16, of names up to 64 bytes and values up to 512. */
+  meta?: Record<string, string>
 }
 
 export interface InferResponse {
@@ -1341,6 +1345,9 @@ export interface PoolEvents {
       cached: boolean
       latencyMs: number
       cost: number | null
+      /** Labels of an `infer()`. */
+      project?: string
+      meta?: Record<string, string>
     },
   ]
   debug: [message: string]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Span;
 
-use crate::types::{Judgement, NanoUsd, ProviderName, RequestId, Strategy, Usage, Vote};
+use crate::types::{Judgement, Labels, NanoUsd, ProviderName, RequestId, Strategy, Usage, Vote};
 
 /// One event, in the shape JavaScript listeners see (`type` is the event's name there).
 #[derive(Debug, Clone, Serialize)]
@@ -101,6 +101,8 @@ pub enum Event {
         cached: bool,
         latency_ms: f64,
         cost: Option<NanoUsd>,
+        #[serde(flatten)]
+        labels: Labels,
     },
     Debug {
         message: String,

@@ -19,7 +19,7 @@ use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Answered;
 use crate::time;
 use crate::types::{
-    CacheWish, CallOptions, ChatRequest, ChatResponse, FieldError, InferRequest, InferResponse, Message,
+    CacheWish, CallOptions, ChatRequest, ChatResponse, FieldError, InferRequest, InferResponse, Labels, Message,
     ResponseFormat, Role, Strategy,
 };
 
@@ -32,6 +32,7 @@ struct Prepared {
     options: CallOptions,
     strategy: Strategy,
     warnings: Vec<String>,
+    labels: Labels,
 }
 
 /// Answers a chat that has a task or a strategy.
@@ -147,10 +148,21 @@ impl Claim<'_> {
     }
 }
 
-/// Of everything that makes a piece of work what it is. How long it may take does not.
+/// Of everything that makes a piece of work what it is. How long it may take and what it is called by do not.
 fn body_of(work: &InferRequest) -> Key {
-    let InferRequest { task, prompt, variables, strategy, max_tokens, deadline: _, request_id: _, tenant: _, cache: _ } =
-        work;
+    let InferRequest {
+        task,
+        prompt,
+        variables,
+        strategy,
+        max_tokens,
+        deadline: _,
+        patience: _,
+        request_id: _,
+        tenant: _,
+        cache: _,
+        labels: _,
+    } = work;
     let mut maker = KeyMaker::new("infer");
     maker.text(task);
     maker.text(prompt);
@@ -176,7 +188,7 @@ impl Prepared {
         options.submitted.get_or_insert_with(|| time::now().mono.into_std());
         let Some(name) = options.task.clone() else {
             let strategy = options.strategy.unwrap_or_else(|| engine.ensemble().default_strategy);
-            return Ok(Self { request, options, strategy, warnings });
+            return Ok(Self { request, options, strategy, warnings, labels: Labels::default() });
         };
         let task = find(engine, &name)?;
         narrow(&mut options, &task, &name)?;
@@ -202,7 +214,7 @@ impl Prepared {
             request.response_format = Some(ResponseFormat::JsonSchema(format));
         }
         let strategy = options.strategy.unwrap_or(task.strategy);
-        Ok(Self { request, options, strategy, warnings })
+        Ok(Self { request, options, strategy, warnings, labels: Labels::default() })
     }
 
     /// What the work says goes over `options`.
@@ -212,8 +224,19 @@ impl Prepared {
         options: &CallOptions,
         warnings: Vec<String>,
     ) -> Result<Self, FieldError> {
-        let InferRequest { task: name, prompt, variables, strategy, max_tokens, deadline, request_id, tenant, cache } =
-            work;
+        let InferRequest {
+            task: name,
+            prompt,
+            variables,
+            strategy,
+            max_tokens,
+            deadline,
+            patience,
+            request_id,
+            tenant,
+            cache,
+            labels,
+        } = work;
         let task = find(engine, name)?;
         let limits = engine.limits();
         let deadline = deadline.or(options.deadline);
@@ -248,10 +271,16 @@ impl Prepared {
             cache: cache.or(options.cache),
             ..options.clone()
         };
-        Self::of(engine, request, options, warnings).map_err(|error| match error.field.as_str() {
-            "deadline" => FieldError { field: "deadline_ms".to_owned(), ..error },
-            _ => error,
-        })
+        let mut prepared =
+            Self::of(engine, request, options, warnings).map_err(|error| match error.field.as_str() {
+                "deadline" => FieldError { field: "deadline_ms".to_owned(), ..error },
+                _ => error,
+            })?;
+        if let Some(patience) = patience {
+            prepared.options.deadline = Some(engine.longest(&prepared.options).min(*patience));
+        }
+        prepared.labels = labels.clone();
+        Ok(prepared)
     }
 
     /// Where the answer to this work is kept, where it has an id.
@@ -270,7 +299,7 @@ impl Prepared {
         log: &mut EventLog,
         ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
-        let Self { request, options, strategy, mut warnings } = self;
+        let Self { request, options, strategy, mut warnings, labels: _ } = self;
         if strategy != Strategy::Fastest {
             let message = format!("{} compares whole answers; a stream can only be FASTEST", strategy.as_str());
             return Err(FieldError { field: "strategy".to_owned(), message }.into());
@@ -358,6 +387,7 @@ impl Prepared {
             cached,
             latency_ms: millis(response.latency),
             cost: response.cost,
+            labels: self.labels.clone(),
         });
     }
 }

@@ -38,6 +38,21 @@ impl Strategy {
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|strategy| strategy.as_str() == word)
     }
+
+    /// By its word, as a call says it.
+    ///
+    /// # Errors
+    /// The words there are, and the one that was probably meant.
+    pub fn read(word: &str) -> Result<Self, String> {
+        Self::named(word).ok_or_else(|| {
+            let words = Self::ALL.map(Self::as_str);
+            let upper = word.to_ascii_uppercase();
+            let near = words.iter().map(|known| (strsim::jaro_winkler(&upper, known), known));
+            let near = near.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(score, _)| *score > 0.85);
+            let hint = near.map_or_else(String::new, |(_, known)| format!("; did you mean {known:?}?"));
+            format!("must be one of {}, found {word:?}{hint}", words.join(", "))
+        })
+    }
 }
 
 /// How an answer of several models came about.
@@ -107,4 +122,16 @@ pub enum JudgeOutcome {
     Failed,
     /// The configuration names no judge.
     Missing,
+}
+
+impl JudgeOutcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chose => "chose",
+            Self::Unanimous => "unanimous",
+            Self::Unreadable => "unreadable",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+        }
+    }
 }

@@ -28,12 +28,31 @@ pub struct InferRequest {
     pub max_tokens: Option<u32>,
     /// `None`: the task's, which is also the longest it may be.
     pub deadline: Option<Duration>,
+    /// Whoever asks waits no longer than this, however long the call may take: it ends at the earlier of both.
+    pub patience: Option<Duration>,
     /// Two requests of one tenant with the same id are one: the second has the answer of the first.
     pub request_id: Option<RequestId>,
     pub tenant: Option<String>,
     /// `None`: as the task says.
     pub cache: Option<CacheWish>,
+    pub labels: Labels,
 }
+
+/// What a program calls its work by. It stands in the `decision` event and in the log of the service, and decides nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Labels {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
+}
+
+/// Bytes of a name that a log can be searched by.
+const LONGEST_PROJECT: usize = 256;
+/// The bounds of OpenAI's `metadata`: labels that fit there fit here.
+const MOST_LABELS: usize = 16;
+const LONGEST_LABEL: usize = 64;
+const LONGEST_VALUE: usize = 512;
 
 /// What it came to.
 #[derive(Debug, Clone, Serialize)]
@@ -100,20 +119,26 @@ pub fn parse_infer(json: &str) -> Result<ParsedInfer, FieldError> {
         cache: Option<Cache>,
         #[serde(default)]
         stream: Option<bool>,
+        #[serde(default)]
+        project: Option<String>,
+        #[serde(default)]
+        meta: Option<BTreeMap<String, String>>,
     }
     let (Object(fields), replaced): (Object<Fields>, usize) = read_text(json)?;
-    let Fields { task, prompt, variables, strategy, max_tokens, deadline_ms, request_id, tenant, cache, stream } =
-        fields;
-    let refused = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
-    if prompt.trim().is_empty() {
-        return Err(refused("prompt", "must not be empty"));
-    }
-    if max_tokens == Some(0) {
-        return Err(refused("max_tokens", "must be at least 1, found 0"));
-    }
-    if request_id.as_deref() == Some("") {
-        return Err(refused("request_id", "must not be empty"));
-    }
+    let Fields {
+        task,
+        prompt,
+        variables,
+        strategy,
+        max_tokens,
+        deadline_ms,
+        request_id,
+        tenant,
+        cache,
+        stream,
+        project,
+        meta,
+    } = fields;
     let work = InferRequest {
         task,
         prompt,
@@ -121,12 +146,60 @@ pub fn parse_infer(json: &str) -> Result<ParsedInfer, FieldError> {
         strategy: strategy.map(|word| word.0),
         max_tokens,
         deadline: deadline_ms.map(|millis| millis.0),
+        patience: None,
         request_id: request_id.map(RequestId::new),
         tenant,
         cache: cache.map(|cache| cache.0),
+        labels: Labels { project, meta: meta.unwrap_or_default() },
     };
+    work.check()?;
     let warnings = said_of_surrogates(replaced).into_iter().collect();
     Ok(ParsedInfer { work, stream: stream.unwrap_or(false), warnings })
+}
+
+impl InferRequest {
+    /// What a type cannot say.
+    ///
+    /// # Errors
+    /// The first field that cannot be taken.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let refused = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+        if self.prompt.trim().is_empty() {
+            return Err(refused("prompt", "must not be empty"));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(refused("max_tokens", "must be at least 1, found 0"));
+        }
+        if self.request_id.as_ref().is_some_and(|id| id.as_str().is_empty()) {
+            return Err(refused("request_id", "must not be empty"));
+        }
+        self.labels.check()
+    }
+}
+
+impl Labels {
+    fn check(&self) -> Result<(), FieldError> {
+        let refused = |field: String, message: String| Err(FieldError { field, message });
+        let Self { project, meta } = self;
+        if project.as_ref().is_some_and(|project| project.is_empty() || project.len() > LONGEST_PROJECT) {
+            return refused("project".to_owned(), format!("must have 1 to {LONGEST_PROJECT} bytes"));
+        }
+        if meta.len() > MOST_LABELS {
+            return refused(
+                "meta".to_owned(),
+                format!("must have at most {MOST_LABELS} entries, found {}", meta.len()),
+            );
+        }
+        for (name, value) in meta {
+            if name.is_empty() || name.len() > LONGEST_LABEL {
+                return refused("meta".to_owned(), format!("names must have 1 to {LONGEST_LABEL} bytes"));
+            }
+            if value.len() > LONGEST_VALUE {
+                return refused(format!("meta.{name}"), format!("must have at most {LONGEST_VALUE} bytes"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ParsedInfer {

@@ -20,13 +20,13 @@ pub use embed::{
 };
 pub use ensemble::{Decision, JudgeOutcome, Judgement, Strategy, Vote};
 pub use ids::{ProviderName, RequestId};
-pub use infer::{InferRequest, InferResponse, ParsedInfer, parse_infer};
+pub use infer::{InferRequest, InferResponse, Labels, ParsedInfer, parse_infer};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use object::Object;
 pub use options::{Behaviour, CacheWish, CallOptions};
 pub(crate) use parse::TEMPERATURES;
 pub use parse::{
-    FieldError, ParsedCall, check, parse_call, parse_openai, parse_options, read_text, said_of_surrogates,
+    FieldError, ParsedCall, check, millis_of, parse_call, parse_openai, parse_options, read_text, said_of_surrogates,
 };
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Tool, ToolChoice};

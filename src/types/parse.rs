@@ -451,14 +451,7 @@ pub(super) struct StrategyWord(pub Strategy);
 impl<'de> Deserialize<'de> for StrategyWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        Strategy::named(&word).map(Self).ok_or_else(|| {
-            let words = Strategy::ALL.map(Strategy::as_str);
-            let upper = word.to_ascii_uppercase();
-            let near = words.iter().map(|known| (strsim::jaro_winkler(&upper, known), known));
-            let near = near.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(score, _)| *score > 0.85);
-            let hint = near.map_or_else(String::new, |(_, known)| format!("; did you mean {known:?}?"));
-            de::Error::custom(format!("must be one of {}, found {word:?}{hint}", words.join(", ")))
-        })
+        Strategy::read(&word).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -500,13 +493,19 @@ pub(super) struct Millis(pub Duration);
 
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let millis = f64::deserialize(deserializer)?;
-        if millis.is_nan() || millis < 0.0 {
-            return Err(de::Error::custom(format!("must be milliseconds, 0 or more, found {millis}")));
-        }
-        let duration = Duration::try_from_secs_f64(millis / 1e3).unwrap_or(MAX_WAIT);
-        Ok(Self(duration.min(MAX_WAIT)))
+        millis_of(f64::deserialize(deserializer)?).map(Self).map_err(de::Error::custom)
     }
+}
+
+/// Milliseconds that a call says, fractions allowed.
+///
+/// # Errors
+/// They are below zero, or no number.
+pub fn millis_of(millis: f64) -> Result<Duration, String> {
+    if millis.is_nan() || millis < 0.0 {
+        return Err(format!("must be milliseconds, 0 or more, found {millis}"));
+    }
+    Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or(MAX_WAIT).min(MAX_WAIT))
 }
 
 #[cfg(test)]

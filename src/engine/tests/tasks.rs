@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::support::{Answer, Story, answer, fails, host, provider, question, slow};
 use crate::error::{Error, ErrorKind};
+use crate::event::Event;
 use crate::transport::HttpRequest;
-use crate::types::{CallOptions, ChatRequest, InferRequest, InferResponse, RequestId, Strategy, parse_infer};
+use crate::types::{CallOptions, ChatRequest, InferRequest, InferResponse, Labels, RequestId, Strategy, parse_infer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -227,5 +228,55 @@ fn what_is_to_be_done_is_read_from_json() {
     ] {
         let error = parse_infer(json).expect_err(json);
         assert!(error.field == field && error.message.contains(expected), "{json}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_are_told_with_the_decision_and_make_no_other_request_of_it() {
+    let story = Story::with_config(config(json!({ "t": {} })), named);
+    let labels =
+        Labels { project: Some("search".to_owned()), meta: BTreeMap::from([("page".to_owned(), "7".to_owned())]) };
+    let id = Some(RequestId::new("one"));
+    let labelled = InferRequest { labels, request_id: id.clone(), ..work("t", "x") };
+    let events =
+        story.pool.infer_until(&labelled, &CallOptions::default(), Vec::new(), std::future::pending()).await.events;
+    let told = events.iter().find(|event| matches!(event, Event::Decision { .. })).expect("a decision");
+    let told = serde_json::to_value(told).expect("JSON");
+    assert_eq!((&told["project"], &told["meta"]), (&json!("search"), &json!({ "page": "7" })));
+    let again = story.pool.infer(&InferRequest { request_id: id, ..work("t", "x") }).await.expect("the same request");
+    assert!(again.from_cache);
+}
+
+#[test]
+fn labels_have_bounds() {
+    let labelled = |labels: Value| {
+        let mut request = json!({ "task": "t", "prompt": "x" });
+        request.as_object_mut().expect("an object").extend(labels.as_object().expect("an object").clone());
+        parse_infer(&request.to_string()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let many = |most: usize| (0..most).map(|at| (at.to_string(), json!("x"))).collect::<serde_json::Map<_, _>>();
+    assert_eq!(labelled(json!({ "project": "p".repeat(256), "meta": many(16) })), Ok(()));
+    assert_eq!(labelled(json!({ "meta": { "k".repeat(64): "v".repeat(512) } })), Ok(()));
+    for (labels, expected) in [
+        (json!({ "project": "" }), "project: must have 1 to 256 bytes"),
+        (json!({ "project": "p".repeat(257) }), "project: must have 1 to 256 bytes"),
+        (json!({ "meta": many(17) }), "meta: must have at most 16 entries, found 17"),
+        (json!({ "meta": { "": "x" } }), "meta: names must have 1 to 64 bytes"),
+        (json!({ "meta": { "k".repeat(65): "x" } }), "meta: names must have 1 to 64 bytes"),
+        (json!({ "meta": { "k": "v".repeat(513) } }), "meta.k: must have at most 512 bytes"),
+    ] {
+        assert_eq!(labelled(labels), Err(expected.to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_without_patience_is_told_in_time_and_never_allows_more_than_the_task() {
+    let story = Story::with_config(config(json!({ "t": { "deadline_ms": 1000 } })), |_| slow(10 * SECOND, "late"));
+    for (patience, ends) in [(SECOND / 2, 500), (60 * SECOND, 1000)] {
+        let began = tokio::time::Instant::now();
+        let request = InferRequest { patience: Some(patience), ..work("t", "x") };
+        let error = story.pool.infer(&request).await.expect_err("too late");
+        assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error:?}");
+        assert_eq!(began.elapsed().as_millis(), ends);
     }
 }
