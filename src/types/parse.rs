@@ -281,7 +281,10 @@ impl<'de> Visitor<'de> for CallVisitor {
                 "top_p" => request.top_p = map.next_value()?,
                 "presence_penalty" => request.presence_penalty = map.next_value()?,
                 "frequency_penalty" => request.frequency_penalty = map.next_value()?,
-                "max_tokens" | "max_completion_tokens" => request.max_tokens = map.next_value()?,
+                // Clients that know both names send `null` for the one they do not mean.
+                "max_tokens" | "max_completion_tokens" => {
+                    request.max_tokens = map.next_value::<Option<u32>>()?.or(request.max_tokens);
+                }
                 "stop" => request.stop = map.next_value::<Option<Stop>>()?.map(Stop::into_list).unwrap_or_default(),
                 "seed" => request.seed = map.next_value()?,
                 "tools" => request.tools = Object::all(map.next_value()?),
@@ -532,6 +535,16 @@ mod tests {
         assert_eq!(call.options.max_retries, Some(0));
         assert_eq!(call.request.openai_fields["logprobs"], true);
         assert!(call.stream);
+    }
+
+    #[test]
+    fn the_other_name_of_a_bound_does_not_take_it_away() {
+        for json in [r#""max_tokens":7,"max_completion_tokens":null"#, r#""max_completion_tokens":7,"max_tokens":null"#]
+        {
+            let call =
+                parse_openai(&format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{json}}}"#)).expect("valid");
+            assert_eq!(call.request.max_tokens, Some(7), "{json}");
+        }
     }
 
     #[test]
