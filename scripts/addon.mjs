@@ -60,7 +60,8 @@ function addon() {
 /** One hash over everything the addon is made from. */
 function sources() {
   const hash = createHash('sha256')
-  const single = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json'].map((name) => join(ROOT, name))
+  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json', 'schema/openapi.json']
+  const single = files.map((name) => join(ROOT, name))
   const tree = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))

@@ -89,6 +89,7 @@ impl Gateway {
             .route("/live", get(probes::live))
             .route("/ready", get(probes::ready))
             .route("/metrics", get(probes::metrics))
+            .route("/openapi.json", get(probes::openapi))
             .route("/v1/models", get(models::list))
             .route("/v1/models/{*id}", get(models::one))
             .route("/v1/chat/completions", post(openai::chat))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -73,7 +74,10 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// One of them; a name may have slashes in it.
-pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
+pub(super) async fn one(State(gateway): State<Arc<Gateway>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Ok(Path(id)) = id else {
+        return Refused::bad_request(Some("id"), "id: is not UTF-8").into_response(Dialect::OpenAi);
+    };
     match gateway.models().into_iter().find(|model| model.id == id) {
         Some(model) => json(StatusCode::OK, &model),
         None => Refused::no_such_model(&id).into_response(Dialect::OpenAi),

@@ -89,6 +89,11 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
+/// What all routes take and answer.
+pub(super) async fn openapi() -> Response {
+    typed(StatusCode::OK, JSON, include_str!("../../schema/openapi.json"))
+}
+
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     typed(StatusCode::OK, OPENMETRICS, gateway.pool.metrics())
 }
