@@ -22,16 +22,26 @@ const MEASURES = [
 export function heading({ machine, pins, settings, loadBefore, addon }) {
   const { warm, seconds, rounds } = settings
   return [
-    `llmpool bench: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGigabytes} GB, ${machine.system}, Node ${machine.node}`,
+    machineLine(machine),
     pins
       ? `Pinned: upstream on core ${pins.upstream}, clients on core ${pins.clients}.`
       : 'Not pinned: upstream and clients share all cores.',
     `Rounds: ${rounds}. Each slice ${warm} s of warm-up and ${seconds} s measured, in a fresh process. Load average ${loadBefore.join(' ')}.`,
-    ...(addon ? [`Addon ${addon.name}: ${addon.profile} build, ${addon.megabytes} MB.`] : []),
-    ...(addon && addon.profile !== 'release'
-      ? [`WARNING: THE ADDON IS NOT KNOWN TO BE A RELEASE BUILD (${addon.profile}): what it costs below says nothing.`]
-      : []),
+    ...addonLines(addon),
   ].join('\n')
+}
+
+export function machineLine({ cpu, cores, memoryGigabytes, system, node }) {
+  return `llmpool bench: ${cpu}, ${cores} cores, ${memoryGigabytes} GB, ${system}, Node ${node}`
+}
+
+export function addonLines(addon) {
+  if (!addon) return []
+  const { name, profile, megabytes } = addon
+  const lines = [`Addon ${name}: ${profile} build, ${megabytes} MB.`]
+  if (profile !== 'release')
+    lines.push(`WARNING: THE ADDON IS NOT KNOWN TO BE A RELEASE BUILD (${profile}): what it costs below says nothing.`)
+  return lines
 }
 
 /** By case, by peer: a spread for each measure, and one for each ratio against each reference. */
@@ -175,7 +185,7 @@ function ratioText(ratio) {
 }
 
 /** Markdown that also reads well in a terminal: first the columns of text, set left, then those of figures, set right. */
-function table(header, rows, texts = 1) {
+export function table(header, rows, texts = 1) {
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)))
   const line = (cells) =>
     `| ${cells.map((cell, c) => (c < texts ? cell.padEnd(widths[c]) : cell.padStart(widths[c]))).join(' | ')} |`
