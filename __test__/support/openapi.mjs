@@ -67,8 +67,9 @@ const KINDS = {
     pattern ? fc.stringMatching(new RegExp(pattern)) : fc.string({ minLength, maxLength, unit: 'grapheme' }),
   // An empty list may be taken and still leave nothing to do, which no schema can say.
   array: ({ items, minItems = 1 }, depth) => fc.array(fitting(items, depth + 1), { minLength: minItems, maxLength: 3 }),
-  object: ({ properties, required = [], additionalProperties }, depth) => {
-    if (properties === undefined) return fc.dictionary(fc.string({ maxLength: 8 }), value(additionalProperties, depth))
+  object: ({ properties, required = [], additionalProperties, propertyNames }, depth) => {
+    const names = fc.string({ minLength: propertyNames?.minLength, maxLength: 8 })
+    if (properties === undefined) return fc.dictionary(names, value(additionalProperties, depth), { maxKeys: 5 })
     const fields = Object.entries(properties).map(([name, schema]) => [name, fitting(schema, depth + 1)])
     return fc.record(Object.fromEntries(fields), { requiredKeys: required })
   },
