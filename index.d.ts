@@ -1419,7 +1419,10 @@ export declare class ConfigurationError extends LLMPoolError {
   problems: { path: string; message: string }[]
 }
 
-/** Refused before anything was sent. `ERR_LLMPOOL_INVALID_REQUEST` */
+/**
+ * Refused before anything was sent. `ERR_LLMPOOL_INVALID_REQUEST`; `ERR_LLMPOOL_IDEMPOTENCY_MISMATCH` for a `request_id`
+ * that was used for another request.
+ */
 export declare class InvalidRequestError extends LLMPoolError {
   constructor(message: string, field?: string, options?: ErrorOptions)
   /** `messages[2].role`; empty when it is the whole request. */

@@ -62,7 +62,7 @@ describe('LLMPool infer', () => {
     await upstreams[0].exchanges[0].closed
     const { totalCost, hedgeCost, hedgesWon, tasks } = pool.getStats()
     assert.deepEqual([hedgesWon, tasks.t.hedges], [1, 1])
-    assert.ok(hedgeCost > 0 && Math.abs(totalCost - hedgeCost - answer.cost) < 1e-12)
+    assert.ok(hedgeCost > 0 && Math.abs(totalCost - answer.cost) < 1e-12)
   })
 
   it('is a chat with a strategy or a task, too', bounded, async (t) => {
@@ -84,6 +84,7 @@ describe('LLMPool infer', () => {
     assert.deepEqual([first.from_cache, second.from_cache].sort(), [false, true])
     const refused = await rejection(pool.infer({ ...work, prompt: 'y' }))
     assert.deepEqual([refused.name, refused.field], ['InvalidRequestError', 'request_id'])
+    assert.equal(refused.code, 'ERR_LLMPOOL_IDEMPOTENCY_MISMATCH')
   })
 
   it('refuses what it cannot do before anything is sent', bounded, async (t) => {

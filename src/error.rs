@@ -368,6 +368,8 @@ pub enum ErrorKind {
     Configuration { problems: Vec<Problem> },
     /// Refused before sending.
     InvalidRequest { field: String },
+    /// Refused before sending: this id was used for another request.
+    IdempotencyMismatch,
     /// An upstream failure when nothing else is left, or the caller's fault as the upstream says it.
     Provider { failure: Failure },
     /// Every usable provider is limited; `reset` until the soonest is free, when known.
@@ -566,6 +568,7 @@ mod tests {
         for (kind, again, left, wait) in [
             (ErrorKind::Configuration { problems: Vec::new() }, false, false, None),
             (ErrorKind::InvalidRequest { field: String::new() }, false, false, None),
+            (ErrorKind::IdempotencyMismatch, false, false, None),
             (provider(FailureClass::ServerError), true, false, Some(7)),
             // Another provider may have it, or the same one may be well again.
             (provider(FailureClass::ModelNotFound), true, false, Some(7)),

@@ -344,7 +344,7 @@ impl Pool {
                     }
                     None => self.engine.stream(request, options, warnings, &mut log, ended).await,
                     Some(ttl) => {
-                        let keeping = self.engine.keeping(&request, options, "", ttl);
+                        let keeping = self.engine.keeping(&request, options, ttl);
                         Box::pin(self.engine.stream_shared(request, options, warnings, keeping, &mut log, ended)).await
                     }
                 };

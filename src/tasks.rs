@@ -12,14 +12,13 @@ use serde_json::json;
 
 use crate::cache::{Key, KeyMaker};
 use crate::config::{TaskConfig, nearest};
-use crate::engine::{ChatStream, Completed, Engine, Keeping, Keeps};
+use crate::engine::{ChatStream, Completed, Engine, Keeping, Keeps, PlanOf};
 use crate::ensemble::{self, Planned};
-use crate::error::Error;
-use crate::event::{Event, EventKind, EventLog, millis};
-use crate::metrics::Answered;
+use crate::error::{Error, ErrorKind};
+use crate::event::EventLog;
 use crate::time;
 use crate::types::{
-    CacheWish, CallOptions, ChatRequest, ChatResponse, FieldError, InferRequest, InferResponse, Labels, Message,
+    CacheWish, CallOptions, ChatRequest, ChatResponse, FieldError, InferRequest, InferResponse, Labels, Message, Meter,
     ResponseFormat, Role, Strategy,
 };
 
@@ -49,7 +48,7 @@ pub async fn chat(
 ) -> Result<ChatResponse, Error> {
     let prepared = Arc::new(Prepared::of(engine, request.clone(), options.clone(), warnings)?);
     let result = prepared.answer(engine, log, ended).await;
-    prepared.book(engine, &result, log);
+    engine.book_plan(&prepared.plan(), result.as_ref(), log);
     result
 }
 
@@ -96,7 +95,7 @@ pub async fn infer(
             engine.share(keeping, &prepared.options, log, ended, run).await
         }
     };
-    prepared.book(engine, &result, log);
+    engine.book_plan(&prepared.plan(), result.as_ref(), log);
     result.map(|response| InferResponse::of(&work.task, response))
 }
 
@@ -142,9 +141,12 @@ impl Claim<'_> {
         maker.finish()
     }
 
-    fn taken(&self) -> FieldError {
-        let message = format!("{:?} was used for another request; each request needs an id of its own", self.id);
-        FieldError { field: "request_id".to_owned(), message }
+    fn taken(&self) -> Error {
+        let message = format!(
+            "invalid request: request_id: {:?} was used for another request; each needs an id of its own",
+            self.id
+        );
+        Error::new(ErrorKind::IdempotencyMismatch, message)
     }
 }
 
@@ -188,6 +190,7 @@ impl Prepared {
         options.submitted.get_or_insert_with(|| time::now().mono.into_std());
         let Some(name) = options.task.clone() else {
             let strategy = options.strategy.unwrap_or_else(|| engine.ensemble().default_strategy);
+            options.strategy = Some(strategy);
             return Ok(Self { request, options, strategy, warnings, labels: Labels::default() });
         };
         let task = find(engine, &name)?;
@@ -213,7 +216,7 @@ impl Prepared {
             let format = json!({ "name": schema_name(&name), "schema": schema });
             request.response_format = Some(ResponseFormat::JsonSchema(format));
         }
-        let strategy = options.strategy.unwrap_or(task.strategy);
+        let strategy = *options.strategy.get_or_insert(task.strategy);
         Ok(Self { request, options, strategy, warnings, labels: Labels::default() })
     }
 
@@ -284,7 +287,7 @@ impl Prepared {
     }
 
     /// Where the answer to this work is kept, where it has an id.
-    fn claimed(&self, engine: &Engine, work: &InferRequest) -> Result<Option<Keeping>, FieldError> {
+    fn claimed(&self, engine: &Engine, work: &InferRequest) -> Result<Option<Keeping>, Error> {
         let Some(id) = &work.request_id else { return Ok(None) };
         let claim = Claim { tenant: self.options.tenant.as_deref(), id: id.as_str(), body: body_of(work) };
         let ttl = engine.claim(claim.key(), claim.body).ok_or_else(|| claim.taken())?;
@@ -299,34 +302,31 @@ impl Prepared {
         log: &mut EventLog,
         ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
-        let Self { request, options, strategy, mut warnings, labels: _ } = self;
+        let Self { request, options, strategy, mut warnings, labels } = self;
         if strategy != Strategy::Fastest {
             let message = format!("{} compares whole answers; a stream can only be FASTEST", strategy.as_str());
             return Err(FieldError { field: "strategy".to_owned(), message }.into());
         }
-        let (options, warning) = ensemble::hedged(engine, &options);
-        warnings.extend(warning);
-        let kept = || engine.keeps(&options).map(|ttl| engine.keeping(&request, &options, "", ttl));
+        // Before it is hedged: a chat of the same words has the same key.
+        let kept = || engine.keeps(&options).map(|ttl| engine.keeping(&request, &options, ttl));
         let keeping = keeping.or_else(kept);
+        let (options, warning) = ensemble::hedged(engine, &options);
+        let options = CallOptions { meter: Some(Meter::default()), ..options };
+        warnings.extend(warning);
         let request = Arc::new(request);
         let opened = match keeping {
             None => engine.stream(request, &options, warnings, log, ended).await,
             Some(keeping) => engine.stream_shared(request, &options, warnings, keeping, log, ended).await,
         };
-        let task = options.task.as_deref().unwrap_or_default();
-        match &opened {
-            Ok(stream) => {
-                let (cached, hedged) = (stream.is_replay(), stream.was_hedged());
-                let answer = Answered { strategy_used: strategy, winner: stream.provider(), hedged, cached };
-                engine.task_answered(task, answer);
+        let plan = PlanOf { task: options.task, strategy, labels };
+        match opened {
+            // Booked at its end: a stream that breaks off is no answer.
+            Ok(stream) => Ok(stream.decided_by(plan)),
+            Err(error) => {
+                engine.book_plan(&plan, Err(&error), log);
+                Err(error)
             }
-            Err(error) if error.is_cancellation() => {}
-            Err(_) => engine.task_failed(task),
         }
-        opened.map(|mut stream| {
-            stream.decided_by(strategy);
-            stream
-        })
     }
 
     /// By what was kept, by an identical call under way, or by a plan.
@@ -343,8 +343,7 @@ impl Prepared {
                 error = ended => Err(error),
             };
         };
-        let plan = format!("{} {:?}", self.strategy.as_str(), engine.ensemble());
-        let keeping = engine.keeping(&self.request, &self.options, &plan, ttl);
+        let keeping = engine.keeping(&self.request, &self.options, ttl);
         let run = || {
             let (engine, prepared) = (Arc::clone(engine), Arc::clone(self));
             async move {
@@ -362,33 +361,8 @@ impl Prepared {
         Planned { request: &self.request, options: &self.options, strategy: self.strategy }
     }
 
-    /// Counts it, and tells of it.
-    fn book(&self, engine: &Engine, result: &Result<ChatResponse, Error>, log: &mut EventLog) {
-        let task = self.options.task.as_deref().unwrap_or_default();
-        let response = match result {
-            Ok(response) => response,
-            Err(error) if error.is_cancellation() => return,
-            Err(_) => return engine.task_failed(task),
-        };
-        let decision = response.decision.as_deref();
-        let strategy_used = decision.map_or(Strategy::Fastest, |decision| decision.strategy_used);
-        let (hedged, cached) = (response.hedged, response.cached);
-        engine.task_answered(task, Answered { strategy_used, winner: &response.provider, hedged, cached });
-        log.emit(EventKind::Decision, || Event::Decision {
-            request_id: response.request_id.clone(),
-            task: self.options.task.clone(),
-            strategy: self.strategy,
-            strategy_used,
-            provider: response.provider.clone(),
-            model: response.reply.model.clone(),
-            votes: decision.map(|decision| decision.votes.clone()).unwrap_or_default(),
-            judge: decision.and_then(|decision| decision.judge.clone()),
-            hedged,
-            cached,
-            latency_ms: millis(response.latency),
-            cost: response.cost,
-            labels: self.labels.clone(),
-        });
+    fn plan(&self) -> PlanOf {
+        PlanOf { task: self.options.task.clone(), strategy: self.strategy, labels: self.labels.clone() }
     }
 }
 

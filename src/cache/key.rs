@@ -25,7 +25,7 @@ pub struct Key([u8; 32]);
 /// Somebody who may answer, with the model that would be asked there.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Of everything in the provider's configuration that goes on the wire, its keys left out.
+    /// Of everything in the provider's configuration that may change its answer, its keys left out.
     pub provider: &'a Key,
     /// As the provider names it.
     pub model: &'a str,
@@ -35,13 +35,13 @@ pub struct Candidate<'a> {
 pub struct KeyMaker(Context);
 
 impl Key {
-    /// Of a chat that these candidates may answer. `plan`: how several of them answer together, as far as the
-    /// configuration says it.
+    /// Of a chat that these candidates may answer. `rules`: what the configuration says of who of them does, and how
+    /// several answer together.
     pub fn of_chat<'a>(
         request: &ChatRequest,
         options: &CallOptions,
         candidates: impl IntoIterator<Item = Candidate<'a>>,
-        plan: &str,
+        rules: &Self,
     ) -> Self {
         let mut maker = KeyMaker::new("chat");
         maker.request(request);
@@ -52,7 +52,7 @@ impl Key {
             maker.text(model);
         }
         maker.flag(false);
-        maker.text(plan);
+        maker.key(rules);
         maker.finish()
     }
 }
@@ -161,6 +161,7 @@ impl KeyMaker {
             strategy,
             task,
             hedge_after: _,
+            meter: _,
         } = options;
         self.option(*max_retries, |maker, most| maker.number(u64::from(most)));
         self.option(*failover, Self::flag);
@@ -336,7 +337,7 @@ mod tests {
 
     fn key(request: &ChatRequest, options: &CallOptions) -> Key {
         let provider = made_of("a");
-        Key::of_chat(request, options, [Candidate { provider: &provider, model: "m" }], "")
+        Key::of_chat(request, options, [Candidate { provider: &provider, model: "m" }], &provider)
     }
 
     fn map(value: Value) -> Map<String, Value> {
@@ -485,18 +486,18 @@ mod tests {
     fn who_may_answer_and_how_is_in_the_key() {
         let request = ChatRequest::new(vec![Message::text(Role::User, "u")]);
         let (a, b) = (made_of("a"), made_of("b"));
-        let of = |candidates: &[(&Key, &'static str)], plan: &str| {
+        let of = |candidates: &[(&Key, &'static str)], rules: &Key| {
             let candidates = candidates.iter().map(|(provider, model)| Candidate { provider, model });
-            Key::of_chat(&request, &CallOptions::default(), candidates, plan)
+            Key::of_chat(&request, &CallOptions::default(), candidates, rules)
         };
         let keys = [
-            of(&[], ""),
-            of(&[(&a, "m")], ""),
-            of(&[(&a, "n")], ""),
-            of(&[(&b, "m")], ""),
-            of(&[(&a, "m"), (&b, "m")], ""),
-            of(&[(&b, "m"), (&a, "m")], ""),
-            of(&[(&a, "m")], "plan"),
+            of(&[], &a),
+            of(&[(&a, "m")], &a),
+            of(&[(&a, "n")], &a),
+            of(&[(&b, "m")], &a),
+            of(&[(&a, "m"), (&b, "m")], &a),
+            of(&[(&b, "m"), (&a, "m")], &a),
+            of(&[(&a, "m")], &b),
         ];
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
     }

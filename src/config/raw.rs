@@ -418,8 +418,9 @@ section! {
         min_successes: u32,
         /// Share of the answers that is a consensus. Default 0.6; 0 to 1.
         agreement: f64,
-        /// From here on two texts say the same: twice the pairs of letters they share, by all they have. Texts with different
-        /// numbers never do. Default 0.9; 0 to 1, 1 = only equal texts.
+        /// From here on two texts of which one has all words of the other say the same: twice the pairs of letters they share,
+        /// by all they have. Texts that differ by a number, a sign or a word that denies never do. Default 0.9; 0 to 1, 1 =
+        /// only equal texts.
         similarity: f64,
         /// How long `FASTEST` waits for the first provider before it asks a second. Default 300; 0 = both at once.
         hedge_after_ms: Millis,
@@ -477,7 +478,7 @@ section! {
         providers: Vec<Field<Text>>,
         /// Bound of an answer where the call sets none, and the most it may set. Default: none.
         max_tokens: u32,
-        /// The whole call where it sets no deadline, and the longest it may set. Default: `qos.max_deadline_ms`.
+        /// The whole call where it sets no deadline, and the longest it may set. Default: `qos.max_deadline_ms`; at least 1.
         deadline_ms: Millis,
         /// How long answers are kept. Default: as the section `cache` says; 0 = not at all.
         cache_ttl_seconds: Seconds,

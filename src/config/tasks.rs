@@ -202,11 +202,15 @@ fn check_task(
     if max_tokens == Some(0) {
         reader.problem(join(at, "max_tokens"), "must be at least 1, found 0");
     }
+    let deadline = deadline_ms.some().map(|limit| limit.0);
+    if deadline.is_some_and(|limit| limit.is_zero()) {
+        reader.problem(join(at, "deadline_ms"), "must be at least 1, found 0; enabled: false switches a task off");
+    }
     TaskConfig {
         strategy: strategy.unwrap_or(ensemble.default_strategy),
         providers: wanted,
         max_tokens,
-        deadline: deadline_ms.some().map(|limit| limit.0),
+        deadline,
         cache_ttl: cache_ttl_seconds.some().map(|Seconds(ttl)| ttl),
         prompt: files.text(prompt, &join(at, "prompt"), reader).and_then(|(path, text)| {
             let parsed = Template::parse(&text);

@@ -1138,6 +1138,7 @@ fn ensembles_and_tasks_that_cannot_be_meant_are_refused() {
         (json!({ "tasks": { "t": { "strategy": "voting" } } }), "tasks.t.strategy: expected one of"),
         (json!({ "tasks": { "t": { "providers": ["a", "b"] } } }), "tasks.t.providers[1]: no provider is named \"b\""),
         (json!({ "tasks": { "t": { "max_tokens": 0 } } }), "tasks.t.max_tokens: must be at least 1"),
+        (json!({ "tasks": { "t": { "deadline_ms": 0 } } }), "tasks.t.deadline_ms: must be at least 1, found 0"),
         (json!({ "tasks": { "t": { "prompt": "none.md" } } }), "tasks.t.prompt: none.md: this file does not exist"),
         (json!({ "tasks": { "t": { "prompt": plain } } }), "tasks.t.prompt: has no {{prompt}}"),
         (json!({ "tasks": { "t": { "schema": plain } } }), "tasks.t.schema: is not JSON"),

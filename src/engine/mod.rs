@@ -22,6 +22,7 @@
 //! | `purse` | what a request may cost, set aside before it goes out and settled with its permit |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `sharing` | calls whose answer was kept, or is under way for another one |
+//! | `key_parts` | what of the configuration is in the key of a kept answer |
 //! | `panel` | whom a plan of several runs may ask |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
 //! | `scrape` | the same as text for scrapers |
@@ -34,6 +35,7 @@ mod check;
 mod count;
 mod days;
 mod gate;
+mod key_parts;
 mod line;
 mod mark;
 mod mask;
@@ -76,7 +78,7 @@ use crate::time;
 
 pub use analytics::{Analytics, Point, ProviderWindow, Spent};
 pub use count::Countable;
-pub use panel::Panelist;
+pub use panel::{Panelist, PlanOf};
 pub use provider::Provider;
 pub use purse::{BudgetPeriodStats, BudgetStats, SavedBudgets, Unbounded};
 pub use roster::{Clients, Roster};

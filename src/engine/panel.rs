@@ -7,9 +7,9 @@ use super::run::eligible_for;
 use super::{Engine, lock};
 use crate::config::{EnsembleConfig, QosConfig, TaskConfig};
 use crate::error::Error;
-use crate::event::EventLog;
+use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Answered;
-use crate::types::{CallOptions, ChatRequest, ProviderName};
+use crate::types::{CallOptions, ChatRequest, ChatResponse, Labels, ProviderName, Strategy};
 
 /// A provider that may answer a call.
 #[derive(Debug, Clone)]
@@ -21,6 +21,14 @@ pub struct Panelist {
     /// In the configuration: no two are alike.
     pub place: usize,
     pub win_rate: f64,
+}
+
+/// Of which task a call is, if of one, by which strategy it is answered, and what its caller calls it.
+#[derive(Debug, Clone)]
+pub struct PlanOf {
+    pub task: Option<String>,
+    pub strategy: Strategy,
+    pub labels: Labels,
 }
 
 impl Engine {
@@ -69,13 +77,35 @@ impl Engine {
         EventLog::new(Arc::clone(&self.interest))
     }
 
-    /// A call of a task was answered; the empty name stands for calls of none.
-    pub fn task_answered(&self, task: &str, answer: Answered<'_>) {
-        lock(&self.plans).answered(task, answer);
-    }
-
-    pub fn task_failed(&self, task: &str) {
-        lock(&self.plans).failed(task);
+    /// Counts how a call that has a strategy or a task has ended, and tells of its answer. One that was left is neither
+    /// an answer nor a failure.
+    pub fn book_plan(&self, plan: &PlanOf, ended: Result<&ChatResponse, &Error>, log: &mut EventLog) {
+        let task = plan.task.as_deref().unwrap_or_default();
+        let response = match ended {
+            Ok(response) => response,
+            Err(error) if error.is_cancellation() => return,
+            Err(_) => return lock(&self.plans).failed(task),
+        };
+        let decision = response.decision.as_deref();
+        let strategy_used = decision.map_or(Strategy::Fastest, |decision| decision.strategy_used);
+        let (hedged, cached) = (response.hedged, response.cached);
+        let answered = Answered { strategy_used, winner: &response.provider, hedged, cached };
+        lock(&self.plans).answered(task, answered);
+        log.emit(EventKind::Decision, || Event::Decision {
+            request_id: response.request_id.clone(),
+            task: plan.task.clone(),
+            strategy: plan.strategy,
+            strategy_used,
+            provider: response.provider.clone(),
+            model: response.reply.model.clone(),
+            votes: decision.map(|decision| decision.votes.clone()).unwrap_or_default(),
+            judge: decision.and_then(|decision| decision.judge.clone()),
+            hedged,
+            cached,
+            latency_ms: millis(response.latency),
+            cost: response.cost,
+            labels: plan.labels.clone(),
+        });
     }
 
     /// Answers were compared, and the decision went the way of those marked.

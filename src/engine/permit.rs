@@ -18,7 +18,7 @@ use crate::policy::{Pace, Pass, Reservation, Transition};
 use crate::time::{self, Instant, Now};
 use crate::tokens::{Counter, PromptSize};
 use crate::transport::Started;
-use crate::types::{ChatRequest, NanoUsd, Reply, Usage};
+use crate::types::{ChatRequest, Meter, NanoUsd, Reply, Usage};
 
 #[must_use = "a permit that is dropped counts as a cancelled attempt"]
 pub struct Permit {
@@ -42,6 +42,8 @@ pub(super) struct Hold {
     pub dispatch: Option<Dispatch>,
     /// Of the pool.
     pub slot: Option<Slot>,
+    /// Of the call, where somebody wants to know what all of it costs.
+    pub meter: Option<Meter>,
 }
 
 /// A request that was handed to the transport.
@@ -105,6 +107,13 @@ impl Permit {
     pub(super) fn occupy(&mut self, slot: Option<Slot>) {
         if let Some(hold) = &mut self.hold {
             hold.slot = slot;
+        }
+    }
+
+    /// What it comes to is added here as well.
+    pub(super) fn metered(&mut self, meter: Option<Meter>) {
+        if let Some(hold) = &mut self.hold {
+            hold.meter = meter;
         }
     }
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::key_parts::of_provider;
 use super::line::{Line, Ticket};
 use super::lock;
 use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit, Spent};
 use super::purse::{Bill, Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
-use super::sharing::wire_of;
 use crate::adapter::{Endpoint, Quota, RateHeaders};
 use crate::cache::Key;
 use crate::config::ProviderConfig;
@@ -41,7 +41,7 @@ pub struct Provider {
     /// What every request carries, one per key; a provider that needs none has one without a key.
     headers: Vec<Arc<HeaderMap>>,
     /// By which answers that were kept are told apart.
-    wire: Key,
+    key_part: Key,
     /// `None` after a shutdown, which closes the connections by letting go of their client.
     transport: ArcSwapOption<Arc<dyn Transport>>,
     /// Active checks found it broken: whoever is not is asked first. Shared like its state, and read without its lock.
@@ -157,7 +157,7 @@ impl Provider {
             unhinted_rest: backoff.delay(0, 0.0),
             endpoint,
             headers,
-            wire: wire_of(&config),
+            key_part: of_provider(&config),
             transport: ArcSwapOption::from_pointee(transport),
             models,
             purse: OnceLock::new(),
@@ -176,8 +176,8 @@ impl Provider {
         &self.config.name
     }
 
-    pub(super) fn wire(&self) -> &Key {
-        &self.wire
+    pub(super) fn key_part(&self) -> &Key {
+        &self.key_part
     }
 
     pub fn priority(&self) -> u32 {
@@ -341,13 +341,24 @@ impl Provider {
         let money = till.take();
         let model = lock(&state.tally).model_id(asking.model);
         drop(state);
-        let hold =
-            Hold { key, number, known, model, first: false, reservation, money, pass, dispatch: None, slot: None };
+        let hold = Hold {
+            key,
+            number,
+            known,
+            model,
+            first: false,
+            reservation,
+            money,
+            pass,
+            dispatch: None,
+            slot: None,
+            meter: None,
+        };
         Ok((Permit::new(Arc::clone(self), hold), transition))
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
-        let Hold { key, number: _, known, model, first, reservation, money, pass, dispatch, slot } = hold;
+        let Hold { key, number: _, known, model, first, reservation, money, pass, dispatch, slot, meter } = hold;
         let mark = Mark { model, unix_ms: now.unix_ms };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
@@ -375,11 +386,13 @@ impl Provider {
                 rate.correct(reservation, known.counter.estimate(&sent.size).saturating_add(*received), now);
             }
         }
+        let meter = |cost: Option<NanoUsd>| meter.iter().for_each(|meter| meter.add(cost));
         let left = |tally: &mut ProviderTally, received: u64| {
             let Some(Dispatch { size, unix_ms, .. }) = &sent else { return Bill::Known(NanoUsd(0)) };
             let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
             let cost = known.cost(&usage, *unix_ms);
             tally.spent(mark, &usage, cost);
+            meter(cost);
             Bill::Open(cost.unwrap_or_default())
         };
         let mut bill = Bill::Known(NanoUsd(0));
@@ -395,6 +408,7 @@ impl Provider {
                 }
                 bill = Bill::Known(cost.unwrap_or_default());
                 tally.succeeded(mark, *latency, *first_token, usage, *cost);
+                meter(*cost);
                 Verdict::Success
             }
             Outcome::Failure { failure, model: asked, spent } => {
@@ -405,6 +419,7 @@ impl Provider {
                         }
                         bill = Bill::Known(cost.unwrap_or_default());
                         tally.spent(mark, usage, cost);
+                        meter(cost);
                     }
                     // Ended by a timer of ours, it is a request that was left: its provider was at work.
                     Spent::Received(received) if received > 0 || failure.phase.is_some() => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::key_parts::KeyParts;
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
@@ -26,6 +27,8 @@ pub struct Roster {
     cache_params: CacheParams,
     /// What was kept under the same parameters goes over to the next roster.
     kept: Arc<Kept>,
+    /// Of the keys of what is kept.
+    key_parts: KeyParts,
     ensemble: Arc<EnsembleConfig>,
     tasks: Arc<BTreeMap<String, TaskConfig>>,
     budget: Option<BudgetParams>,
@@ -147,8 +150,10 @@ impl Roster {
         });
         if problems.is_empty() {
             let kept = same_cache.unwrap_or_else(|| Arc::new(Kept::new(&cache)));
+            let key_parts = KeyParts::of(&routing, &media, &ensemble, &providers);
             Ok(Self {
                 providers,
+                key_parts,
                 routing,
                 limits,
                 health,
@@ -193,6 +198,10 @@ impl Roster {
 
     pub(super) fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    pub(super) fn key_parts(&self) -> &KeyParts {
+        &self.key_parts
     }
 
     pub fn ensemble(&self) -> &Arc<EnsembleConfig> {

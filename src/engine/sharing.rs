@@ -18,8 +18,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use super::run::Completed;
 use super::stream::ChatStream;
 use super::{Engine, lock};
-use crate::cache::{CacheParams, Candidate, Key, KeyMaker, Store};
-use crate::config::ProviderConfig;
+use crate::cache::{CacheParams, Key, Store};
 use crate::error::{Context, Error, ErrorKind, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
@@ -99,24 +98,6 @@ struct Leaving {
     number: u64,
 }
 
-/// Of everything in a provider's configuration that goes on the wire. Its keys may change and the answers stay good.
-pub(super) fn wire_of(config: &ProviderConfig) -> Key {
-    let mut maker = KeyMaker::new("provider");
-    maker.text(config.service.name);
-    for text in [&config.base_url, &config.organization, &config.project, &config.deployment, &config.api_version] {
-        maker.optional(text.as_deref());
-    }
-    maker.number(config.headers.len() as u64);
-    for (name, value) in &config.headers {
-        maker.text(name);
-        maker.text(value);
-    }
-    maker.text(&format!("{:?} {:?} {:?}", config.max_tokens, config.temperature, config.params));
-    maker.text(&format!("{:?}", config.extra_body));
-    maker.flag(config.strict_params);
-    maker.finish()
-}
-
 impl Engine {
     /// How long the answer of a call is to be kept; `None`: the call has nothing to do with the cache.
     pub fn keeps(&self, options: &CallOptions) -> Option<Duration> {
@@ -128,20 +109,6 @@ impl Engine {
             Some(CacheWish::On) => Some(params.ttl),
             Some(CacheWish::For(ttl)) => Some(ttl),
         }
-    }
-
-    /// Under what an answer to this call is kept. `plan`: how several providers answer together.
-    pub fn keeping(&self, request: &ChatRequest, options: &CallOptions, plan: &str, ttl: Duration) -> Keeping {
-        let roster = self.roster();
-        let by_name = |name: &str| options.providers.iter().any(|wanted| wanted == name);
-        let candidates = roster.providers().iter().filter_map(|provider| {
-            let is_wanted = options.providers.is_empty() || by_name(provider.name().as_str());
-            let model = provider.resolve_model(request.model.as_deref())?;
-            (is_wanted && provider.config().enabled).then(|| Candidate { provider: provider.wire(), model })
-        });
-        let key = Key::of_chat(request, options, candidates, plan);
-        let keeps = if request.max_tokens.is_some() { Keeps::Bounded } else { Keeps::Whole };
-        Keeping { key, ttl, keeps }
     }
 
     /// What is kept of this call, as its answer.
@@ -179,7 +146,7 @@ impl Engine {
         log: &mut EventLog,
         ended: impl Future<Output = Error>,
     ) -> Result<ChatResponse, Error> {
-        let keeping = self.keeping(request, options, "", ttl);
+        let keeping = self.keeping(request, options, ttl);
         // From here on its time counts, also where it begins a run late.
         let options = &CallOptions { submitted: Some(since(options).into_std()), ..options.clone() };
         let run = || {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::attempt::{Opened, Order, fit};
 use super::mask::Mask;
+use super::panel::PlanOf;
 use super::permit::{Outcome, Permit, Spent};
 use super::run::tell;
 use super::sharing::Keeping;
@@ -22,8 +23,8 @@ use crate::policy::Transition;
 use crate::schema::Schema;
 use crate::time::{self, Instant};
 use crate::types::{
-    Accumulator, AttemptOutcome, AttemptRecord, ChatRequest, ChatResponse, Decision, NanoUsd, ProviderName, RequestId,
-    Strategy, StreamEvent, Usage,
+    Accumulator, AttemptOutcome, AttemptRecord, ChatRequest, ChatResponse, Decision, Meter, NanoUsd, ProviderName,
+    RequestId, StreamEvent, Usage,
 };
 
 /// A stream at its first content, with its permit.
@@ -73,6 +74,7 @@ pub(super) struct Handover {
     pub own_time: Duration,
     pub schema: Option<Arc<Schema>>,
     pub hedged: bool,
+    pub meter: Option<Meter>,
 }
 
 /// A streamed answer.
@@ -100,8 +102,8 @@ pub struct ChatStream {
     paused: Duration,
     /// Where the answer goes when it is whole.
     keeping: Option<Keeping>,
-    /// It was asked for by a strategy.
-    strategy: Option<Strategy>,
+    /// It was asked for by a strategy or a task, which is told of its end.
+    plan: Option<PlanOf>,
     /// The stream has failed; told once everything decoded before it was taken.
     pending: Option<Failure>,
     log: EventLog,
@@ -136,7 +138,7 @@ impl ChatStream {
             read_at,
             paused: Duration::ZERO,
             keeping: None,
-            strategy: None,
+            plan: None,
             pending: None,
             log,
         }
@@ -167,6 +169,7 @@ impl ChatStream {
                 own_time: Duration::ZERO,
                 schema: None,
                 hedged: false,
+                meter: None,
             },
             engine,
             accumulator: Accumulator::default(),
@@ -179,28 +182,25 @@ impl ChatStream {
             read_at: now,
             paused: Duration::ZERO,
             keeping: None,
-            strategy: None,
+            plan: None,
             pending: None,
             log,
         }
     }
 
-    /// It was asked for by this strategy, which its answer is to say.
-    pub fn decided_by(&mut self, strategy: Strategy) {
-        self.strategy = Some(strategy);
+    /// It was asked for by a strategy or a task: its answer is to say so, and its end is booked as one of those.
+    pub fn decided_by(mut self, plan: PlanOf) -> Self {
         if let Some(response) = &mut self.response {
-            response.decision = Some(Box::new(Decision::fastest(strategy, &response.attempts)));
+            // A replay is here as a whole.
+            let decided = || Box::new(Decision::fastest(plan.strategy, &response.attempts));
+            if response.decision.is_none() {
+                response.decision = Some(decided());
+            }
+            self.engine.book_plan(&plan, Ok(response), &mut self.log);
+        } else {
+            self.plan = Some(plan);
         }
-    }
-
-    /// It was kept, or made for another call.
-    pub fn is_replay(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| response.cached)
-    }
-
-    /// A second provider was asked before the first had answered.
-    pub fn was_hedged(&self) -> bool {
-        self.told.hedged
+        self
     }
 
     /// The whole answer is to be kept.
@@ -396,7 +396,7 @@ impl ChatStream {
             parsed,
             reply,
             usage,
-            cost,
+            cost: self.told.meter.as_ref().map_or(cost, Meter::total),
             provider: self.provider.clone(),
             request_id: self.told.request_id.clone(),
             latency,
@@ -406,7 +406,11 @@ impl ChatStream {
             hedged: self.told.hedged,
             decision: None,
         };
-        response.decision = self.strategy.map(|strategy| Box::new(Decision::fastest(strategy, &response.attempts)));
+        if let Some(plan) = self.plan.take() {
+            response.decision = Some(Box::new(Decision::fastest(plan.strategy, &response.attempts)));
+            let ended = self.violation.as_ref().map_or(Ok(&response), Err);
+            self.engine.book_plan(&plan, ended, &mut self.log);
+        }
         if let Some(keeping) = self.keeping.as_ref().filter(|_| self.violation.is_none() && !self.overflowed) {
             self.engine.keep(keeping, &mut response);
         }
@@ -502,6 +506,9 @@ impl ChatStream {
             request_id: Some(request_id.clone()),
             attempts: std::mem::take(trail),
         });
+        if let Some(plan) = self.plan.take() {
+            self.engine.book_plan(&plan, Err(&error), &mut self.log);
+        }
         self.log.span().in_scope(|| trace::failed(&error));
         error
     }

@@ -1,8 +1,9 @@
 //! Which of several answers it is to be. Pure: the same answers give the same decision, in whatever order they came.
 //!
-//! Answers are put into groups that say the same. What is the same as a third is the same as each other, so the groups do
-//! not depend on which answer is looked at first. Every tie is broken by weight, then by priority, then by the place in
-//! the configuration, which no two share.
+//! Answers are put into groups of which each member says the same as each other one. Where one is similar to two that are
+//! not similar to each other, similarity decides nothing: such a group falls apart into answers that are equal. So groups
+//! do not depend on which answer is looked at first. Every tie is broken by weight, then by priority, then by the place
+//! in the configuration, which no two share.
 
 use std::cmp::Ordering;
 
@@ -34,12 +35,25 @@ impl Count {
     /// Sorts and groups answers. `similarity`: see [`Canonical::says`].
     pub fn new(mut ballots: Vec<Ballot>, similarity: f64) -> Self {
         ballots.sort_by_key(|ballot| ballot.place);
+        let alike = |one: usize, other: usize| ballots[one].says.says(&ballots[other].says, similarity);
         let mut groups: Vec<usize> = (0..ballots.len()).collect();
+        let mut apart = Vec::new();
         for one in 0..ballots.len() {
             for other in 0..one {
-                if groups[one] != groups[other] && ballots[one].says.says(&ballots[other].says, similarity) {
+                if !alike(one, other) {
+                    apart.push((one, other));
+                } else if groups[one] != groups[other] {
                     let (kept, gone) = (groups[one].min(groups[other]), groups[one].max(groups[other]));
                     groups.iter_mut().filter(|group| **group == gone).for_each(|group| *group = kept);
+                }
+            }
+        }
+        let united = groups.clone();
+        for (one, other) in apart {
+            if united[one] == united[other] {
+                for at in (0..ballots.len()).filter(|at| united[*at] == united[one]) {
+                    let first = ballots.iter().position(|ballot| ballot.says == ballots[at].says);
+                    groups[at] = first.unwrap_or(at);
                 }
             }
         }
@@ -53,9 +67,9 @@ impl Count {
         self.ballots.iter().zip(self.groups.iter().map(move |group| number(*group)))
     }
 
-    /// Do all of them say the same?
+    /// Are all of them equal? That they are similar is not enough to spare a judge.
     pub fn is_unanimous(&self) -> bool {
-        self.groups.iter().all(|group| *group == 0)
+        self.ballots.windows(2).all(|pair| pair[0].says == pair[1].says)
     }
 
     /// The best of the largest group, by its place. `None`: no two of several answers agree.
@@ -78,9 +92,10 @@ impl Count {
         (size > 1 && size as f64 >= agreement * self.ballots.len() as f64).then(|| self.speaker(best))
     }
 
-    /// One answer of each group, its best, by their places.
-    pub fn speakers(&self) -> Vec<usize> {
-        self.firsts().into_iter().map(|group| self.speaker(group)).collect()
+    /// All that differ, by their places; of those that are equal the best.
+    pub fn distinct(&self) -> Vec<usize> {
+        let equal = Self::new(self.ballots.clone(), 1.0);
+        equal.firsts().into_iter().map(|group| equal.speaker(group)).collect()
     }
 
     /// Are two answers of one group?
@@ -211,15 +226,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_like_a_third_is_like_each_other() {
-        // Neighbours are similar, the ends are not.
-        let chain = ["abcdefghijkl", "abcdefghijkx", "xbcdefghijkx"];
-        let ballots = |order: [usize; 3]| order.map(|at| ballot(at, chain[at])).to_vec();
-        let of = |order| Count::new(ballots(order), 0.85).ballots().map(|(_, group)| group).collect::<Vec<_>>();
-        assert!(!Canonical::Text(chain[0].to_owned()).says(&Canonical::Text(chain[2].to_owned()), 0.85));
+    fn one_that_is_like_two_that_differ_unites_nobody() {
+        // The first says as much of either as both have in common.
+        let said = ["it is to deploy tonight", "it is wise to deploy tonight", "it is rash to deploy tonight"];
+        let of = |order: &[usize]| {
+            let ballots = order.iter().map(|at| ballot(*at, said[*at % 3])).collect();
+            Count::new(ballots, 0.7).ballots().map(|(_, group)| group).collect::<Vec<_>>()
+        };
+        assert_eq!([of(&[0, 1]), of(&[0, 2]), of(&[1, 2])], [vec![1, 1], vec![1, 1], vec![1, 2]]);
         for order in [[0, 1, 2], [2, 1, 0], [2, 0, 1], [0, 2, 1]] {
-            assert_eq!(of(order), [1, 1, 1], "{order:?}");
+            assert_eq!(of(&order), [1, 2, 3], "{order:?}");
         }
+        assert_eq!(of(&[0, 1, 2, 4, 5]), [1, 2, 3, 2, 3], "what is equal stays together");
+    }
+
+    #[test]
+    fn only_equal_answers_are_unanimous() {
+        let count = |answers: [&str; 2]| {
+            Count::new(answers.iter().enumerate().map(|(place, says)| ballot(place, says)).collect(), 0.5)
+        };
+        let similar = count(["the rocket takes off", "the rocket take off"]);
+        assert_eq!(similar.ballots().map(|(_, group)| group).collect::<Vec<_>>(), [1, 1]);
+        assert!(!similar.is_unanimous() && count(["x y", "x y"]).is_unanimous());
+        assert_eq!((similar.distinct(), count(["x y", "x y"]).distinct()), (vec![0, 1], vec![0]));
     }
 
     #[test]
@@ -227,12 +256,12 @@ mod tests {
         let count = count(&["b", "a", "b", "c"]);
         let seen: Vec<_> = count.ballots().map(|(ballot, group)| (ballot.place, group)).collect();
         assert_eq!(seen, [(0, 1), (1, 2), (2, 1), (3, 3)]);
-        assert_eq!(count.speakers(), [0, 1, 3]);
+        assert_eq!(count.distinct(), [0, 1, 3]);
         assert!(count.agree(0, 2) && !count.agree(0, 1) && !count.is_unanimous());
     }
 
     fn any_ballots() -> impl Strategy<Value = Vec<Ballot>> {
-        let one = ("[ab]{1,2}( [12])?", 0u32..3, 0u32..3, 0u8..=4);
+        let one = ("[ab]{1,2}( [12])?( cd| not)?", 0u32..3, 0u32..3, 0u8..=4);
         prop::collection::vec(one, 0..7).prop_map(|ballots| {
             let ballots = ballots.into_iter().enumerate();
             ballots
@@ -258,9 +287,14 @@ mod tests {
             prop_assert_eq!(one.voting(), other.voting());
             prop_assert_eq!(one.weighted(), other.weighted());
             prop_assert_eq!(one.consensus(agreement), other.consensus(agreement));
-            prop_assert_eq!(one.speakers(), other.speakers());
+            prop_assert_eq!(one.distinct(), other.distinct());
             let groups = |count: &Count| count.ballots().map(|(ballot, group)| (ballot.place, group)).collect::<Vec<_>>();
             prop_assert_eq!(groups(&one), groups(&other));
+            for (ballot, group) in one.ballots() {
+                for (other, _) in one.ballots().filter(|(_, same)| *same == group) {
+                    prop_assert!(ballot.says.says(&other.says, similarity), "a group is of one mind");
+                }
+            }
         }
     }
 }

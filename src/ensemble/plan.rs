@@ -25,7 +25,7 @@ use crate::event::{Event, EventLog};
 use crate::time::{self, Instant};
 use crate::types::{
     AttemptOutcome, AttemptRecord, CacheWish, CallOptions, ChatRequest, ChatResponse, Decision, FinishReason,
-    JudgeOutcome, Judgement, NanoUsd, RequestId, Strategy, Usage, Vote,
+    JudgeOutcome, Judgement, Meter, RequestId, ResponseFormat, Strategy, Usage, Vote,
 };
 
 /// What is to be answered, and how.
@@ -61,24 +61,33 @@ pub async fn answer(
     log: &mut EventLog,
 ) -> Result<ChatResponse, Error> {
     let Planned { request, options, strategy } = planned;
+    let meter = Meter::default();
     let options = CallOptions {
         request_id: Some(options.request_id.clone().unwrap_or_else(RequestId::random)),
         submitted: Some(options.submitted.unwrap_or_else(|| time::now().mono.into_std())),
         strategy: None,
         cache: Some(CacheWish::Off),
+        meter: Some(meter.clone()),
         ..options.clone()
     };
     let plan = Plan { engine, config: engine.ensemble(), request, options: &options, strategy };
-    if strategy == Strategy::Fastest {
-        return plan.fastest(warnings, log).await;
+    let response = plan.answer(warnings, log).await?;
+    // By now every run of it has ended or was left, and everything is booked.
+    Ok(ChatResponse { cost: meter.total(), ..response })
+}
+
+impl Plan<'_> {
+    async fn answer(&self, mut warnings: Vec<String>, log: &mut EventLog) -> Result<ChatResponse, Error> {
+        if self.strategy == Strategy::Fastest {
+            return self.fastest(warnings, log).await;
+        }
+        let panel = self.engine.panel(self.request, self.options)?;
+        if panel.len() < 2 {
+            warnings.push(fell_back(self.strategy, Strategy::Fastest, "only one provider may answer"));
+            return self.fastest(warnings, log).await;
+        }
+        self.several(&panel, warnings, log).await
     }
-    let panel = engine.panel(request, &options)?;
-    if panel.len() < 2 {
-        let mut warnings = warnings;
-        warnings.push(fell_back(strategy, Strategy::Fastest, "only one provider may answer"));
-        return plan.fastest(warnings, log).await;
-    }
-    plan.several(&panel, warnings, log).await
 }
 
 struct Plan<'a> {
@@ -97,16 +106,23 @@ struct Ended {
     events: Vec<Event>,
 }
 
-/// What came of all runs.
+/// What came of all runs, by place in the panel.
 #[derive(Default)]
 struct Gathered {
-    /// By place in the panel.
     answers: Vec<(usize, ChatResponse)>,
-    /// Answers that decline: they say nothing that could be compared.
-    declined: Vec<(usize, ChatResponse)>,
     errors: Vec<(usize, Error)>,
     /// Who was asked and had not answered in time, and since when.
     late: Vec<(usize, Instant)>,
+}
+
+/// What an answer is good for. Only the best there are have a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Whole,
+    /// It ends before it is complete, or does not fit the schema: better than none.
+    Partial,
+    /// It refuses, or a filter has cut it: nothing that others could agree with.
+    Declined,
 }
 
 /// Who is chosen, by what, and why it was not what was wanted.
@@ -115,7 +131,17 @@ struct Choice {
     place: usize,
     used: Strategy,
     notes: Vec<String>,
-    judge: Option<(Judgement, Option<ChatResponse>)>,
+    judge: Option<Judged>,
+}
+
+/// What a judge did, and what that took.
+struct Judged {
+    judgement: Judgement,
+    /// Of the chosen one in the configuration.
+    place: Option<usize>,
+    warnings: Vec<String>,
+    usage: Usage,
+    attempts: Vec<AttemptRecord>,
 }
 
 fn fell_back(from: Strategy, to: Strategy, why: &str) -> String {
@@ -148,17 +174,21 @@ impl Plan<'_> {
             Strategy::Judge if self.config.judge.is_named() => deadline.mul_f64(1.0 - self.config.judge.deadline_share),
             _ => deadline,
         };
-        let gathered = self.gather(panel, self.started() + patience, ends, log).await?;
+        let gathered = self.gather(panel, self.started() + patience, ends, log).await;
         let asked = gathered.asked(panel);
-        let trail = gathered.trail(panel);
-        let Gathered { answers, mut declined, errors, .. } = gathered;
-        let least = self.config.min_successes;
-        if answers.len() + declined.len() < least {
-            return Err(self.too_few(answers.len() + declined.len(), errors, trail));
+        let mut trail = gathered.trail(panel);
+        let mut notes = self.notes(panel, &gathered);
+        let Gathered { answers, errors, .. } = gathered;
+        if answers.len() < self.config.min_successes {
+            return Err(self.too_few(answers.len(), errors, trail));
         }
-        if answers.is_empty() {
+        let mut usage = answers.iter().fold(Usage::default(), |usage, (_, response)| usage.and(&response.usage));
+        let worth = |response: &ChatResponse| Worth::of(response, self.request);
+        let best = answers.iter().map(|(_, response)| worth(response)).min().unwrap_or(Worth::Declined);
+        let compared: Vec<_> = answers.into_iter().filter(|(_, response)| worth(response) == best).collect();
+        if best == Worth::Declined {
             // Everybody declined: that is the answer, in the words of the best ranked.
-            let (_, response) = declined.remove(0);
+            notes.push(fell_back(self.strategy, Strategy::Fastest, "every provider that answered declined"));
             let decision = Decision {
                 strategy: self.strategy,
                 strategy_used: Strategy::Fastest,
@@ -166,26 +196,26 @@ impl Plan<'_> {
                 votes: Vec::new(),
                 judge: None,
             };
-            let note = fell_back(self.strategy, Strategy::Fastest, "every provider that answered declined");
-            let spent = declined.iter().map(|(_, response)| response).chain([&response]);
-            let (usage, cost) = total(spent);
-            let response = ChatResponse { usage, cost, ..response };
-            return Ok(self.finish(response, decision, vec![note], warnings, trail));
+            let Some((_, response)) = compared.into_iter().next() else {
+                return Err(Error::new(ErrorKind::Internal, "answers without an answer"));
+            };
+            return Ok(self.finish(ChatResponse { usage, ..response }, decision, notes, warnings, trail));
         }
-        let ballots = answers.iter().map(|(at, response)| {
+        let ballots = compared.iter().map(|(at, response)| {
             let Panelist { place, weight, priority, win_rate, .. } = panel[*at];
             Ballot { place, weight, priority, win_rate, says: Canonical::of(&response.reply) }
         });
         let count = Count::new(ballots.collect(), self.config.similarity);
-        let by_place = |place: usize| answers.iter().find(|(at, _)| panel[*at].place == place);
+        let by_place = |place: usize| compared.iter().find(|(at, _)| panel[*at].place == place);
         let choice = self.choose(&count, ends, log, |place| by_place(place).map(|(_, response)| response)).await;
-        let Choice { place, used, notes, judge } = choice;
+        let Choice { place, used, notes: more, judge } = choice;
+        notes.extend(more);
         if count.ballots().count() > 1 {
             let won = |ballot: &Ballot| count.agree(ballot.place, place);
-            let compared = count
+            let opinions = count
                 .ballots()
                 .filter_map(|(ballot, _)| by_place(ballot.place).map(|(at, _)| (&panel[*at].name, won(ballot))));
-            self.engine.compared(compared);
+            self.engine.compared(opinions);
         }
         let votes = count.ballots().filter_map(|(ballot, group)| {
             let (at, response) = by_place(ballot.place)?;
@@ -199,17 +229,30 @@ impl Plan<'_> {
             })
         });
         let votes = votes.collect();
-        let (judge, judged) = judge.map_or((None, None), |(judge, response)| (Some(judge), response));
+        let judge = judge.map(|judged| {
+            usage = usage.and(&judged.usage);
+            trail.extend(judged.attempts);
+            notes.extend(judged.warnings);
+            judged.judgement
+        });
         let decision = Decision { strategy: self.strategy, strategy_used: used, models_queried: asked, votes, judge };
-        let all = answers.iter().chain(&declined).map(|(_, response)| response).chain(&judged);
-        let (usage, cost) = total(all);
-        let mut trail = trail;
-        trail.extend(judged.iter().flat_map(|response| response.attempts.iter().cloned()));
         let Some((_, winner)) = by_place(place) else {
             return Err(Error::new(ErrorKind::Internal, "the chosen answer is none of the answers"));
         };
-        let response = ChatResponse { usage, cost, ..winner.clone() };
-        Ok(self.finish(response, decision, notes, warnings, trail))
+        Ok(self.finish(ChatResponse { usage, ..winner.clone() }, decision, notes, warnings, trail))
+    }
+
+    /// What the trail does not say of those that have no vote.
+    fn notes(&self, panel: &[Panelist], gathered: &Gathered) -> Vec<String> {
+        let unsaid = gathered.errors.iter().filter(|(_, error)| is_refusal(error));
+        let unsaid = unsaid.map(|(at, error)| format!("strategy: {} was not asked: {error}", panel[*at].name));
+        let partial =
+            gathered.answers.iter().filter(|(_, response)| Worth::of(response, self.request) == Worth::Partial);
+        let partial = partial.map(|(at, response)| {
+            let (name, reason) = (&panel[*at].name, response.reply.finish_reason.as_str());
+            format!("strategy: the answer of {name} is not whole ({reason}): it stands behind those that are")
+        });
+        unsaid.chain(partial).collect()
     }
 
     fn finish(
@@ -231,15 +274,9 @@ impl Plan<'_> {
         }
     }
 
-    /// Asks the panel. Those that had not answered by `until` are left, unless nobody has: then the first answer before
-    /// `ends` will do.
-    async fn gather(
-        &self,
-        panel: &[Panelist],
-        until: Instant,
-        ends: Instant,
-        log: &mut EventLog,
-    ) -> Result<Gathered, Error> {
+    /// Asks the panel. Those that had not answered by `until` are left, unless nobody has given a whole answer: then the
+    /// first one before `ends` will do.
+    async fn gather(&self, panel: &[Panelist], until: Instant, ends: Instant, log: &mut EventLog) -> Gathered {
         let mut waiting = 0..panel.len();
         let mut asking = FuturesUnordered::new();
         let mut late = Vec::new();
@@ -249,17 +286,16 @@ impl Plan<'_> {
         }
         let mut gathered = Gathered::default();
         loop {
-            let patience = if gathered.answers.is_empty() { ends } else { until };
+            let is_whole = |response: &ChatResponse| Worth::of(response, self.request) == Worth::Whole;
+            let any_whole = gathered.answers.iter().any(|(_, response)| is_whole(response));
+            let patience = if any_whole { until } else { ends };
             let Ok(Some(Ended { at, result, events })) = time::until(Some(patience), asking.next()).await else {
                 break;
             };
             late.retain(|(asked, _)| *asked != at);
             log.absorb(events);
             match result {
-                Ok(response) if declines(&response) => gathered.declined.push((at, response)),
                 Ok(response) => gathered.answers.push((at, response)),
-                // Wrong before it was sent to anybody: it would be for each of them.
-                Err(error) if matches!(error.kind(), ErrorKind::InvalidRequest { .. }) => return Err(error),
                 Err(error) => {
                     gathered.errors.push((at, error));
                     if let Some(at) = waiting.next() {
@@ -272,7 +308,7 @@ impl Plan<'_> {
         drop(asking); // closes their sockets, and books them
         gathered.late = late;
         gathered.sort();
-        Ok(gathered)
+        gathered
     }
 
     /// One provider's run.
@@ -294,10 +330,10 @@ impl Plan<'_> {
         answer: impl Fn(usize) -> Option<&'r ChatResponse>,
     ) -> Choice {
         let mut choice = Choice { place: 0, used: self.strategy, notes: Vec::new(), judge: None };
-        if let [only] = count.speakers()[..]
+        if let [only] = count.distinct()[..]
             && count.ballots().count() == 1
         {
-            let why = "only one provider has answered";
+            let why = "there is only one answer to choose from";
             choice.notes.push(fell_back(self.strategy, Strategy::Fastest, why));
             return Choice { place: only, used: Strategy::Fastest, ..choice };
         }
@@ -305,14 +341,15 @@ impl Plan<'_> {
         loop {
             let (found, next, why) = match strategy {
                 Strategy::Judge => {
-                    let (judgement, response, place) = self.judge(count, ends, log, &answer).await;
-                    let why = match judgement.outcome {
+                    let judged = self.judge(count, ends, log, &answer).await;
+                    let place = judged.place;
+                    let why = match judged.judgement.outcome {
                         JudgeOutcome::Missing => "ensemble.judge names nobody",
                         JudgeOutcome::Failed => "the judge did not answer",
                         JudgeOutcome::Unreadable => "the judge named none of the answers",
                         JudgeOutcome::Chose | JudgeOutcome::Unanimous => "",
                     };
-                    choice.judge = Some((judgement, response));
+                    choice.judge = Some(judged);
                     (place, Strategy::Voting, why)
                 }
                 Strategy::Consensus => {
@@ -333,54 +370,67 @@ impl Plan<'_> {
         }
     }
 
-    /// Has the answers compared. The place of the chosen one, if one was chosen.
+    /// Has the answers compared.
     async fn judge<'r>(
         &self,
         count: &Count,
         ends: Instant,
         log: &mut EventLog,
         answer: impl Fn(usize) -> Option<&'r ChatResponse>,
-    ) -> (Judgement, Option<ChatResponse>, Option<usize>) {
+    ) -> Judged {
         let judge = &self.config.judge;
         let said = |outcome| Judgement { provider: judge.provider.clone(), model: judge.model.clone(), outcome };
+        let nobody = |outcome, place| Judged {
+            judgement: said(outcome),
+            place,
+            warnings: Vec::new(),
+            usage: Usage::default(),
+            attempts: Vec::new(),
+        };
         if count.is_unanimous() {
-            return (said(JudgeOutcome::Unanimous), None, count.voting());
+            return nobody(JudgeOutcome::Unanimous, count.voting());
         }
         if !judge.is_named() {
-            return (said(JudgeOutcome::Missing), None, None);
+            return nobody(JudgeOutcome::Missing, None);
         }
-        let places = count.speakers();
+        let places = count.distinct();
         let replies: Vec<_> =
             places.iter().filter_map(|place| answer(*place)).map(|response| &response.reply).collect();
         let order = judging::reading_order(&replies);
         let read: Vec<_> = order.iter().map(|at| replies[*at]).collect();
         let question = judging::question(self.request, &read, judge.model.as_deref(), judge.max_tokens);
+        let mut warnings: Vec<String> = judging::not_shown(self.request).into_iter().collect();
+        // On behalf of whom the others were asked, and as they were; only whom, and for how long, is the judge's own.
         let options = CallOptions {
             providers: judge.provider.iter().map(ToString::to_string).collect(),
             deadline: Some(ends.saturating_duration_since(time::now().mono)),
-            request_id: self.options.request_id.clone(),
-            cache: Some(CacheWish::Off),
-            ..CallOptions::default()
+            submitted: None,
+            task: None,
+            ..self.options.clone()
         };
         match self.engine.chat(&question, &options, Vec::new(), log, std::future::pending()).await {
             Ok(response) => {
                 let chosen = judging::verdict(&response.reply.content, read.len()).map(|number| places[order[number]]);
                 let outcome = if chosen.is_some() { JudgeOutcome::Chose } else { JudgeOutcome::Unreadable };
-                let judgement = Judgement {
-                    provider: Some(response.provider.clone()),
-                    model: Some(response.reply.model.clone()),
-                    outcome,
-                };
-                (judgement, Some(response), chosen)
+                let judgement =
+                    Judgement { provider: Some(response.provider), model: Some(response.reply.model), outcome };
+                let (usage, attempts) = (response.usage, response.attempts);
+                warnings.extend(response.warnings.into_iter().map(|warning| format!("judge: {warning}")));
+                Judged { judgement, place: chosen, warnings, usage, attempts }
             }
-            Err(_) => (said(JudgeOutcome::Failed), None, None),
+            Err(error) => {
+                let attempts = error.context().attempts.clone();
+                Judged { warnings, attempts, ..nobody(JudgeOutcome::Failed, None) }
+            }
         }
     }
 
     /// Fewer answers than are needed.
     fn too_few(&self, count: usize, errors: Vec<(usize, Error)>, attempts: Vec<AttemptRecord>) -> Error {
         let least = self.config.min_successes;
-        let first = errors.into_iter().next().map(|(_, error)| error).unwrap_or_else(|| {
+        // What a provider said goes before what one could not be asked.
+        let (unsaid, said): (Vec<_>, Vec<_>) = errors.into_iter().partition(|(_, error)| is_refusal(error));
+        let first = said.into_iter().chain(unsaid).next().map(|(_, error)| error).unwrap_or_else(|| {
             let allowed = self.engine.longest(self.options).as_millis();
             let message = format!("the call's deadline of {allowed} ms has passed");
             Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure: None }, message)
@@ -397,16 +447,16 @@ impl Plan<'_> {
 impl Gathered {
     fn sort(&mut self) {
         self.answers.sort_by_key(|(at, _)| *at);
-        self.declined.sort_by_key(|(at, _)| *at);
         self.errors.sort_by_key(|(at, _)| *at);
         self.late.sort_by_key(|(at, _)| *at);
     }
 
     /// The models that were asked, by rank.
     fn asked(&self, panel: &[Panelist]) -> Vec<String> {
-        let ended = self.answers.iter().chain(&self.declined).map(|(at, _)| *at);
-        let mut asked: Vec<usize> =
-            ended.chain(self.errors.iter().map(|(at, _)| *at)).chain(self.late.iter().map(|(at, _)| *at)).collect();
+        let sent = |error: &Error| error.context().attempts.iter().any(|line| !line.outcome.sent_nothing());
+        let failed = self.errors.iter().filter(|(_, error)| sent(error)).map(|(at, _)| *at);
+        let answered = self.answers.iter().map(|(at, _)| *at);
+        let mut asked: Vec<usize> = answered.chain(failed).chain(self.late.iter().map(|(at, _)| *at)).collect();
         asked.sort_unstable();
         asked.into_iter().map(|at| panel[at].model.clone()).collect()
     }
@@ -415,8 +465,7 @@ impl Gathered {
     fn trail(&self, panel: &[Panelist]) -> Vec<AttemptRecord> {
         let now = time::now().mono;
         let mut lines: Vec<(usize, Vec<AttemptRecord>)> = Vec::new();
-        let answered = self.answers.iter().chain(&self.declined);
-        lines.extend(answered.map(|(at, response)| (*at, response.attempts.clone())));
+        lines.extend(self.answers.iter().map(|(at, response)| (*at, response.attempts.clone())));
         lines.extend(self.errors.iter().map(|(at, error)| (*at, error.context().attempts.clone())));
         lines.extend(self.late.iter().map(|(at, since)| {
             let line = AttemptRecord {
@@ -436,15 +485,21 @@ impl Gathered {
     }
 }
 
-/// It refuses, or a filter has cut it: nothing that others could agree with.
-fn declines(response: &ChatResponse) -> bool {
-    response.reply.refusal.is_some() || response.reply.finish_reason == FinishReason::ContentFilter
+/// Refused before it was sent: this provider cannot say the request.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidRequest { .. })
 }
 
-/// What several answers took together. One unknown price makes the sum unknown.
-fn total<'r>(responses: impl Iterator<Item = &'r ChatResponse>) -> (Usage, Option<NanoUsd>) {
-    responses.fold((Usage::default(), Some(NanoUsd(0))), |(usage, cost), response| {
-        let cost = cost.zip(response.cost).map(|(sum, more)| sum.saturating_add(more));
-        (usage.and(&response.usage), cost)
-    })
+impl Worth {
+    fn of(response: &ChatResponse, request: &ChatRequest) -> Self {
+        let reply = &response.reply;
+        let wants_schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
+        let fits = !wants_schema || response.parsed.is_some() || !reply.tool_calls.is_empty();
+        match reply.finish_reason {
+            _ if reply.refusal.is_some() => Self::Declined,
+            FinishReason::ContentFilter => Self::Declined,
+            FinishReason::Stop | FinishReason::ToolCalls if fits => Self::Whole,
+            FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Length | FinishReason::Other => Self::Partial,
+        }
+    }
 }

@@ -264,6 +264,7 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let (status, code) = match error.kind() {
             ErrorKind::InvalidRequest { .. } => (StatusCode::BAD_REQUEST, None),
+            ErrorKind::IdempotencyMismatch => (StatusCode::CONFLICT, Some("idempotency_mismatch")),
             ErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded")),
             ErrorKind::NoProvider { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("no_provider")),
             ErrorKind::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, Some("timeout")),
@@ -287,6 +288,7 @@ impl From<Error> for Refused {
         };
         let param = match error.kind() {
             ErrorKind::InvalidRequest { field } if !field.is_empty() => Some(field.clone()),
+            ErrorKind::IdempotencyMismatch => Some("request_id".to_owned()),
             _ => None,
         };
         Self {

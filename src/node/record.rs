@@ -292,6 +292,7 @@ impl<'a> ErrorRecord<'a> {
         let (class, code) = match error.kind() {
             ErrorKind::Configuration { .. } => ("ConfigurationError", "ERR_LLMPOOL_CONFIG"),
             ErrorKind::InvalidRequest { .. } => ("InvalidRequestError", "ERR_LLMPOOL_INVALID_REQUEST"),
+            ErrorKind::IdempotencyMismatch => ("InvalidRequestError", "ERR_LLMPOOL_IDEMPOTENCY_MISMATCH"),
             ErrorKind::Provider { .. } => ("ProviderError", "ERR_LLMPOOL_PROVIDER"),
             ErrorKind::RateLimited { .. } => ("RateLimitError", "ERR_LLMPOOL_RATE_LIMITED"),
             ErrorKind::NoProvider { .. } => ("NoProviderError", "ERR_LLMPOOL_NO_PROVIDER"),
@@ -325,6 +326,7 @@ impl<'a> ErrorRecord<'a> {
         match error.kind() {
             ErrorKind::Configuration { problems } => record.problems = Some(problems),
             ErrorKind::InvalidRequest { field } => record.field = Some(field),
+            ErrorKind::IdempotencyMismatch => record.field = Some("request_id"),
             ErrorKind::RateLimited { reset, .. } => record.reset_time = reset.map(|reset| reset.as_secs_f64()),
             ErrorKind::NoProvider { reasons } => record.reasons = Some(reasons),
             ErrorKind::Timeout { phase, .. } => record.phase = Some(phase.as_str()),

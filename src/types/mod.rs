@@ -32,4 +32,4 @@ pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply
 pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
 pub use template::Template;
-pub use usage::{NanoUsd, Usage};
+pub use usage::{Meter, NanoUsd, Usage};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::Strategy;
 use super::ids::RequestId;
+use super::usage::Meter;
 
 /// `None` and empty mean the pool's setting. Every number accepts zero as a value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,6 +43,8 @@ pub struct CallOptions {
     pub task: Option<String>,
     /// A second provider is asked as well after so long, whatever `qos.hedge` says and outside of its budget.
     pub hedge_after: Option<Duration>,
+    /// What every attempt costs is added here as well, also of those that fail or are left.
+    pub meter: Option<Meter>,
 }
 
 impl CallOptions {

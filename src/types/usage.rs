@@ -1,5 +1,8 @@
 //! Tokens and money, in one meaning for every provider.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use serde::Serialize;
 
 /// Tokens of one answer.
@@ -74,6 +77,44 @@ impl NanoUsd {
 
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+}
+
+/// Adds up what the attempts of one call cost, whichever runs they belong to and however they end. Clones add to the
+/// same sum.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<Metered>);
+
+#[derive(Debug, Default)]
+struct Metered {
+    nanos: AtomicU64,
+    /// Something was spent of which nobody knows the price.
+    unpriced: AtomicBool,
+}
+
+impl Meter {
+    /// `None`: an unknown price, which makes the sum unknown.
+    pub(crate) fn add(&self, cost: Option<NanoUsd>) {
+        match cost {
+            Some(NanoUsd(more)) => {
+                let add = |sum: u64| Some(sum.saturating_add(more));
+                let _ = self.0.nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            }
+            None => self.0.unpriced.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// What was booked so far; `None`: a part of it has no known price.
+    pub fn total(&self) -> Option<NanoUsd> {
+        let known = !self.0.unpriced.load(Ordering::Relaxed);
+        known.then(|| NanoUsd(self.0.nanos.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for Meter {
+    /// Do both add to the same sum?
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

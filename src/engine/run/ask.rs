@@ -99,6 +99,7 @@ impl Run<'_> {
         (mut permit, moved): Admitted,
         now: Instant,
     ) -> (Permit, Asked) {
+        permit.metered(self.meter.clone());
         let key = permit.key();
         let provider = &visit.provider;
         if let Some(moved) = moved {

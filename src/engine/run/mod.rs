@@ -74,7 +74,7 @@ use crate::metrics::Route;
 use crate::policy::{Pace, Transition};
 use crate::schema::Schema;
 use crate::time::{self, Instant, Now};
-use crate::types::{AttemptRecord, CallOptions, FieldError, ProviderName, RequestId, ResponseFormat};
+use crate::types::{AttemptRecord, CallOptions, FieldError, Meter, ProviderName, RequestId, ResponseFormat};
 
 struct Run<'a> {
     engine: &'a Engine,
@@ -120,6 +120,8 @@ struct Run<'a> {
     size: Option<CallSize>,
     /// The pool's budget.
     purse: Option<Arc<Purse>>,
+    /// Where all it costs is added up, if anybody asks.
+    meter: Option<Meter>,
     /// When the backoff before the next retry ends, once there is one.
     backoff_until: Option<Instant>,
     /// The retry budget was asked for the retry that is waited for.
@@ -216,6 +218,7 @@ impl<'a> Run<'a> {
             stay: None,
             size: None,
             purse: engine.purse.load_full(),
+            meter: options.meter.clone(),
             backoff_until: None,
             paid: false,
             ticket: None,
@@ -353,6 +356,7 @@ impl<'a> Run<'a> {
             excluded: std::mem::take(&mut self.excluded),
             schema: self.schema.take(),
             hedged: self.hedged,
+            meter: self.meter.clone(),
             own_time: time::now().mono.duration_since(self.started.mono).saturating_sub(self.not_ours),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::support::{
@@ -12,7 +13,9 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::event::Event;
 use crate::time;
 use crate::transport::{HttpRequest, fake};
-use crate::types::{CallOptions, ChatResponse, Decision, JudgeOutcome, NanoUsd, Strategy};
+use crate::types::{
+    CallOptions, ChatRequest, ChatResponse, Decision, JudgeOutcome, NanoUsd, ResponseFormat, Strategy, parse_call,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,13 +84,14 @@ async fn one_slow_provider_of_two_costs_fastest_the_delay_and_one_more_call() {
         };
         slow(if is_slow { 2 * SECOND } else { SECOND / 10 }, "x")
     });
-    let (mut latencies, mut slow_calls) = (Vec::new(), 0);
+    let (mut latencies, mut slow_calls, mut told) = (Vec::new(), 0, NanoUsd(0));
     for _ in 0..200 {
         let response = story.ask_with(&by(Strategy::Fastest)).await.expect("an answer");
         slow_calls += usize::from(response.hedged);
         assert_eq!(response.hedged, trail(&response.attempts) == ["a:cancelled", "b:success"]);
         assert_eq!(story.in_flight(), 0, "whoever is late is left");
         latencies.push(response.latency);
+        told = told.saturating_add(response.cost.expect("priced"));
     }
     latencies.sort();
     let (p50, p95) = (latencies[99], latencies[189]);
@@ -100,6 +104,7 @@ async fn one_slow_provider_of_two_costs_fastest_the_delay_and_one_more_call() {
     let left = stats.hedge_cost;
     assert!(left > NanoUsd(0), "what was left is booked");
     assert_eq!(stats.total_cost, NanoUsd(200 * 18_000_000 + left.0), "and nothing else");
+    assert_eq!(told, stats.total_cost, "every answer says what it took, the second copy included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,6 +240,82 @@ async fn a_consensus_is_reached_or_it_is_a_vote() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_word_turns_round_is_another_answer() {
+    let safe = "Having read the whole of the change I think it is safe to deploy it to production tonight.";
+    let unsafe_ = "Having read the whole of the change I think it is unsafe to deploy it to production tonight.";
+    let story = Story::with_config(config(&["a", "b", "c"], json!({})), move |request| match host(request) {
+        "a" => answer(safe),
+        "b" => answer(unsafe_),
+        "c" => answer(&unsafe_.to_uppercase()),
+        _ => answer(r#"{"winner": 1}"#),
+    });
+    let response = story.ask_with(&by(Strategy::Consensus)).await.expect("an answer");
+    assert_eq!(outcome(&response), ("b", "CONSENSUS", vec![1, 2, 2]));
+    story.ask_with(&by(Strategy::Judge)).await.expect("an answer");
+    assert_eq!(read_by_judge(&story).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_alike_and_not_equal_are_judged() {
+    let script = says(&[("a", "The rocket takes off"), ("b", "The rocket take off"), ("judge", "1")]);
+    let story = Story::with_config(config(&["a", "b"], json!({ "similarity": 0.8 })), script);
+    let response = story.ask_with(&by(Strategy::Judge)).await.expect("an answer");
+    assert_eq!((outcome(&response).1, outcome(&response).2), ("JUDGE", vec![1, 1]));
+    assert_eq!((read_by_judge(&story).len(), story.asked("judge")), (2, 1));
+}
+
+/// An answer that ends for this reason.
+fn ends(text: &str, reason: &str) -> Answer {
+    let message = json!({ "role": "assistant", "content": text });
+    let choices = json!([{ "index": 0, "message": message, "finish_reason": reason }]);
+    let usage = json!({ "prompt_tokens": 12, "completion_tokens": 6 });
+    let body = json!({ "id": "r", "model": "m", "choices": choices, "usage": usage });
+    fake::reply(200, &[("content-type", "application/json")], body.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_whole_stands_behind_those_that_are() {
+    const EVERY: [Strategy; 4] = [Strategy::Voting, Strategy::Weighted, Strategy::Consensus, Strategy::Judge];
+    for reason in ["length", "something"] {
+        let mut config = config(&["a", "b", "c"], json!({}));
+        config["providers"][0]["weight"] = json!(9);
+        let story = Story::with_config(config, move |request| match host(request) {
+            "c" => slow(SECOND, "whole"),
+            _ => ends("who", reason),
+        });
+        for strategy in EVERY {
+            let response = story.ask_with(&by(strategy)).await.expect("an answer");
+            assert_eq!((response.reply.content.as_str(), response.provider.as_str()), ("whole", "c"), "{strategy:?}");
+            assert_eq!(decision(&response).votes.len(), 1, "only whole answers are compared");
+            let said = response.warnings.iter().filter(|warning| warning.contains("is not whole")).count();
+            assert_eq!(said, 2, "{:?}", response.warnings);
+        }
+        assert_eq!(story.asked("judge"), 0);
+    }
+    // Nobody has a whole one: then they are compared with each other.
+    let story = Story::with_config(config(&["a", "b", "c"], json!({})), |request| match host(request) {
+        "a" => ends("what", "content_filter"),
+        _ => ends("who", "length"),
+    });
+    let response = story.ask_with(&by(Strategy::Voting)).await.expect("an answer");
+    assert_eq!(outcome(&response), ("b", "VOTING", vec![1, 1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_cut_does_not_fit_its_schema() {
+    let story = Story::with_config(config(&["a", "b"], json!({})), |request| match host(request) {
+        "a" => ends(r#"{"n":"#, "length"),
+        _ => ends(r#"{"n":1}"#, "stop"),
+    });
+    let schema = json!({ "name": "n", "schema": { "type": "object", "required": ["n"] } });
+    let request = ChatRequest { response_format: Some(ResponseFormat::JsonSchema(schema)), ..question() };
+    for strategy in [Strategy::Voting, Strategy::Weighted, Strategy::Consensus, Strategy::Judge] {
+        let response = story.pool.chat(&request, &by(strategy)).await.expect("an answer");
+        assert_eq!(response.parsed, Some(json!({ "n": 1 })), "{strategy:?}");
+    }
+}
+
 // === judging ===
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +370,42 @@ async fn a_judge_that_is_missing_fails_or_talks_nonsense_leaves_it_to_a_vote() {
     assert_eq!(outcome(&response), ("a", "WEIGHTED", vec![1, 2]), "down the whole chain");
     assert_eq!(response.warnings.len(), 2);
     assert_eq!(decision(&response).judge.as_ref().map(|judge| judge.outcome), Some(JudgeOutcome::Missing));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_that_fails_is_in_the_trail_and_in_the_cost() {
+    let story = Story::with_config(config(&["a", "b"], json!({})), |request| match host(request) {
+        "judge" => hangs(),
+        other => slow(SECOND, if other == "a" { "one" } else { "two" }),
+    });
+    let options = CallOptions { deadline: Some(10 * SECOND), ..by(Strategy::Judge) };
+    let response = story.ask_with(&options).await.expect("an answer");
+    assert_eq!(trail(&response.attempts), ["a:success", "b:success", "judge:cancelled"]);
+    let total = story.pool.engine().stats().total_cost;
+    assert!(total > NanoUsd(2 * 18_000_000), "the prompt of the judge was read");
+    assert_eq!(response.cost, Some(total));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_is_asked_on_behalf_of_the_same_caller() {
+    let script = says(&[("a", "one"), ("b", "two"), ("judge", "1")]);
+    let story = Story::with_config(config(&["a", "b"], json!({})), script);
+    let headers = vec![("x-trace".to_owned(), "t".to_owned())];
+    let options = CallOptions { headers, ..by(Strategy::Judge) };
+    let picture = json!({ "messages": [{ "role": "user", "content": [
+        { "type": "text", "text": "What is it?" },
+        { "type": "image_url", "image_url": { "url": "data:image/png;base64,iVBORw0KGgo=" } },
+    ] }] });
+    let request = parse_call(&picture.to_string()).expect("a request").request;
+    let response = story.pool.chat(&request, &options).await.expect("an answer");
+    assert_eq!(outcome(&response).1, "JUDGE");
+    let requests = story.upstream.requests();
+    assert!(requests.iter().all(|request| request.headers.get("x-trace").is_some_and(|value| value == "t")));
+    assert!(
+        response.warnings.iter().any(|warning| warning.contains("not shown: image (1)")),
+        "{:?}",
+        response.warnings
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,6 +481,87 @@ async fn when_nobody_answers_the_error_has_everybodys_attempts() {
         let error = story.ask_with(&options).await.expect_err("too late");
         assert!(matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Deadline, .. }), "{strategy:?}: {error}");
         assert_eq!((began.elapsed(), story.in_flight()), (2 * SECOND, 0), "{strategy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_say_the_request_makes_room_for_who_can() {
+    let with_refusing = |refusing: usize| {
+        let mut config = config(&["a", "b", "c"], json!({ "max_parallel": 2 }));
+        for provider in config["providers"].as_array_mut().expect("a list").iter_mut().take(refusing) {
+            provider["unsupported_params"] = json!("error");
+            provider["omit_params"] = json!(["temperature"]);
+        }
+        Story::with_config(config, |_| answer("x"))
+    };
+    let request = ChatRequest { temperature: Some(0.5), ..question() };
+    for strategy in [Strategy::Voting, Strategy::Weighted, Strategy::Consensus, Strategy::Judge] {
+        let story = with_refusing(1);
+        let response = story.pool.chat(&request, &by(strategy)).await.expect("the others can");
+        assert_eq!((response.provider.as_str(), decision(&response).votes.len()), ("b", 2), "{strategy:?}");
+        assert_eq!((decision(&response).models_queried.len(), story.asked("a")), (2, 0));
+        assert!(
+            response.warnings[0].contains("a was not asked: invalid request: temperature"),
+            "{:?}",
+            response.warnings
+        );
+        let error = with_refusing(3).pool.chat(&request, &by(strategy)).await.expect_err("nobody can");
+        assert!(matches!(error.kind(), ErrorKind::InvalidRequest { field } if field == "temperature"), "{error}");
+    }
+    // What a provider has said goes before what one could not be asked.
+    let mut config = config(&["a", "b"], json!({}));
+    config["providers"][0]["unsupported_params"] = json!("error");
+    config["providers"][0]["omit_params"] = json!(["temperature"]);
+    let story = Story::with_config(config, |_| fails(503));
+    let error = story.pool.chat(&request, &by(Strategy::Voting)).await.expect_err("nobody answered");
+    assert_eq!(error.failure().and_then(|failure| failure.status), Some(503), "{error}");
+    assert_eq!(trail(&error.context().attempts), ["b:failure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_decision_costs_is_all_that_was_booked_for_it() {
+    // One fails after it was read, one is left, one answers: the judge has nothing to compare.
+    let story = Story::with_config(config(&["a", "b", "c"], json!({})), |request| match host(request) {
+        "a" => hangs(),
+        "b" => slow(SECOND, "x"),
+        _ => ends("", "stop"),
+    });
+    for strategy in Strategy::ALL {
+        let before = story.pool.engine().stats().total_cost;
+        let options = CallOptions { deadline: Some(5 * SECOND), ..by(strategy) };
+        let response = story.ask_with(&options).await.expect("an answer");
+        let spent = story.pool.engine().stats().total_cost.0 - before.0;
+        assert_eq!(response.cost, Some(NanoUsd(spent)), "{strategy:?}");
+        assert!(spent > 18_000_000, "{strategy:?}: more than the answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_ensembles_at_once_never_pass_a_strict_budget() {
+    // What is set aside for one request is far above what it comes to.
+    const CAP: u64 = 20_000_000_000;
+    for strategy in Strategy::ALL {
+        let mut config = config(&["a", "b", "c"], json!({ "hedge_after_ms": 10 }));
+        config["budget"] = json!({ "monthly_usd": CAP as f64 / 1e9, "mode": "strict" });
+        let mut number = 0;
+        let story = Story::with_config(config, move |request| {
+            number += 1;
+            match (host(request), number % 5) {
+                ("judge", _) => answer("1"),
+                (_, 0) => hangs(),
+                (_, 1) => slow(SECOND, "one"),
+                _ => slow(SECOND / 50, "two"),
+            }
+        });
+        let request = ChatRequest { max_tokens: Some(6), ..question() };
+        let options = CallOptions { deadline: Some(3 * SECOND), ..by(strategy) };
+        let results = join_all((0..2000).map(|_| story.pool.chat(&request, &options))).await;
+        let told: u64 = results.iter().flatten().map(|response| response.cost.expect("priced").0).sum();
+        let booked = story.pool.engine().stats().total_cost;
+        let refused: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+        assert!(!refused.is_empty() && told > 0, "{strategy:?}: some are answered, and some are not: {refused:#?}");
+        assert!(told <= booked.0 && booked.0 <= CAP, "{strategy:?}: {told} of {booked:?} of {CAP}");
+        assert_eq!(story.in_flight(), 0);
     }
 }
 

@@ -4,6 +4,7 @@ mod attempts;
 mod behaviours;
 mod breaker;
 mod budgets;
+mod cache_key;
 mod cancel;
 mod capabilities;
 mod cuts;

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{Answer, Story, answer, fails, host, provider, question, slow};
+use super::support::{
+    Answer, DONE, FINISH, Story, answer, breaks, chunk, fails, host, open_with, provider, question, says, slow,
+};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::transport::HttpRequest;
-use crate::types::{CallOptions, ChatRequest, InferRequest, InferResponse, Labels, RequestId, Strategy, parse_infer};
+use crate::types::{
+    CacheWish, CallOptions, ChatRequest, ChatResponse, InferRequest, InferResponse, Labels, RequestId, Strategy,
+    parse_infer,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -179,8 +184,9 @@ async fn two_requests_with_one_id_are_one() {
     assert_eq!(story.upstream.requests().len(), 1);
     // Another request under the same id, and the same id of somebody else.
     for other in [of("t", "y"), of("u", "x"), InferRequest { max_tokens: Some(5), ..of("t", "x") }] {
-        let (field, said) = refusal(story.pool.infer(&other).await);
-        assert!(field == "request_id" && said.contains("\"id\" was used for another request"), "{said}");
+        let error = story.pool.infer(&other).await.expect_err("another request");
+        assert!(matches!(error.kind(), ErrorKind::IdempotencyMismatch), "{error:?}");
+        assert!(error.to_string().contains("request_id: \"id\" was used for another request"), "{error}");
     }
     let theirs = InferRequest { tenant: Some("them".to_owned()), ..of("t", "y") };
     assert!(!story.pool.infer(&theirs).await.expect("an answer").from_cache);
@@ -201,6 +207,74 @@ async fn an_id_whose_request_failed_may_be_tried_again() {
     assert_eq!(story.pool.infer(&request).await.expect("an answer").content, "x");
     let stats = story.pool.engine().stats();
     assert_eq!((stats.tasks["t"].answers, stats.tasks["t"].failures), (1, 1));
+}
+
+/// Reads a stream of the task `t`: its answer, if it came to one, and the decisions that were told.
+async fn read_stream(story: &Story, cache: Option<CacheWish>) -> (Option<ChatResponse>, Vec<(String, bool, Strategy)>) {
+    let options = CallOptions { task: Some("t".to_owned()), max_retries: Some(0), cache, ..CallOptions::default() };
+    let mut stream = open_with(story, &options).await.expect("a stream");
+    let mut whole = true;
+    while let Some(event) = stream.next().await {
+        whole &= event.is_ok();
+    }
+    let told = stream.take_events().into_iter().filter_map(|event| match event {
+        Event::Decision { provider, cached, strategy, task, .. } => {
+            assert_eq!(task.as_deref(), Some("t"));
+            Some((provider.to_string(), cached, strategy))
+        }
+        _ => None,
+    });
+    let told = told.collect();
+    (if whole { stream.into_response() } else { None }, told)
+}
+
+fn stream_of(text: &str) -> Answer {
+    says(vec![chunk(text), FINISH.to_owned(), DONE.to_owned()])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_an_answer_of_its_task_when_it_has_ended_well() {
+    let mut number = 0;
+    let story = Story::with_config(config(json!({ "t": {} })), move |_| {
+        number += 1;
+        if number == 1 { breaks(vec![chunk("Hel")]) } else { stream_of("Hello") }
+    });
+    let tasks = || story.pool.engine().stats().tasks.get("t").map(|task| (task.answers, task.failures));
+    let (response, told) = read_stream(&story, None).await;
+    assert!(response.is_none() && told.is_empty());
+    assert_eq!(tasks(), Some((0, 1)), "broken off is no answer");
+    let (response, told) = read_stream(&story, None).await;
+    assert_eq!(response.expect("whole").reply.content, "Hello");
+    assert_eq!(told, [("a".to_owned(), false, Strategy::Fastest)]);
+    assert_eq!(tasks(), Some((1, 1)));
+    // One that is left is neither.
+    let options = CallOptions { task: Some("t".to_owned()), ..CallOptions::default() };
+    let mut stream = open_with(&story, &options).await.expect("a stream");
+    stream.next().await.expect("something").expect("good");
+    drop(stream);
+    assert_eq!(tasks(), Some((1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_and_chats_of_a_task_share_what_is_kept() {
+    let story = Story::with_config(config(json!({ "t": {} })), |request| {
+        if body(request)["stream"] == json!(true) { stream_of("x") } else { answer("x") }
+    });
+    let kept = Some(CacheWish::On);
+    let (first, _) = read_stream(&story, kept).await;
+    assert!(!first.expect("whole").cached);
+    let (again, told) = read_stream(&story, kept).await;
+    let again = again.expect("whole");
+    assert_eq!((again.cached, again.decision.expect("a decision").models_queried), (true, vec!["m".to_owned()]));
+    assert_eq!(told, [("a".to_owned(), true, Strategy::Fastest)]);
+    for strategy in [None, Some(Strategy::Fastest)] {
+        let task = Some("t".to_owned());
+        let options = CallOptions { task, cache: kept, strategy, max_retries: Some(0), ..CallOptions::default() };
+        assert!(story.ask_with(&options).await.expect("the same").cached, "{strategy:?}");
+    }
+    assert_eq!(story.upstream.requests().len(), 1);
+    let stats = story.pool.engine().stats();
+    assert_eq!((stats.tasks["t"].answers, stats.tasks["t"].cache_hits), (4, 3));
 }
 
 #[test]
