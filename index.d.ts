@@ -270,7 +270,8 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * the process alive until it is closed; shutting the pool down closes it, too. What is not said here is the
    * configuration's section `server`. `docs/gateway.md` has the routes.
    *
-   * Rejects with {@link ConfigurationError}: the address cannot be had, or everybody could reach it without a key.
+   * Rejects with {@link ConfigurationError}: the address cannot be had, everybody could reach it and call, or a
+   * certificate cannot be used.
    *
    * ```js
    * const gateway = await pool.serve({ http: '127.0.0.1:7071', apiKeys: [process.env.GATEWAY_KEY] })
@@ -300,8 +301,23 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
 export interface ServeOptions {
   /** An address and a port; 0 picks a free one. @default the configuration's `server.http`: '127.0.0.1:7071' */
   http?: string
-  /** Keys, or `sha256:` and the digits of their hashes, beside those of the configuration. Without any, everybody may call. */
+  /**
+   * Keys, or `sha256:` and the digits of their hashes, beside those of the configuration. Where neither keys nor any other
+   * way to know callers is set, everybody may call.
+   */
   apiKeys?: string[]
+  /**
+   * Files in PEM that make connections safe, over the configuration's `server.tls`. They are read when it starts, and again
+   * with every {@link LLMPool.reload}: files that cannot be used reject it, and nothing changes. @default none
+   */
+  tls?: {
+    /** The service's certificate, then those between it and its root. */
+    cert: string
+    /** The private key of the certificate, not encrypted. */
+    key: string
+    /** Callers must have a certificate of this authority. @default they need none */
+    clientCa?: string
+  }
   /** Origins whose pages may call, beside those of the configuration. */
   corsOrigins?: string[]
   /** Serve everybody on an address that others can reach. @default false */
@@ -312,11 +328,11 @@ export interface ServeOptions {
 
 /** A pool on a port. */
 export interface Gateway {
-  /** Such as `http://127.0.0.1:7071`, without a path. */
+  /** Such as `http://127.0.0.1:7071`, or `https://…` where there is a certificate; without a path. */
   readonly url: string
   /** Such as `127.0.0.1:7071`. */
   readonly address: string
-  /** Callers needed a key when it started. */
+  /** Callers needed a key, a token or a signature when it started. */
   readonly needsKey: boolean
   /** Takes no connection any more, gives requests under way so long, then cuts them. May be called again. */
   close(options?: {
@@ -1558,8 +1574,59 @@ export interface PoolConfig {
   server?: {
     /** An address and a port, 0 for a free one. @default '127.0.0.1:7071' */
     http?: string
-    /** Keys, or `sha256:` and the 64 hexadecimal digits of their hashes. @default everybody may call */
+    /** Keys, or `sha256:` and the 64 hexadecimal digits of their hashes. @default none */
     api_keys?: string[]
+    /** Holders of these tokens may call. `docs/security.md` has all of it. @default none */
+    jwt?: {
+      /** The only algorithm that is taken. */
+      alg:
+        | 'HS256'
+        | 'HS384'
+        | 'HS512'
+        | 'RS256'
+        | 'RS384'
+        | 'RS512'
+        | 'PS256'
+        | 'PS384'
+        | 'PS512'
+        | 'ES256'
+        | 'ES384'
+        | 'EdDSA'
+      /** A secret of at least 32, 48 or 64 bytes for `HS…`, else a public key in PEM. Either this or `jwks_url`. */
+      key?: string
+      /** The issuer's list of keys: `https`, or `http` to this machine. */
+      jwks_url?: string
+      /** The service's own name. @default none: a token that names an audience is refused */
+      aud?: string
+      /** Who must have issued a token. @default anybody who has the key */
+      iss?: string
+      /** A scope that a token must have, in `scope` or `scp`. @default none */
+      scope?: string
+      /** Says on whose behalf the holder calls. @default 'tenant' */
+      tenant_claim?: string
+      /** Seconds by which the clocks of issuer and service may differ. @default 30 */
+      leeway_s?: number
+    }
+    /** Clients that sign their requests may call. @default none */
+    hmac?: {
+      clients: {
+        /** What it calls itself in `X-Api-Key`. Unique. */
+        id: string
+        /** At least 32 bytes. */
+        secret: string
+        /** On whose behalf it calls. @default nobody's in particular */
+        tenant?: string
+      }[]
+      /** Seconds by which the time of a request may differ; at least 1. @default 300 */
+      max_skew_s?: number
+    }
+    /** Files in PEM that make connections safe. @default none */
+    tls?: {
+      cert: string
+      key: string
+      /** Callers must have a certificate of this authority. @default they need none */
+      client_ca?: string
+    }
     /** Serve everybody on an address that others can reach. @default false */
     insecure?: boolean
     /** A longer request is refused; null: no limit. @default 16777216 */

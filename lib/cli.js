@@ -2,6 +2,7 @@
 
 // The command line. Data goes to stdout, words go to stderr, and the exit code says how it went.
 
+const { createHash, randomBytes } = require('node:crypto')
 const { writeFileSync } = require('node:fs')
 const { text } = require('node:stream/consumers')
 const { parseArgs } = require('node:util')
@@ -17,6 +18,7 @@ Commands:
   check <file>    say everything that is wrong with a configuration
   chat [prompt]   ask once; the answer goes to stdout
   serve           put a pool on a port, in the APIs of OpenAI and Anthropic
+  key             make a key for a caller of it
   demo            watch a pool survive three simulated providers; needs no key
   help [command]  show this, or the help of a command
 
@@ -84,6 +86,16 @@ Options:
 Exit codes: 0 ended in good order, 1 failed, 2 wrong usage, 78 bad configuration.
 `
 
+const KEY_HELP = `Usage: llmpool key [options]
+
+Makes a key for a caller of a pool that is served: 32 random bytes. The first line is the key, for the caller alone; the
+second its hash, for server.api_keys of the configuration. Nothing is kept.
+
+Options:
+      --json    print both as JSON
+  -h, --help    show this
+`
+
 const DEMO_HELP = `Usage: llmpool demo
 
 Runs 40 calls through a pool over three simulated providers on this machine: one fails and recovers, one limits its
@@ -94,7 +106,7 @@ rate, one is healthy and dearer. Needs no key and sends nothing anywhere. Takes 
 class UsageError extends Error {}
 
 /** @type {Record<string, (argv: string[]) => Promise<number>>} */
-const COMMANDS = { init, check, chat, serve, demo }
+const COMMANDS = { init, check, chat, serve, key, demo }
 
 /**
  * @param {string[]} argv without node and script
@@ -312,6 +324,21 @@ async function serve(args) {
   } catch (error) {
     return report(/** @type {any} */ (error), false)
   }
+}
+
+// === key ===
+
+/** @param {string[]} args */
+async function key(args) {
+  const { values } = parse({
+    args,
+    options: { json: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (values.help) return print(KEY_HELP)
+  // Its beginning tells scanners of leaked secrets, and people, what it is.
+  const made = `llmp_${randomBytes(32).toString('base64url')}`
+  const hash = `sha256:${createHash('sha256').update(made).digest('hex')}`
+  return print(values.json ? JSON.stringify({ key: made, hash }) : `${made}\n${hash}`)
 }
 
 // === demo ===

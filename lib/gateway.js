@@ -18,16 +18,16 @@ class Gateway {
 
   /**
    * @param {any} native
-   * @param {{ server: number, address: string, needsKey: boolean }} serving
+   * @param {{ server: number, address: string, needsKey: boolean, tls: boolean }} serving
    * @param {((entry: any) => void) | undefined} onRequest
    */
-  constructor(native, { server, address, needsKey }, onRequest) {
+  constructor(native, { server, address, needsKey, tls }, onRequest) {
     /** @type {() => void} */
     this.onClosed = () => {}
     this.#native = native
     this.#server = server
     this.address = address
-    this.url = `http://${address}`
+    this.url = `${tls ? 'https' : 'http'}://${address}`
     this.needsKey = needsKey
     this.onRequest = onRequest
     for (const own of ['onRequest', 'onClosed']) Object.defineProperty(this, own, { enumerable: false })

@@ -81,7 +81,7 @@ function greeting({ url, needsKey }, providers) {
     `  OpenAI's API:    ${here}/v1`,
     `  Anthropic's API: ${here}`,
     `  health, metrics: ${here}/health, ${here}/metrics`,
-    needsKey ? '  callers need one of the keys in server.api_keys' : '  everybody who reaches it may call',
+    needsKey ? '  callers need a key, a token or a signature: docs/security.md' : '  everybody who reaches it may call',
     '',
     'Try it:',
     `  curl ${here}/v1/chat/completions${key} -H 'content-type: application/json' -d '${body}'`,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::beside::Files;
 use super::budget;
 use super::env::Environment;
 use super::failures;
@@ -83,8 +84,9 @@ fn check<'a>(
     let budget = budget::check(budget, "budget", reader);
     let media = check_media(media.or(RawMedia::default()), reader);
     let cache = check_cache(cache.or(RawCache::default()));
-    let server = server::check(server.or(RawServer::default()), reader);
     let client = network::from_environment(environment, reader);
+    let mut files = Files::of(settings);
+    let server = server::check(server.or(RawServer::default()), &client, &mut files, reader);
     let media = MediaConfig { params: media, client: client.clone() };
     let shared = Shared {
         breaker,
@@ -106,7 +108,7 @@ fn check<'a>(
     });
     providers.iter_mut().for_each(|provider| overlay.steer(provider));
     let ensemble = tasks::check_ensemble(ensemble.or(RawEnsemble::default()), &providers, reader);
-    let (tasks, files) = tasks::check(tasks, &ensemble, &providers, settings, reader);
+    let tasks = tasks::check(tasks, &ensemble, &providers, &mut files, reader);
     if providers.is_empty() && reader.problems.is_empty() {
         reader.problem("providers", "expected at least one provider; the last one was removed");
     } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {
@@ -130,7 +132,7 @@ fn check<'a>(
         server,
         ensemble,
         tasks,
-        files,
+        files: files.read,
         warnings: Vec::new(),
     }
 }

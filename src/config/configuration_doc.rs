@@ -299,7 +299,13 @@ fn a_text_that_takes_only_some_words_lists_them() {
             }
             "providers[].budget" => provider["budget"] = json!({ key.name: "no-such-word" }),
             "" => config[key.name] = json!("no-such-word"),
-            path => config[path] = json!({ key.name: "no-such-word" }),
+            path => {
+                let wrong = json!({ key.name: "no-such-word" });
+                config = path.rsplit('.').fold(wrong, |inner, name| match name.strip_suffix("[]") {
+                    Some(list) => json!({ list: [inner] }),
+                    None => json!({ name: inner }),
+                });
+            }
         }
         config["providers"] = json!([provider]);
         let settings = Settings::new(Source::Inline(Value::Null));

@@ -9,7 +9,9 @@
 //!
 //! Secrets: keys are [`Secret`]s; values of keys, headers and URLs appear in no problem, no warning and no `Debug`.
 
+mod beside;
 mod budget;
+mod callers;
 mod check;
 mod document;
 mod env;
@@ -21,6 +23,7 @@ mod network;
 mod overlay;
 mod prices;
 mod provider;
+mod public_key;
 mod raw;
 mod references;
 mod schema;
@@ -30,6 +33,7 @@ mod server;
 mod settings;
 mod shape;
 mod tasks;
+mod tls;
 mod values;
 mod watch;
 
@@ -47,17 +51,20 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub use callers::{HmacClient, HmacConfig, JwtAlg, JwtConfig, JwtKeys};
 pub use document::{Document, Format};
 pub use env::Environment;
 pub use feed::Feed;
 pub use file::{read_file, replace_file};
 pub use nearest::nearest;
 pub use overlay::Overlay;
+pub use public_key::{KeyKind, PublicKey};
 pub use schema::json_schema;
 pub use secret::{MASK, Secret};
 pub use server::{KeyHash, ServerConfig};
 pub use settings::{Remote, Settings, Source};
 pub use tasks::{EnsembleConfig, JudgeConfig, TaskConfig};
+pub use tls::{TlsConfig, TlsFiles};
 pub use watch::Watch;
 
 use crate::adapter::{EndpointParams, FailureRow, ParamOverrides, Service, Stated};

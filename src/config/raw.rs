@@ -29,6 +29,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("budget", RawBudget::KEYS),
     ("prices", RawPrices::KEYS),
     ("server", RawServer::KEYS),
+    ("server.jwt", RawJwt::KEYS),
+    ("server.hmac", RawHmac::KEYS),
+    ("an entry of server.hmac.clients", RawHmacClient::KEYS),
+    ("server.tls", RawTls::KEYS),
     ("ensemble", RawEnsemble::KEYS),
     ("an entry of tasks", RawTask::KEYS),
 ];
@@ -431,18 +435,26 @@ section! {
 
 section! {
     /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http` and
-    /// `max_connections` holds for the next request after a reload.
+    /// `max_connections` holds for the next request after a reload, `tls` for the next connection. Who may call, and how
+    /// that is shown: [`security.md`](security.md).
     struct RawServer {
         /// Where to listen: an address and a port, 0 for a free one. Default "127.0.0.1:7071".
         http: Text,
-        /// Who may call: keys, or `sha256:` and the 64 hexadecimal digits of a key's SHA-256. Default: everybody, which is
-        /// refused on an address that others can reach.
+        /// Who may call: keys, or `sha256:` and the 64 hexadecimal digits of a key's SHA-256. Default: none. Without keys,
+        /// `jwt`, `hmac` and `tls.client_ca` everybody may call, which is refused on an address that others can reach.
         api_keys: Vec<Field<Hidden>>,
+        /// Holders of these tokens may call. Default: none.
+        jwt: RawJwt,
+        /// Clients that sign their requests may call. Default: none.
+        hmac: RawHmac,
+        /// Connections are made safe with this certificate. Default: they are not.
+        tls: RawTls,
         /// Serve everybody on an address that others can reach. Default false.
         insecure: bool,
         /// A longer request is refused. Default 16777216; at least 1, `null` = no limit.
         max_body_bytes: u64,
-        /// For the head of a request, also of the next one on a connection. Default 10000; at least 1, `null` = no limit.
+        /// For the head of a request, also of the next one on a connection, and for the handshake of TLS. Default 10000; at
+        /// least 1, `null` = no limit.
         header_timeout_ms: Millis,
         /// For the body of a request. Default 60000; at least 1, `null` = no limit.
         body_timeout_ms: Millis,
@@ -453,6 +465,65 @@ section! {
         /// Origins whose pages may call, as browsers write them, or `"*"`. Default: none; a request from a page of another
         /// origin is refused.
         cors_origins: Vec<Field<Text>>,
+    }
+}
+
+section! {
+    /// JSON Web Tokens, sent as `Authorization: Bearer`. A token must have `exp`; `nbf` counts where it is there.
+    struct RawJwt {
+        /// The only algorithm that is taken: `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`,
+        /// `ES256`, `ES384` or `EdDSA`.
+        alg: Text,
+        /// A secret of at least 32, 48 or 64 bytes for `HS…`, else a public key in PEM. Either this or `jwks_url`.
+        key: Hidden,
+        /// The issuer's list of keys: `https`, or `http` to this machine. It is kept for 10 minutes; for a key that is not
+        /// in it, it is asked for again, at most every 30 seconds. While it cannot be had, the last one counts, for a day.
+        jwks_url: Text,
+        /// The service's own name in `aud`. Default: none, and a token that names an audience is refused.
+        aud: Text,
+        /// Who must have issued a token. Default: anybody who has the key.
+        iss: Text,
+        /// One scope that a token must have, in `scope` or `scp`. Default: none.
+        scope: Text,
+        /// The claim that says on whose behalf the holder calls. Default "tenant".
+        tenant_claim: Text,
+        /// By how much the clocks of issuer and service may differ. Default 30; 0 = not at all.
+        leeway_s: Seconds,
+    }
+}
+
+section! {
+    /// Requests that are signed with a secret that is never sent: [`security.md`](security.md#signed-requests).
+    struct RawHmac {
+        /// At least one.
+        clients: Vec<Field<RawHmacClient>>,
+        /// By how much the time of a request may differ from the service's. A nonce is remembered for twice as long.
+        /// Default 300; at least 1.
+        max_skew_s: Seconds,
+    }
+}
+
+section! {
+    struct RawHmacClient {
+        /// What it calls itself in `X-Api-Key`. Unique.
+        id: Text,
+        /// What it signs with, as it stands here: at least 32 bytes.
+        secret: Hidden,
+        /// On whose behalf it calls. Default: nobody's in particular.
+        tenant: Text,
+    }
+}
+
+section! {
+    /// Files in PEM, read with the configuration: a path starts at its folder. They are watched as it is, and read again
+    /// with every reload.
+    struct RawTls {
+        /// The service's certificate, then those between it and its root.
+        cert: Text,
+        /// The private key of the certificate, not encrypted.
+        key: Text,
+        /// Callers must have a certificate of this authority, or of one of these. Default: they need none.
+        client_ca: Text,
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::budget;
+use super::callers::JwtAlg;
 use super::check::CONTENT_FILTER;
 use super::provider::{NEEDED, UNSUPPORTED_PARAMS};
 use super::raw::RawConfig;
@@ -48,6 +49,7 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
         "budget.mode" | "providers[].budget.mode" => Some(budget::MODES.to_vec()),
         "budget.on_unknown_price" | "providers[].budget.on_unknown_price" => Some(budget::ON_UNKNOWN_PRICE.to_vec()),
         "ensemble.default_strategy" | "tasks.*.strategy" => Some(Strategy::ALL.map(Strategy::as_str).to_vec()),
+        "server.jwt.alg" => Some(JwtAlg::ALL.map(JwtAlg::as_str).to_vec()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
         _ => None,
     }
@@ -60,12 +62,16 @@ pub(super) fn needed(path: &str) -> &'static [&'static str] {
         "providers[]" => NEEDED,
         "providers[].models.*" => &["model"],
         "failures[]" => &["class"],
+        "server.jwt" => &["alg"],
+        "server.hmac" => &["clients"],
+        "server.hmac.clients[]" => &["id", "secret"],
+        "server.tls" => &["cert", "key"],
         _ => &[],
     }
 }
 
 /// Lists that must hold something.
-const NOT_EMPTY: &[&str] = &["providers[]", "providers[].api_keys[]"];
+const NOT_EMPTY: &[&str] = &["providers[]", "providers[].api_keys[]", "server.hmac.clients[]"];
 
 /// The path of a key below the section at `path`.
 pub(super) fn below(path: &str, key: &Key) -> String {

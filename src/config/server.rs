@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
+use super::beside::Files;
+use super::callers::{self, HmacConfig, JwtConfig};
 use super::raw::RawServer;
 use super::section::{Field, Reader, index, join};
+use super::tls::{self, TlsConfig};
 use super::values::{Hidden, Text, shown};
+use crate::transport::ClientParams;
 
 /// On this machine only. The port is the one after gRPC's 7070.
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);
@@ -29,8 +33,13 @@ const HASHED: &str = "sha256:";
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerConfig {
     pub http: SocketAddr,
-    /// Empty: everybody may call.
     pub api_keys: Vec<KeyHash>,
+    /// `None`: no token lets anybody in.
+    pub jwt: Option<JwtConfig>,
+    /// `None`: no signature lets anybody in.
+    pub hmac: Option<HmacConfig>,
+    /// `None`: connections are plain.
+    pub tls: Option<TlsConfig>,
     /// Serve everybody on an address that others can reach.
     pub insecure: bool,
     pub max_body_bytes: usize,
@@ -98,11 +107,14 @@ impl ServerConfig {
     }
 }
 
-pub(super) fn check(raw: RawServer, reader: &mut Reader<'_>) -> ServerConfig {
+pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, reader: &mut Reader<'_>) -> ServerConfig {
     let at = "server";
     let RawServer {
         http,
         api_keys,
+        jwt,
+        hmac,
+        tls,
         insecure,
         max_body_bytes,
         header_timeout_ms,
@@ -130,6 +142,9 @@ pub(super) fn check(raw: RawServer, reader: &mut Reader<'_>) -> ServerConfig {
     ServerConfig {
         http: check_address(http, &join(at, "http"), reader),
         api_keys: check_keys(api_keys, &join(at, "api_keys"), reader),
+        jwt: callers::check_jwt(jwt, &join(at, "jwt"), client, reader),
+        hmac: callers::check_hmac(hmac, &join(at, "hmac"), reader),
+        tls: tls::check(tls, &join(at, "tls"), files, reader),
         insecure: insecure.or(false),
         max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
         header_timeout,

@@ -1,18 +1,16 @@
 //! Ensembles and tasks, raw → checked, with the files that tasks name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::ProviderConfig;
+use super::beside::Files;
 use super::nearest::nearest;
 use super::raw::{RawEnsemble, RawJudge, RawTask};
-use super::references::read_text;
 use super::section::{Field, Reader, index, join};
-use super::settings::{Settings, Source};
 use super::values::{Dict, Seconds, Text, shown};
 use crate::schema::Schema;
 use crate::types::{ProviderName, Strategy, Template};
@@ -129,15 +127,14 @@ fn check_judge(raw: RawJudge, providers: &[ProviderConfig], reader: &mut Reader<
     judge
 }
 
-/// The tasks by name, and the files that were read for them.
+/// The tasks by name.
 pub(super) fn check(
     raw: Field<Dict<RawTask>>,
     ensemble: &EnsembleConfig,
     providers: &[ProviderConfig],
-    settings: &Settings,
+    files: &mut Files,
     reader: &mut Reader<'_>,
-) -> (BTreeMap<String, TaskConfig>, Vec<PathBuf>) {
-    let mut files = Files { folder: folder_of(settings), read: Vec::new() };
+) -> BTreeMap<String, TaskConfig> {
     let mut tasks = BTreeMap::new();
     let Dict(written) = raw.or(Dict(Vec::new()));
     for (name, task) in written {
@@ -146,7 +143,7 @@ pub(super) fn check(
             reader.problem(&at, "expected a name for every task, found an empty one");
         }
         let Some(task) = task.some() else { continue };
-        let task = check_task(task, &name, &at, ensemble, providers, &mut files, reader);
+        let task = check_task(task, &name, &at, ensemble, providers, files, reader);
         tasks.insert(name, task);
     }
     for name in providers.iter().flat_map(|provider| &provider.tasks) {
@@ -157,7 +154,7 @@ pub(super) fn check(
             reader.warn(&join("tasks", name), "JUDGE without ensemble.judge falls back to VOTING");
         }
     }
-    (tasks, files.read)
+    tasks
 }
 
 impl TaskConfig {
@@ -252,39 +249,4 @@ fn is_known(name: &Text, providers: &[ProviderConfig], path: &str, reader: &mut 
         reader.problem(path, format!("no provider is named{said}{}", nearest(&name.value, &known)));
     }
     is_known
-}
-
-/// Files beside the configuration.
-struct Files {
-    folder: PathBuf,
-    read: Vec<PathBuf>,
-}
-
-impl Files {
-    /// The text of the file that a key names, with where to say that it is wrong.
-    fn text(&mut self, name: Field<Text>, at: &str, reader: &mut Reader<'_>) -> Option<(String, String)> {
-        let name = name.some()?;
-        if !reader.reads_files() {
-            reader.problem(at, "a configuration from a URL reads no files of this machine");
-            return None;
-        }
-        let path = self.folder.join(&name.value);
-        // Watched also while it cannot be read: it may come.
-        self.read.push(path.clone());
-        match read_text(&path) {
-            Ok(text) => Some((at.to_owned(), text)),
-            Err(said) => {
-                reader.problem(at, said);
-                None
-            }
-        }
-    }
-}
-
-/// Where paths start: beside the configuration, or where the process runs.
-fn folder_of(settings: &Settings) -> PathBuf {
-    match &settings.source {
-        Source::File(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
-        Source::Url(_) | Source::Inline(_) => PathBuf::new(),
-    }
 }

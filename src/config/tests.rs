@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::{
-    RawBreaker, RawBudget, RawCache, RawConfig, RawEnsemble, RawFailure, RawHealth, RawJudge, RawMedia, RawModel,
-    RawPrices, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer, RawTask,
+    RawBreaker, RawBudget, RawCache, RawConfig, RawEnsemble, RawFailure, RawHealth, RawHmac, RawHmacClient, RawJudge,
+    RawJwt, RawMedia, RawModel, RawPrices, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer, RawTask, RawTls,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -982,10 +982,13 @@ fn every_key_makes_a_difference() {
         &base,
         "/server",
         json!({
-            "http": "127.0.0.1:0", "api_keys": ["k"], "insecure": true, "max_body_bytes": 5, "header_timeout_ms": 5,
+            "http": "127.0.0.1:0", "api_keys": ["k"],
+            "jwt": { "alg": "HS256", "key": SECRET }, "hmac": { "clients": [{ "id": "c", "secret": SECRET }] },
+            "tls": { "cert": fixture("mtls/server.pem"), "key": fixture("mtls/server.key") }, "insecure": true, "max_body_bytes": 5, "header_timeout_ms": 5,
             "body_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
         }),
     );
+    every_key_of_callers_makes_a_difference(&base);
     assert_all_count(
         RawEnsemble::KEYS,
         &base,
@@ -1028,6 +1031,117 @@ fn every_key_makes_a_difference() {
         "server",
     ];
     assert_eq!(RawConfig::KEYS, known);
+}
+
+/// As long as an algorithm wants it at least.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn fixture(name: &str) -> String {
+    format!("{}/__test__/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn public_key(name: &str) -> String {
+    std::fs::read_to_string(fixture(&format!("jwt/{name}.pub.pem"))).expect("a key")
+}
+
+fn every_key_of_callers_makes_a_difference(base: &Value) {
+    let with = |server: Value| {
+        let mut value = base.clone();
+        merge(&mut value, json!({ "server": server }));
+        value
+    };
+    let jwt = with(json!({ "jwt": { "alg": "RS256", "key": public_key("rsa") } }));
+    let others: Vec<_> = RawJwt::KEYS.iter().copied().filter(|key| *key != "jwks_url").collect();
+    let samples = json!({ "alg": "PS256", "key": public_key("rsa-other"), "aud": "a", "iss": "i", "scope": "s",
+        "tenant_claim": "t", "leeway_s": 5 });
+    assert_all_count(&others, &jwt, "/server/jwt", samples);
+    let jwt = with(json!({ "jwt": { "alg": "RS256", "jwks_url": "https://a.b/keys" } }));
+    assert_all_count(&["jwks_url"], &jwt, "/server/jwt", json!({ "jwks_url": "https://a.b/others" }));
+    let client = json!({ "id": "c", "secret": SECRET });
+    let hmac = with(json!({ "hmac": { "clients": [client] } }));
+    let samples = json!({ "clients": [client, { "id": "d", "secret": SECRET }], "max_skew_s": 5 });
+    assert_all_count(RawHmac::KEYS, &hmac, "/server/hmac", samples);
+    let samples = json!({ "id": "d", "secret": SECRET.repeat(2), "tenant": "t" });
+    assert_all_count(RawHmacClient::KEYS, &hmac, "/server/hmac/clients/0", samples);
+    let tls = |name: &str| json!({ "cert": fixture(&format!("mtls/{name}.pem")), "key": fixture(&format!("mtls/{name}.key")) });
+    let (mut other, base) = (with(json!({ "tls": tls("server") })), with(json!({ "tls": tls("server") })));
+    merge(&mut other, json!({ "server": { "tls": tls("renewed") } }));
+    assert_ne!(checked(&other), checked(&base), "cert and key change nothing");
+    let samples = json!({ "client_ca": fixture("mtls/authority.pem") });
+    assert_all_count(&["client_ca"], &base, "/server/tls", samples);
+    assert_eq!(RawTls::KEYS, ["cert", "key", "client_ca"]);
+}
+
+#[test]
+fn callers_that_cannot_be_let_in_safely_are_refused() {
+    let found = |server: Value| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "server": server }));
+        problems(&value)
+    };
+    let of_jwt = |jwt: Value| found(json!({ "jwt": jwt })).join("\n");
+    let rsa = public_key("rsa");
+    for (jwt, said) in [
+        (json!({ "key": SECRET }), "server.jwt.alg: is missing"),
+        (json!({ "alg": "none", "key": SECRET }), "server.jwt.alg: expected one of HS256, "),
+        (json!({ "alg": "HS256" }), "server.jwt: expected either key or jwks_url"),
+        (json!({ "alg": "RS256", "key": rsa, "jwks_url": "https://a.b" }), "server.jwt: expected either"),
+        (json!({ "alg": "HS256", "jwks_url": "https://a.b" }), "server.jwt.jwks_url: HS256 needs a key"),
+        (json!({ "alg": "RS256", "jwks_url": "http://a.b" }), "server.jwt.jwks_url: expected https"),
+        (json!({ "alg": "HS256", "key": "short" }), "server.jwt.key: must have at least 32 bytes for HS256"),
+        (json!({ "alg": "HS512", "key": SECRET }), "server.jwt.key: must have at least 64 bytes for HS512"),
+        (json!({ "alg": "HS256", "key": rsa }), "server.jwt.key: is a key pair's"),
+        (json!({ "alg": "ES256", "key": rsa }), "server.jwt.key: is a key of another kind than alg needs"),
+        (json!({ "alg": "RS256", "key": SECRET }), "server.jwt.key: is no public key"),
+        (json!({ "alg": "RS256", "key": rsa, "scope": "a b" }), "server.jwt.scope: expected one scope"),
+    ] {
+        let told = of_jwt(jwt);
+        assert!(told.starts_with(said) && !told.contains(SECRET), "{told}");
+    }
+    let client = |id: &str, secret: &str| json!({ "id": id, "secret": secret });
+    assert_eq!(
+        found(json!({ "hmac": { "max_skew_s": 0,
+            "clients": [client("a", SECRET), client("a", SECRET), client("ä", SECRET), client("b", "short"), {}] } })),
+        [
+            "server.hmac.clients[1].id: this name is taken; a second secret needs a name of its own",
+            "server.hmac.clients[2].id: expected letters, digits and signs of ASCII without spaces: it goes into a header",
+            "server.hmac.clients[3].secret: must have at least 32 bytes; llmpool key makes one",
+            "server.hmac.clients[4].id: is missing; expected a string",
+            "server.hmac.clients[4].secret: is missing; expected a string",
+            "server.hmac.max_skew_s: must be at least 1, found 0",
+        ]
+    );
+    assert_eq!(
+        found(json!({ "hmac": { "clients": [] } })),
+        ["server.hmac.clients: expected at least one client, found an empty list"]
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_and_watched() {
+    let found = |tls: Value| {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "server": { "tls": tls } }));
+        problems(&value).join("\n")
+    };
+    let (cert, key) = (fixture("mtls/server.pem"), fixture("mtls/server.key"));
+    for (tls, said) in [
+        (json!({ "key": key }), "server.tls.cert: is missing"),
+        (json!({ "cert": cert, "key": fixture("mtls/none.key") }), "server.tls.key: "),
+        (json!({ "cert": cert, "key": fixture("mtls/client.key") }), "server.tls.key: "),
+        (json!({ "cert": key, "key": key }), "server.tls.cert: expected a certificate in PEM, found none"),
+        (json!({ "cert": cert, "key": cert }), "server.tls.key: expected a private key"),
+        (json!({ "cert": cert, "key": key, "client_ca": key }), "server.tls.client_ca: expected a certificate"),
+        (json!({ "cert": cert, "key": key, "client_ca": "none.pem" }), "server.tls.client_ca: none.pem: this file"),
+    ] {
+        let told = found(tls);
+        assert!(told.starts_with(said), "{said}: {told}");
+    }
+    let mut value = with(json!({}));
+    merge(&mut value, json!({ "server": { "tls": { "cert": cert, "key": key } } }));
+    let config = checked(&value);
+    assert_eq!(config.files, [PathBuf::from(cert), PathBuf::from(key)]);
+    assert!(!format!("{:?}", config.server).contains("PRIVATE"));
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | `infer` | the pool's own: work by the name of its task |
 //! | `thoughts` | how the state of a model's reasoning travels through clients |
 //! | `server` | the port: connections, their limits, and the end |
+//! | `tls` | the handshake of a connection, and what it says of the caller |
 //!
 //! A handler reads, asks the pool and writes; it decides nothing that the pool decides.
 
@@ -37,6 +38,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod thoughts;
+mod tls;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
-pub use auth::Door;
+pub use auth::{Door, Network};
 pub use book::Entry;
 pub use server::{Server, ServerOptions};
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde::Serialize;
 
-use super::Gateway;
 use super::refused::Refused;
+use super::{Gateway, auth};
 use crate::engine::PoolHealth;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -55,9 +55,9 @@ pub(super) async fn root() -> Response {
 }
 
 /// The state of the pool: 503 when no provider is available.
-pub(super) async fn health(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let health = gateway.pool.engine().health();
-    let may_call = gateway.door.knows(&headers, &gateway.server());
+    let may_call = auth::is_known(&request);
     let (status, word) = match health.healthy && gateway.pool.is_open() {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

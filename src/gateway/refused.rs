@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub(super) struct Refused {
     pub param: Option<String>,
     pub message: String,
     retry_after: Option<Duration>,
+    /// What the caller has to show.
+    challenge: Option<HeaderValue>,
     /// The pool has tried what there was to try: asking again at once would only multiply that.
     tried: bool,
     /// Of the call, where there was one.
@@ -67,6 +69,7 @@ impl Refused {
             param: None,
             message: message.into(),
             retry_after: None,
+            challenge: None,
             tried: false,
             context: None,
             request_id: None,
@@ -76,10 +79,6 @@ impl Refused {
     pub fn bad_request(param: Option<&str>, message: impl Into<String>) -> Self {
         let param = param.filter(|param| !param.is_empty()).map(str::to_owned);
         Self { param, code: None, ..Self::new(StatusCode::BAD_REQUEST, "", message) }
-    }
-
-    pub fn unauthorized(message: &str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
     }
 
     pub fn forbidden(message: &str) -> Self {
@@ -113,6 +112,15 @@ impl Refused {
         self
     }
 
+    /// Says what the caller has to show: RFC 9110, 11.6.1.
+    pub fn challenging(self, challenge: &str) -> Self {
+        Self { challenge: HeaderValue::from_str(challenge).ok(), ..self }
+    }
+
+    pub fn come_back_in(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
     /// Says which request it was: Anthropic's errors carry it.
     pub fn of_request(mut self, id: &RequestId) -> Self {
         self.request_id = Some(id.clone());
@@ -127,6 +135,9 @@ impl Refused {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if self.tried {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -297,6 +308,7 @@ impl From<Error> for Refused {
             param,
             message: error.to_string(),
             retry_after: error.retry_after(),
+            challenge: None,
             // A pool that closes has tried nothing: another process may answer.
             tried: !matches!(error.kind(), ErrorKind::Closed),
             context: Some(Box::new(error.context().clone())),

@@ -4,24 +4,27 @@
 //! whatever is behind. Framing is hyper's, which takes neither two lengths nor a length beside chunks.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::Extensions;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::{Door, Gateway, Log, Tell};
-use crate::config::{KeyHash, ServerConfig};
-use crate::error::{Error, MAX_HINT, Problem};
+use super::auth::OwnTls;
+use super::{Door, Gateway, Log, Network, Tell, tls};
+use crate::config::{KeyHash, ServerConfig, TlsConfig, TlsFiles};
+use crate::error::{Error, ErrorKind, MAX_HINT, Problem};
 use crate::pool::Pool;
 use crate::time;
 
@@ -42,6 +45,8 @@ pub struct ServerOptions {
     pub cors_origins: Vec<String>,
     /// Serve everybody on an address that others can reach.
     pub insecure: bool,
+    /// Goes over the configuration's certificate.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A pool on a port.
@@ -62,13 +67,18 @@ impl Server {
     /// Everybody could reach it and nobody needs a key; or the address cannot be had.
     pub async fn start(pool: Pool, options: ServerOptions, tell: Tell, log: Option<Log>) -> Result<Self, Error> {
         let config = Arc::clone(pool.engine().roster().server());
-        let ServerOptions { http, api_keys, cors_origins, insecure } = options;
+        let ServerOptions { http, api_keys, cors_origins, insecure, tls } = options;
+        let tls = match tls {
+            Some(files) => Some(OwnTls::new(read_tls(&files).await?, files)),
+            None => None,
+        };
         let address = http.unwrap_or(config.http);
         let closed = !address.ip().is_loopback() && !insecure;
-        let door = Door::Network { api_keys, cors_origins, closed };
-        if closed && !door.has_keys(&config) && !config.insecure {
+        let door = Door::Network(Network { api_keys, cors_origins, closed, tls, ..Network::default() });
+        if closed && !door.is_guarded(&config) && !config.insecure {
             return Err(problem(format!(
-                "others can reach {address}, and everybody could call: set api_keys, or insecure if that is meant"
+                "others can reach {address}, and everybody could call: set api_keys, jwt, hmac or tls.client_ca, or insecure if \
+                 that is meant"
             )));
         }
         let listener = TcpListener::bind(address).await;
@@ -84,6 +94,7 @@ impl Server {
         let accepting = Accepting {
             listener,
             router: server.gateway.router(),
+            gateway: Arc::clone(&server.gateway),
             header_timeout: config.header_timeout,
             free: Arc::new(Semaphore::new(most_connections(&config))),
             closing: server.closing.clone(),
@@ -99,9 +110,30 @@ impl Server {
         self.address
     }
 
+    /// Are connections made safe, as things stand?
+    pub fn is_safe(&self) -> bool {
+        self.gateway.door.tls(&self.gateway.server()).is_some()
+    }
+
+    /// What the files of its own certificate hold now, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn read_tls(&self) -> Result<Option<TlsConfig>, Error> {
+        let Some(own) = self.gateway.door.own_tls() else { return Ok(None) };
+        read_tls(own.files()).await.map(Some)
+    }
+
+    /// Puts that in force, for the next connection.
+    pub fn replace_tls(&self, tls: TlsConfig) {
+        if let Some(own) = self.gateway.door.own_tls() {
+            own.replace(tls);
+        }
+    }
+
     /// Do callers need a key, as things stand?
     pub fn needs_key(&self) -> bool {
-        self.gateway.door.has_keys(&self.gateway.server())
+        self.gateway.door.needs_credentials(&self.gateway.server())
     }
 
     /// Takes no connection any more, gives requests under way `drain` (`None`: as configured), then cuts them; returns when
@@ -125,6 +157,15 @@ impl Drop for Server {
     }
 }
 
+async fn read_tls(files: &TlsFiles) -> Result<TlsConfig, Error> {
+    let files = files.clone();
+    let read = tokio::task::spawn_blocking(move || TlsConfig::read(&files)).await;
+    let read = read.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    read.map_err(|Problem { path, message }| {
+        Error::configuration(vec![Problem { path: format!("tls.{path}"), message }])
+    })
+}
+
 fn problem(message: String) -> Error {
     Error::configuration(vec![Problem { path: "server.http".to_owned(), message }])
 }
@@ -138,6 +179,7 @@ fn most_connections(config: &ServerConfig) -> usize {
 struct Accepting {
     listener: TcpListener,
     router: Router,
+    gateway: Arc<Gateway>,
     header_timeout: Duration,
     free: Arc<Semaphore>,
     closing: CancellationToken,
@@ -147,32 +189,29 @@ struct Accepting {
 
 impl Accepting {
     async fn run(self) {
-        let graceful = GracefulShutdown::new();
         while let Some((socket, place)) = self.accept().await {
             // Events of a stream are small and each is awaited by somebody.
             let _ = socket.set_nodelay(true);
-            let router = self.router.clone().map_request(|request: hyper::Request<_>| request.map(Body::new));
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
-            if self.header_timeout < MAX_HINT {
-                http.header_read_timeout(self.header_timeout);
-            }
-            let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
-            let connection = graceful.watch(connection);
-            let ending = self.ending.clone();
+            let (router, limit) = (self.router.clone(), self.header_timeout);
+            let tls = self.gateway.door.tls(&self.gateway.server());
+            let (closing, ending) = (self.closing.clone(), self.ending.clone());
+            let connection = async move {
+                match tls {
+                    None => serve(socket, Extensions::new(), router, limit, &closing).await,
+                    Some(tls) => {
+                        let Some((stream, known)) = tls::accept(socket, tls, limit).await else { return };
+                        serve(stream, known, router, limit, &closing).await;
+                    }
+                }
+            };
             self.tasks.spawn(async move {
                 tokio::select! {
                     // A client that breaks off or sends nonsense was told what there was to tell.
-                    _ = connection => {}
+                    () = connection => {}
                     () = ending.cancelled() => {}
                 }
                 drop(place);
             });
-        }
-        drop(self.listener);
-        tokio::select! {
-            () = graceful.shutdown() => {}
-            () = self.ending.cancelled() => {}
         }
     }
 
@@ -193,4 +232,26 @@ impl Accepting {
             accepted = work => accepted,
         }
     }
+}
+
+/// Serves one connection; every request carries what is known of its caller.
+async fn serve<IO>(io: IO, known: Extensions, router: Router, limit: Duration, closing: &CancellationToken)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = router.map_request(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().extend(known.clone());
+        request.map(Body::new)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    if limit < MAX_HINT {
+        http.header_read_timeout(limit);
+    }
+    let mut connection = pin!(http.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Door, Entry, Gateway};
+use super::{Door, Entry, Gateway, Network};
 use crate::config::{Document, Environment, KeyHash, Settings, Source};
 use crate::engine::Clients;
 use crate::error::{TransportError, TransportErrorKind};
@@ -33,7 +33,7 @@ struct Served {
 
 fn network(keys: &[&str]) -> Door {
     let api_keys = keys.iter().map(|key| KeyHash::of(key)).collect();
-    Door::Network { api_keys, cors_origins: Vec::new(), closed: false }
+    Door::Network(Network { api_keys, ..Network::default() })
 }
 
 fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Served {
@@ -330,7 +330,7 @@ async fn nobody_comes_in_without_a_key_but_probes() {
 
 #[tokio::test]
 async fn a_public_door_without_keys_is_shut() {
-    let served = serve(Door::Network { api_keys: Vec::new(), cors_origins: Vec::new(), closed: true }, answers);
+    let served = serve(Door::Network(Network { closed: true, ..Network::default() }), answers);
     assert_eq!(served.post(&ask()).await.status(), StatusCode::UNAUTHORIZED);
 }
 

@@ -1,6 +1,7 @@
 //! The pool as a service: on a port, and as a function that takes what `fetch` takes.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::bridge::Channel;
 use super::pool::{Inner, NativePool, drain_time};
 use super::record;
 use super::stream::Credit;
-use crate::config::{KeyHash, ServerConfig};
+use crate::config::{KeyHash, ServerConfig, TlsConfig, TlsFiles};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::Event;
 use crate::gateway::{Door, Entry, Gateway, Log, Server, ServerOptions, Tell};
@@ -46,9 +47,19 @@ struct Options {
     cors_origins: Vec<String>,
     #[serde(default)]
     insecure: bool,
+    tls: Option<Tls>,
     /// Somebody takes a line for every request.
     #[serde(default)]
     log: bool,
+}
+
+/// Paths.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +68,7 @@ struct Serving {
     server: u32,
     address: String,
     needs_key: bool,
+    tls: bool,
 }
 
 #[derive(Serialize)]
@@ -129,17 +141,30 @@ impl NativePool {
 impl Inner {
     async fn serve(self: &Arc<Self>, options_json: &str) -> Result<Serving, Error> {
         let pool = self.ready()?.clone();
-        let Options { http, api_keys, cors_origins, insecure, log } = read(options_json)?;
+        let Options { http, api_keys, cors_origins, insecure, tls, log } = read(options_json)?;
         let http = http.map(|text| address(&text)).transpose()?;
         let api_keys = keys(&api_keys)?;
         let number = NEXT_SERVER.fetch_add(1, Ordering::Relaxed);
         let log = log.then(|| self.log(number));
-        let options = ServerOptions { http, api_keys, cors_origins, insecure };
+        let tls = tls.map(|Tls { cert, key, client_ca }| TlsFiles { cert, key, client_ca });
+        let options = ServerOptions { http, api_keys, cors_origins, insecure, tls };
         let server = Server::start(pool, options, self.tell(), log).await?;
         let address = server.address().to_string();
-        let needs_key = server.needs_key();
+        let (needs_key, tls) = (server.needs_key(), server.is_safe());
         held(&self.services.servers).insert(number, Arc::new(server));
-        Ok(Serving { server: number, address, needs_key })
+        Ok(Serving { server: number, address, needs_key, tls })
+    }
+
+    /// What the files of servers with certificates of their own hold now.
+    pub(super) async fn read_certificates(&self) -> Result<Vec<(Arc<Server>, TlsConfig)>, Error> {
+        let servers: Vec<_> = held(&self.services.servers).values().cloned().collect();
+        let mut read = Vec::new();
+        for server in servers {
+            if let Some(tls) = server.read_tls().await? {
+                read.push((server, tls));
+            }
+        }
+        Ok(read)
     }
 
     /// Closes every server with the pool.

@@ -128,7 +128,13 @@ impl Inner {
         let environment = environment(env_json)?;
         let config = config_json.map(serde_json::from_str).transpose();
         let config = config.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        self.ready()?.reload(config, environment).await
+        // First, because what is wrong changes nothing.
+        let certificates = self.read_certificates().await?;
+        let change = self.ready()?.reload(config, environment).await?;
+        for (server, tls) in certificates {
+            server.replace_tls(tls);
+        }
+        Ok(change)
     }
 
     async fn add_provider(&self, provider_json: &str) -> Result<Option<Change>, Error> {

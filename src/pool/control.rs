@@ -398,6 +398,7 @@ pub(super) fn refused(path: &str, message: impl Into<String>) -> Error {
 pub(super) fn may_change(source: &Source) -> bool {
     match source {
         Source::File(_) | Source::Url(_) => true,
-        Source::Inline(value) => value.to_string().contains("${file:"),
+        // Secrets and certificates in files.
+        Source::Inline(value) => value.to_string().contains("${file:") || value.pointer("/server/tls").is_some(),
     }
 }
