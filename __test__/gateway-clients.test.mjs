@@ -2,6 +2,7 @@
 // do it with. What only one API has is in `gateway.test.mjs` and `gateway-anthropic.test.mjs`.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { FRAMEWORKS } from './clients/frameworks.mjs'
@@ -9,7 +10,7 @@ import { ROOT, startProgram } from './support/child.mjs'
 import { SDKS } from './support/clients.mjs'
 import { openPool, provider, rejection } from './support/pool.mjs'
 import { pythonWith } from './support/python.mjs'
-import { Upstream } from './support/upstream.mjs'
+import { ok, Upstream } from './support/upstream.mjs'
 import { bounded, roomy } from './support/wait.mjs'
 import { VECTORS, wishes } from './support/wishes.mjs'
 
@@ -138,4 +139,17 @@ test('the Python clients of OpenAI and Anthropic through the port', roomy, async
   const left = asked('hang')
   assert.equal(left.length, 4)
   await Promise.all(left.map(({ closed }) => closed))
+})
+
+test('the Python of docs/gateway.md runs as shown', roomy, async (t) => {
+  const { command, why } = pythonWith(join(PYTHON, 'requirements.txt'))
+  if (why) return t.skip(why)
+  const [, code] = /```python\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'docs', 'gateway.md'), 'utf8'))
+  const { upstream, pool } = await wishing(t)
+  upstream.next(ok('Oslo.'), ok('Oslo.'))
+  const { url, apiKey } = await DOORS.port(t, pool)
+  const here = code.replaceAll('http://127.0.0.1:7071', url).replaceAll('my-key', apiKey)
+  const program = `${here}\nprint(answer.choices[0].message.content, message.content[0].text)`
+  const { stdout, stderr } = await startProgram(t, command, ['-c', program]).ended
+  assert.equal(stdout.trim(), 'Oslo. Oslo.', stderr)
 })
