@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { openPool, provider } from './support/pool.mjs'
@@ -95,6 +96,7 @@ test('the document has every route of the router, and no other', () => {
   assert.deepEqual(OPERATIONS.map(({ path, method }) => `${method} ${path}`).sort(), routes.sort())
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   assert.equal(DOCUMENT.info.version, version)
+  assert.deepEqual(createRequire(import.meta.url)('llmpool/openapi.json'), DOCUMENT, 'a program can read it')
 })
 
 test('what everybody may look at is as documented, and the document is what is served', bounded, async (t) => {
