@@ -33,7 +33,10 @@ pub use hedge::{ENOUGH_SAMPLES, HedgeAfter, HedgeBudget, HedgeParams};
 pub use keys::{KeyRing, KeyState, KeysResting};
 pub use learn::{Learned, Said};
 pub use load::{Load, Pace};
-pub use rate::{DayCount, DayCounts, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining, Reservation, Tokens};
+pub use rate::{
+    Bucket, BucketParams, DayCount, DayCounts, Fit, LimitKind, Limited, RateLimiter, RateParams, Remaining,
+    Reservation, Tokens,
+};
 pub use retry::{RetryBudget, RetryBudgetParams};
 pub use select::{Behaviour, Member, Turns, order};
 pub use timers::TimerParams;

@@ -68,6 +68,11 @@ impl Day {
         self.limit.saturating_sub(count)
     }
 
+    /// Unix milliseconds at which the next day begins.
+    pub fn ends(&self, unix_ms: u64) -> u64 {
+        self.at(unix_ms).0.ends
+    }
+
     /// What was taken of the day so far, to be put away; `None`: nothing.
     pub fn put_away(&self, unix_ms: u64) -> Option<DayCount> {
         let (Span { begins, ends }, count) = self.at(unix_ms);

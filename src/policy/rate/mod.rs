@@ -13,11 +13,13 @@
 //! [`Window`] is the rolling minute, [`Day`] the calendar day. A limit of 0 refuses for ever and says so; no limit costs
 //! nothing. A refusal says when the next request fits, and at that moment it does, if nobody else took the place.
 
+mod bucket;
 mod day;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
+pub use bucket::{Bucket, BucketParams};
 pub use day::DayCount;
 
 use self::day::Day;
@@ -248,6 +250,11 @@ impl RateLimiter {
             (_, earlier) => earlier,
         };
         DayCounts { requests: take(&mut self.day, earlier.requests), tokens: take(&mut self.token_day, earlier.tokens) }
+    }
+
+    /// Unix milliseconds at which the tokens of the next day are there; `None`: those of a day are not limited.
+    pub fn token_day_ends(&self, now: Now) -> Option<u64> {
+        self.token_day.as_ref().map(|day| day.ends(now.unix_ms))
     }
 
     /// What is left now. Walks over what time has given back since the last reservation: a view, not a step of the hot
