@@ -648,7 +648,7 @@ export interface InferResponse {
   judge?: Judgement
   /** Of all answers together, the judge's included. */
   usage: Usage
-  /** USD for all of them; null when a price is unknown. */
+  /** USD for the whole decision, those left unfinished (estimated) included; null when a price is unknown. */
   cost: number | null
   warnings: string[]
   attempts: Attempt[]
@@ -765,7 +765,10 @@ export interface ChatResponse<Parsed = unknown> extends Partial<Decision> {
   /** Unix seconds; 0 when the provider sent none. */
   created: number
   usage: Usage
-  /** USD, by the configured prices or the catalogue's; null when no price is known, never 0 for unknown. */
+  /**
+   * USD, by the configured prices or the catalogue's; null when no price is known, never 0 for unknown. With a strategy or
+   * a task: of the whole decision, those that were not chosen or left unfinished and the judge included.
+   */
   cost: number | null
   /**
    * The answer was kept, or made for an identical call that was under way: it cost nothing, `cost` is 0 and `attempts` is
@@ -1344,8 +1347,7 @@ export interface PoolEvents {
   ]
   providerPriorityChanged: [event: { provider: string; priority: number }]
   circuitBreakersReset: [event: { providers: string[] }]
-  /** Only with `debug: true`. */
-  /** A call with a strategy or a task was answered. */
+  /** A call with a strategy or a task was answered; of a stream at its end. */
   decision: [
     event: {
       requestId: string
@@ -1366,6 +1368,7 @@ export interface PoolEvents {
       meta?: Record<string, string>
     },
   ]
+  /** Only with `debug: true`. */
   debug: [message: string]
   /** Something failed in the background. Without a listener it becomes a process warning, never a crash. */
   error: [error: unknown]

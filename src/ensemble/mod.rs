@@ -2,8 +2,10 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `plan` | who is asked, how long they are waited for, and by which strategy it ends |
+//! | `plan` | by which strategy it is answered, and by which it ends |
+//! | `gather` | who is asked next, and what of their answers has a vote |
 //! | `canonical` | when two answers say the same |
+//! | `similar` | when two texts do that are not equal |
 //! | `decide` | which answer it is; the same answers give the same decision in any order |
 //! | `judging` | what a judge is asked, and what its words mean |
 //!
@@ -12,7 +14,9 @@
 
 mod canonical;
 mod decide;
+mod gather;
 mod judging;
 mod plan;
+mod similar;
 
 pub use plan::{Planned, answer, hedged};

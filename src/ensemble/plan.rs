@@ -10,22 +10,19 @@
 //! Nothing is asked again for it: the chain works on the answers that are there.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::canonical::Canonical;
 use super::decide::{Ballot, Count};
+use super::gather::{Gathered, Worth};
 use super::judging;
 use crate::config::EnsembleConfig;
 use crate::engine::{Engine, Panelist};
 use crate::error::{Context, Error, ErrorKind, Phase};
-use crate::event::{Event, EventLog};
+use crate::event::EventLog;
 use crate::time::{self, Instant};
 use crate::types::{
-    AttemptOutcome, AttemptRecord, CacheWish, CallOptions, ChatRequest, ChatResponse, Decision, FinishReason,
-    JudgeOutcome, Judgement, Meter, RequestId, ResponseFormat, Strategy, Usage, Vote,
+    AttemptRecord, CacheWish, CallOptions, ChatRequest, ChatResponse, Decision, JudgeOutcome, Judgement, Meter,
+    RequestId, Strategy, Usage, Vote,
 };
 
 /// What is to be answered, and how.
@@ -90,39 +87,13 @@ impl Plan<'_> {
     }
 }
 
-struct Plan<'a> {
-    engine: &'a Engine,
-    config: Arc<EnsembleConfig>,
-    request: &'a ChatRequest,
-    options: &'a CallOptions,
+/// A call that is answered by a strategy.
+pub(super) struct Plan<'a> {
+    pub engine: &'a Engine,
+    pub config: Arc<EnsembleConfig>,
+    pub request: &'a ChatRequest,
+    pub options: &'a CallOptions,
     strategy: Strategy,
-}
-
-/// How one run of a plan ended.
-struct Ended {
-    /// Which of the panel it was.
-    at: usize,
-    result: Result<ChatResponse, Error>,
-    events: Vec<Event>,
-}
-
-/// What came of all runs, by place in the panel.
-#[derive(Default)]
-struct Gathered {
-    answers: Vec<(usize, ChatResponse)>,
-    errors: Vec<(usize, Error)>,
-    /// Who was asked and had not answered in time, and since when.
-    late: Vec<(usize, Instant)>,
-}
-
-/// What an answer is good for. Only the best there are have a vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
-    Whole,
-    /// It ends before it is complete, or does not fit the schema: better than none.
-    Partial,
-    /// It refuses, or a filter has cut it: nothing that others could agree with.
-    Declined,
 }
 
 /// Who is chosen, by what, and why it was not what was wanted.
@@ -274,54 +245,6 @@ impl Plan<'_> {
         }
     }
 
-    /// Asks the panel. Those that had not answered by `until` are left, unless nobody has given a whole answer: then the
-    /// first one before `ends` will do.
-    async fn gather(&self, panel: &[Panelist], until: Instant, ends: Instant, log: &mut EventLog) -> Gathered {
-        let mut waiting = 0..panel.len();
-        let mut asking = FuturesUnordered::new();
-        let mut late = Vec::new();
-        for at in waiting.by_ref().take(self.config.max_parallel) {
-            late.push((at, time::now().mono));
-            asking.push(self.ask(at, &panel[at]));
-        }
-        let mut gathered = Gathered::default();
-        loop {
-            let is_whole = |response: &ChatResponse| Worth::of(response, self.request) == Worth::Whole;
-            let any_whole = gathered.answers.iter().any(|(_, response)| is_whole(response));
-            let patience = if any_whole { until } else { ends };
-            let Ok(Some(Ended { at, result, events })) = time::until(Some(patience), asking.next()).await else {
-                break;
-            };
-            late.retain(|(asked, _)| *asked != at);
-            log.absorb(events);
-            match result {
-                Ok(response) => gathered.answers.push((at, response)),
-                Err(error) => {
-                    gathered.errors.push((at, error));
-                    if let Some(at) = waiting.next() {
-                        late.push((at, time::now().mono));
-                        asking.push(self.ask(at, &panel[at]));
-                    }
-                }
-            }
-        }
-        drop(asking); // closes their sockets, and books them
-        gathered.late = late;
-        gathered.sort();
-        gathered
-    }
-
-    /// One provider's run.
-    fn ask<'p>(&'p self, at: usize, panelist: &Panelist) -> BoxFuture<'p, Ended> {
-        let options = CallOptions { providers: vec![panelist.name.to_string()], ..self.options.clone() };
-        Box::pin(async move {
-            let mut log = self.engine.new_log();
-            let never = std::future::pending();
-            let result = self.engine.chat(self.request, &options, Vec::new(), &mut log, never).await;
-            Ended { at, result, events: log.take() }
-        })
-    }
-
     async fn choose<'r>(
         &self,
         count: &Count,
@@ -444,62 +367,7 @@ impl Plan<'_> {
     }
 }
 
-impl Gathered {
-    fn sort(&mut self) {
-        self.answers.sort_by_key(|(at, _)| *at);
-        self.errors.sort_by_key(|(at, _)| *at);
-        self.late.sort_by_key(|(at, _)| *at);
-    }
-
-    /// The models that were asked, by rank.
-    fn asked(&self, panel: &[Panelist]) -> Vec<String> {
-        let sent = |error: &Error| error.context().attempts.iter().any(|line| !line.outcome.sent_nothing());
-        let failed = self.errors.iter().filter(|(_, error)| sent(error)).map(|(at, _)| *at);
-        let answered = self.answers.iter().map(|(at, _)| *at);
-        let mut asked: Vec<usize> = answered.chain(failed).chain(self.late.iter().map(|(at, _)| *at)).collect();
-        asked.sort_unstable();
-        asked.into_iter().map(|at| panel[at].model.clone()).collect()
-    }
-
-    /// Everybody's attempts, by rank.
-    fn trail(&self, panel: &[Panelist]) -> Vec<AttemptRecord> {
-        let now = time::now().mono;
-        let mut lines: Vec<(usize, Vec<AttemptRecord>)> = Vec::new();
-        lines.extend(self.answers.iter().map(|(at, response)| (*at, response.attempts.clone())));
-        lines.extend(self.errors.iter().map(|(at, error)| (*at, error.context().attempts.clone())));
-        lines.extend(self.late.iter().map(|(at, since)| {
-            let line = AttemptRecord {
-                provider: panel[*at].name.clone(),
-                model: panel[*at].model.clone(),
-                key_index: None,
-                outcome: AttemptOutcome::Cancelled,
-                error_class: None,
-                status: None,
-                latency: now.duration_since(*since),
-                waited: Duration::ZERO,
-            };
-            (*at, vec![line])
-        }));
-        lines.sort_by_key(|(at, _)| *at);
-        lines.into_iter().flat_map(|(_, lines)| lines).collect()
-    }
-}
-
 /// Refused before it was sent: this provider cannot say the request.
 fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidRequest { .. })
-}
-
-impl Worth {
-    fn of(response: &ChatResponse, request: &ChatRequest) -> Self {
-        let reply = &response.reply;
-        let wants_schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
-        let fits = !wants_schema || response.parsed.is_some() || !reply.tool_calls.is_empty();
-        match reply.finish_reason {
-            _ if reply.refusal.is_some() => Self::Declined,
-            FinishReason::ContentFilter => Self::Declined,
-            FinishReason::Stop | FinishReason::ToolCalls if fits => Self::Whole,
-            FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Length | FinishReason::Other => Self::Partial,
-        }
-    }
 }
