@@ -530,6 +530,11 @@ export interface RouteOptions {
    * cache warm. Never goes over priority.
    */
   session?: string
+  /**
+   * On whose behalf: kept answers are never shared between tenants. Where the configuration has `tenants`, it is the `id` of
+   * one of them, whose limits bind the call; any other is a {@link PermissionDeniedError}.
+   */
+  tenant?: string
   /** Your own id for this call; shown in events, errors and the response. @default one made by the pool */
   requestId?: string
   /** Further HTTP headers for the provider. */
@@ -546,8 +551,6 @@ export interface CallOptions extends RouteOptions {
    * @default `cache.enabled` of the configuration
    */
   cache?: { ttl?: number } | boolean
-  /** On whose behalf: kept answers are never shared between tenants. */
-  tenant?: string
   /**
    * How several models answer together; `docs/ensembles.md` says how each decides and what it costs. A stream can only be
    * `FASTEST`.
@@ -1190,10 +1193,36 @@ export interface PoolStats {
   budget: BudgetStats | null
   /** Calls of tasks, by name; calls with a strategy and no task stand under the empty name. Since the process began. */
   tasks: Record<string, TaskStats>
+  /** The tenants of the configuration, by id. */
+  tenants: Record<string, TenantStats>
   /** 1 at the start; one more with every change. 0 before the pool is initialized. */
   configVersion: number
   /** SHA-256 of the configuration's text. */
   configChecksum: string | null
+}
+
+/** How a tenant of the configuration stands. Totals survive a restart with `statsFile`. */
+export interface TenantStats {
+  /** `false`: every call of it is refused. */
+  enabled: boolean
+  /** Calls that were let in, those answered by what was kept included. */
+  totalRequests: number
+  /** Calls that one of its limits refused. */
+  refusedRequests: number
+  /** Of the attempts that ended, those whose answer nobody took included. */
+  totalTokens: number
+  promptTokens: number
+  completionTokens: number
+  /** USD; the known part. */
+  totalCost: number
+  /** Attempts that used tokens at an unknown price. */
+  unpricedRequests: number
+  /** Calls that would be let in now, one after the other (`rps`, `burst`); null: no limit. */
+  requestsRemaining: number | null
+  /** Of `tokens_per_day`; null: no limit. */
+  tokensRemaining: number | null
+  /** Its budget; null: it has none. */
+  budget: BudgetStats | null
 }
 
 export interface TaskStats {
@@ -1319,9 +1348,11 @@ export interface PoolEvents {
   /** `warn_at` of a budget is spent. Once per day or month, with the call that ends next. */
   budgetWarning: [
     event: {
-      scope: 'pool' | 'provider'
-      /** Whose budget it is; left out for the pool's. */
+      scope: 'pool' | 'provider' | 'tenant'
+      /** Whose budget it is, where it is a provider's. */
       provider?: string
+      /** Whose budget it is, where it is a tenant's. */
+      tenant?: string
       period: 'daily' | 'monthly'
       /** USD. */
       spent: number
@@ -1329,6 +1360,17 @@ export interface PoolEvents {
       limit: number
       /** Unix ms at which the day or month ends. */
       resetAt: number
+    },
+  ]
+  /** A limit of its tenant ended a call. */
+  tenantRefused: [
+    event: {
+      /** null: it was refused before it had one. */
+      requestId: string | null
+      tenant: string
+      limit: TenantLimit
+      /** Unix ms at which there is room again; null: a wait does not help, or nobody knows how long. */
+      resetAt: number | null
     },
   ]
   /**
@@ -1385,6 +1427,8 @@ export interface RequestSuccessEvent {
   cost: number | null
   /** As in {@link ChatResponse}. */
   cached: boolean
+  /** The call's own; left out where it has none. */
+  tenant?: string
   /** Failed attempts of this call before it. */
   totalErrors: number
   excludedProviders: string[]
@@ -1400,8 +1444,15 @@ export interface RequestErrorEvent {
   errorClass: ErrorClass
   status: number | null
   retryable: boolean
+  /** The call's own; left out where it has none. */
+  tenant?: string
   excludedProviders: string[]
 }
+
+/**
+ * A limit of a tenant, by its key in the configuration; `enabled`: it is switched off, `id`: there is no such tenant.
+ */
+export type TenantLimit = 'rps' | 'tokens_per_day' | 'budget' | 'tasks' | 'models' | 'enabled' | 'id'
 
 // === errors ===
 
@@ -1428,6 +1479,10 @@ export declare class LLMPoolError extends Error {
   retryAfterMs: number | null
   requestId: string | null
   attempts: Attempt[]
+  /** The tenant whose limit ended the call; left out where it was none's. */
+  tenant?: string
+  /** Which of its limits it was. */
+  tenantLimit?: TenantLimit
   toJSON(): { name: string; message: string; code: string; [field: string]: unknown }
 }
 
@@ -1456,7 +1511,7 @@ export declare class ProviderError extends LLMPoolError {
   constructor(message: string, provider?: string | null, statusCode?: number | null, retryable?: boolean)
 }
 
-/** Every usable provider is limited. `ERR_LLMPOOL_RATE_LIMITED` */
+/** Every usable provider is limited, or the `tenant` of the call is. `ERR_LLMPOOL_RATE_LIMITED` */
 export declare class RateLimitError extends ProviderError {
   constructor(message: string, provider?: string | null, resetTime?: number | null)
   /** **Seconds** until the soonest is free; null when nobody said. */
@@ -1493,12 +1548,12 @@ export declare class NoProviderError extends LLMPoolError {
 
 /**
  * A spend limit would be passed, and no other provider could be asked. Thrown at once: nothing waits for another day.
- * `provider` is whose budget it is; null: the pool's. Of several limits it is the one that has room again first.
+ * `provider` is whose budget it is, or `tenant`; neither: the pool's. Of several limits it is the one that has room again first.
  * `ERR_LLMPOOL_BUDGET`
  */
 export declare class BudgetExceededError extends LLMPoolError {
   constructor(message: string)
-  scope: 'pool' | 'provider'
+  scope: 'pool' | 'provider' | 'tenant'
   period: 'daily' | 'monthly'
   /** USD. */
   limit: number
@@ -1512,6 +1567,12 @@ export declare class BudgetExceededError extends LLMPoolError {
    */
   resetAt: number | null
 }
+
+/**
+ * The tenant of the call may not do this: there is no such tenant, it is switched off, or the task or the model is none of
+ * its own. `tenant` and `tenantLimit` say which; 403 over HTTP. `ERR_LLMPOOL_PERMISSION`
+ */
+export declare class PermissionDeniedError extends LLMPoolError {}
 
 /** The pool was shut down. A call that it ended has its `requestId` and `attempts`. `ERR_LLMPOOL_CLOSED` */
 export declare class PoolClosedError extends LLMPoolError {
@@ -1645,6 +1706,8 @@ export interface PoolConfig {
     /** Origins whose pages may call, or `'*'`. @default none */
     cors_origins?: string[]
   }
+  /** On whose behalf calls are made, and within what. @default none: a call's `tenant` is only a label */
+  tenants?: TenantConfig[]
   ensemble?: EnsembleConfig
   /** Kinds of work by name. */
   tasks?: Record<string, TaskConfig>
@@ -1761,6 +1824,32 @@ export interface EnsembleConfig {
     /** At least 1. @default 128 */
     max_tokens?: number
   }
+}
+
+/** A tenant: on whose behalf calls are made, and within what. `docs/tenants.md` says how each limit counts. */
+export interface TenantConfig {
+  /** Unique; letters, digits, `.`, `_` and `-`, at most 64. The `tenant` of a call. */
+  id: string
+  /** Keys that a gateway takes as this tenant's, or `sha256:` and the 64 hexadecimal digits of their hashes. @default none */
+  api_keys?: string[]
+  /** `false`: every call is refused, from the next one on. @default true */
+  enabled?: boolean
+  /** Calls a second, in the long run, 0.001 to 1000000; 0: none. @default no limit */
+  rps?: number | null
+  /** Calls at once after a pause, at least 1. @default `rps`, rounded up */
+  burst?: number | null
+  /** Prompts and answers together, in a calendar day of UTC; 0: none. @default no limit */
+  tokens_per_day?: number | null
+  /** @default no limit */
+  budget?: BudgetConfig
+  /** Calls of other tasks, and of none, are refused. @default all, and calls of none */
+  tasks?: string[]
+  /** By alias or by the service's own name; no other model answers it. @default all */
+  models?: string[]
+  /** A longer deadline is cut to it, ms. @default `qos.max_deadline_ms` */
+  max_deadline_ms?: number | null
+  /** Providers that one call asks at once, at least 1; 1: nothing is hedged. @default `ensemble.max_parallel` */
+  max_parallel?: number | null
 }
 
 /** One kind of work. */

@@ -26,6 +26,7 @@ const CORE_EVENTS = new Set([
   'rateLimited',
   'healthChanged',
   'budgetWarning',
+  'tenantRefused',
   'decision',
   'debug',
 ])
@@ -465,6 +466,7 @@ const face = {
   BudgetExceededError: errors.BudgetExceededError,
   TimeoutError: errors.TimeoutError,
   StreamInterruptedError: errors.StreamInterruptedError,
+  PermissionDeniedError: errors.PermissionDeniedError,
   PoolClosedError,
   PROVIDERS: messages.PROVIDERS,
   MESSAGE_TYPES: messages.MESSAGE_TYPES,

@@ -12,6 +12,7 @@ export const {
   BudgetExceededError,
   TimeoutError,
   StreamInterruptedError,
+  PermissionDeniedError,
   PoolClosedError,
   PROVIDERS,
   MESSAGE_TYPES,

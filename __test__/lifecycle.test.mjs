@@ -470,6 +470,7 @@ describe('LLMPool module', () => {
       'BudgetExceededError',
       'TimeoutError',
       'StreamInterruptedError',
+      'PermissionDeniedError',
       'PoolClosedError',
       'PROVIDERS',
       'MESSAGE_TYPES',

@@ -27,6 +27,8 @@ const RECORD_FIELDS = [
   'spent',
   'reserved',
   'field',
+  'tenant',
+  'tenantLimit',
 ]
 
 class LLMPoolError extends Error {
@@ -165,7 +167,7 @@ class BudgetExceededError extends LLMPoolError {
   /** @param {string} message */
   constructor(message) {
     super(message)
-    /** @type {'pool' | 'provider'} */
+    /** @type {'pool' | 'provider' | 'tenant'} */
     this.scope = 'pool'
     /** @type {'daily' | 'monthly'} */
     this.period = 'daily'
@@ -175,6 +177,10 @@ class BudgetExceededError extends LLMPoolError {
     /** @type {number | null} */
     this.resetAt = null
   }
+}
+
+class PermissionDeniedError extends LLMPoolError {
+  static code = 'ERR_LLMPOOL_PERMISSION'
 }
 
 class PoolClosedError extends LLMPoolError {
@@ -196,6 +202,7 @@ const CLASSES = {
   StreamInterruptedError,
   NoProviderError,
   BudgetExceededError,
+  PermissionDeniedError,
   PoolClosedError,
 }
 
@@ -276,6 +283,7 @@ exports.TimeoutError = TimeoutError
 exports.StreamInterruptedError = StreamInterruptedError
 exports.NoProviderError = NoProviderError
 exports.BudgetExceededError = BudgetExceededError
+exports.PermissionDeniedError = PermissionDeniedError
 exports.PoolClosedError = PoolClosedError
 exports.Failed = Failed
 exports.unwrap = unwrap

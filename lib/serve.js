@@ -6,15 +6,24 @@
 const { version } = require('../package.json')
 
 /** Events of the pool that an operator wants to read. */
-const TOLD = ['circuitOpen', 'circuitHalfOpen', 'circuitClose', 'healthChanged', 'rateLimited', 'providersUpdated']
+const TOLD = [
+  'circuitOpen',
+  'circuitHalfOpen',
+  'circuitClose',
+  'healthChanged',
+  'rateLimited',
+  'budgetWarning',
+  'tenantRefused',
+  'providersUpdated',
+]
 
 /**
- * @param {{ config: string, http?: string, insecure: boolean, quiet: boolean }} options
+ * @param {{ config: string, http?: string, insecure: boolean, quiet: boolean, statsFile?: string }} options
  * @returns {Promise<void>} when it has ended in good order
  */
-async function serve({ config, http, insecure, quiet }) {
+async function serve({ config, http, insecure, quiet, statsFile }) {
   const { LLMPool } = require('../index.js')
-  const pool = new LLMPool({ configPath: config })
+  const pool = new LLMPool({ configPath: config, ...(statsFile === undefined ? {} : { statsFile }) })
   const log = quiet ? () => {} : writeLine
   try {
     pool.on('error', (/** @type {any} */ error) => log('error', { message: error.message }))

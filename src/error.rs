@@ -382,6 +382,9 @@ pub enum ErrorKind {
     StreamInterrupted { partial: Box<Reply>, failure: Failure },
     /// A spend limit would be passed.
     BudgetExceeded(Box<BudgetExceeded>),
+    /// The tenant of the call may not do this: it is not known or switched off, or the task or model is none of its own.
+    /// [`Context::tenant`] says which.
+    PermissionDenied,
     /// The pool was shut down.
     Closed,
     /// The caller left.
@@ -393,7 +396,7 @@ pub enum ErrorKind {
 /// The limit of the budget that would be passed; of several, the one that has room again first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BudgetExceeded {
-    /// Whose budget it is; `None`: the pool's.
+    /// Whose budget it is; `None`: the pool's, or that of the tenant in [`Context::tenant`].
     pub provider: Option<ProviderName>,
     /// `daily` or `monthly`.
     pub period: &'static str,
@@ -415,6 +418,18 @@ pub struct Context {
     pub model: Option<String>,
     pub request_id: Option<RequestId>,
     pub attempts: Vec<AttemptRecord>,
+    /// It was a tenant's limit that ended the call.
+    pub tenant: Option<TenantLimit>,
+}
+
+/// A limit of a tenant that a call met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TenantLimit {
+    /// Whose.
+    pub tenant: String,
+    /// Its key in the configuration: `rps`, `tokens_per_day`, `budget`, `tasks`, `models` or `enabled`; `id`: there is no
+    /// such tenant.
+    pub limit: &'static str,
 }
 
 /// Waits longer than this are cut to it: a year. A provider that says more means "not soon".

@@ -28,6 +28,9 @@ pub enum Event {
         cost: Option<NanoUsd>,
         /// Answered by what was kept, or by the run of a call that was the same; then `attempt` is 0.
         cached: bool,
+        /// On whose behalf.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<String>,
         /// Failed attempts of this call before it.
         total_errors: u32,
         excluded_providers: Vec<ProviderName>,
@@ -40,6 +43,9 @@ pub enum Event {
         error_class: &'static str,
         status: Option<u16>,
         retryable: bool,
+        /// On whose behalf.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<String>,
         excluded_providers: Vec<ProviderName>,
     },
     CircuitOpen {
@@ -72,16 +78,29 @@ pub enum Event {
     },
     /// `warn_at` of a budget is spent: once per day or month.
     BudgetWarning {
-        /// `pool`, or `provider` with its name.
+        /// `pool`, `provider` with its name, or `tenant` with its id.
         scope: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         provider: Option<ProviderName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<String>,
         /// `daily` or `monthly`.
         period: &'static str,
         spent: NanoUsd,
         limit: NanoUsd,
         /// Unix milliseconds at which the period begins anew.
         reset_at: u64,
+    },
+    /// A call was over because of a limit of its tenant's.
+    TenantRefused {
+        /// `null`: it was refused before it had one.
+        request_id: Option<RequestId>,
+        tenant: String,
+        /// The key of the limit: `rps`, `tokens_per_day`, `budget`, `tasks`, `models` or `enabled`; `id`: there is no such
+        /// tenant.
+        limit: &'static str,
+        /// Unix milliseconds at which there is room again; `null`: a wait does not help, or nobody knows how long.
+        reset_at: Option<u64>,
     },
     /// A call with a strategy or a task was answered.
     Decision {
@@ -120,6 +139,7 @@ impl Event {
             Self::RateLimited { .. } => EventKind::RateLimited,
             Self::HealthChanged { .. } => EventKind::HealthChanged,
             Self::BudgetWarning { .. } => EventKind::BudgetWarning,
+            Self::TenantRefused { .. } => EventKind::TenantRefused,
             Self::Decision { .. } => EventKind::Decision,
             Self::Debug { .. } => EventKind::Debug,
         }
@@ -141,10 +161,11 @@ pub enum EventKind {
     HealthChanged = 1 << 7,
     BudgetWarning = 1 << 8,
     Decision = 1 << 9,
+    TenantRefused = 1 << 10,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RequestSuccess,
         Self::RequestError,
         Self::CircuitOpen,
@@ -153,6 +174,7 @@ impl EventKind {
         Self::RateLimited,
         Self::HealthChanged,
         Self::BudgetWarning,
+        Self::TenantRefused,
         Self::Decision,
         Self::Debug,
     ];
@@ -168,6 +190,7 @@ impl EventKind {
             Self::RateLimited => "rateLimited",
             Self::HealthChanged => "healthChanged",
             Self::BudgetWarning => "budgetWarning",
+            Self::TenantRefused => "tenantRefused",
             Self::Decision => "decision",
             Self::Debug => "debug",
         }

@@ -24,7 +24,7 @@ use self::control::{Control, refused};
 use self::stream::OpenStreams;
 use crate::config::{Document, Environment, Settings, Source, Watch};
 pub use crate::engine::Completed;
-use crate::engine::{Clients, Engine, Executed, Explanation, Provider, Task};
+use crate::engine::{Clients, Engine, Executed, Explanation, Knock, Provider, Task};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::{Event, EventLog, Interest};
 use crate::tasks;
@@ -307,7 +307,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<ChatResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 match self.engine.keeps(options) {
@@ -323,7 +323,7 @@ impl Pool {
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
     /// Opens a stream; it resolves at the first content, and until then every failure fails over.
@@ -335,7 +335,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<PoolStream> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
             Ok(call) => {
                 let ended = self.ended(cancelled);
                 let opened = match self.engine.keeps(options) {
@@ -352,7 +352,7 @@ impl Pool {
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
     /// Does one piece of work by the name of its task.
@@ -374,14 +374,14 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<InferResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of_work(work, options)) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 tasks::infer(&self.engine, work, options, warnings, &mut log, ended).await
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
     /// The same as a stream, which only `FASTEST` can be; it resolves at the first content.
@@ -393,7 +393,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<PoolStream> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of_work(work, options)) {
             Ok(call) => {
                 let ended = self.ended(cancelled);
                 let opened =
@@ -402,7 +402,7 @@ impl Pool {
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
     /// Runs a function of the caller's own where a chat would be asked; see [`crate::LlmPool::execute`] for one that
@@ -415,14 +415,14 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<Executed> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of(options, model)) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 self.engine.execute(task, model, options, &mut log, ended).await
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
     /// Makes embeddings: one vector for each input, in its order, all of them by one model of one provider. Inputs
@@ -444,20 +444,33 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<EmbedResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter() {
+        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 self.engine.embed(request, options, warnings, &mut log, ended).await
             }
             Err(error) => Err(error),
         };
-        Completed { result, events: log.take() }
+        self.completed(result, log)
     }
 
-    fn enter(&self) -> Result<TaskTrackerToken, Error> {
+    /// Where every call comes in: the pool is open, and its tenant lets it.
+    fn enter(&self, knock: Knock<'_>) -> Result<TaskTrackerToken, Error> {
         // The token first: a shutdown that closes in between then waits for this call's refusal.
         let call = self.calls.token();
-        if self.calls.is_closed() { Err(Error::closed()) } else { Ok(call) }
+        if self.calls.is_closed() {
+            return Err(Error::closed());
+        }
+        self.engine.let_in(knock)?;
+        Ok(call)
+    }
+
+    /// Where every call goes out.
+    fn completed<T>(&self, result: Result<T, Error>, mut log: EventLog) -> Completed<T> {
+        if let Err(error) = &result {
+            self.engine.note_refused(error, &mut log);
+        }
+        Completed { result, events: log.take() }
     }
 
     /// What ends a call from outside: its caller, or the pool.

@@ -243,9 +243,12 @@ impl Prepared {
         let task = find(engine, name)?;
         let limits = engine.limits();
         let deadline = deadline.or(options.deadline);
-        if let Some(wanted) = deadline.filter(|wanted| *wanted > limits.max_deadline) {
-            let (most, wanted) = (whole_millis(limits.max_deadline), whole_millis(wanted));
-            let message = format!("must be at most {most} ms, which is qos.max_deadline_ms, found {wanted}");
+        let longest = engine.roster().longest_of(tenant.as_deref().or(options.tenant.as_deref()));
+        if let Some(wanted) = deadline.filter(|wanted| *wanted > longest) {
+            let key =
+                if longest < limits.max_deadline { "the tenant's max_deadline_ms" } else { "qos.max_deadline_ms" };
+            let (most, wanted) = (whole_millis(longest), whole_millis(wanted));
+            let message = format!("must be at most {most} ms, which is {key}, found {wanted}");
             return Err(FieldError { field: "deadline_ms".to_owned(), message });
         }
         if prompt.len() > limits.max_prompt_bytes {

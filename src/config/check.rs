@@ -19,6 +19,7 @@ use super::raw::{
 };
 use super::references::References;
 use super::section::{Field, Read, Reader, index, join};
+use super::tenants::{self, Around};
 use super::values::{MillisOrP95, Seconds, Text, shown};
 use super::{Config, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, Settings};
 use super::{server, tasks};
@@ -75,8 +76,21 @@ fn check<'a>(
     settings: &Settings,
     reader: &mut Reader<'a>,
 ) -> Config {
-    let RawConfig { schema, providers, routing, qos, media, health, cache, ensemble, tasks, budget, failures, server } =
-        raw;
+    let RawConfig {
+        schema,
+        providers,
+        routing,
+        qos,
+        media,
+        health,
+        cache,
+        ensemble,
+        tasks,
+        budget,
+        failures,
+        server,
+        tenants,
+    } = raw;
     drop(schema); // for editors, who read it in the text
     let (routing, breaker) = check_routing(routing.or(RawRouting::default()), settings, reader);
     let qos = check_qos(qos.or(RawQos::default()), reader);
@@ -86,7 +100,7 @@ fn check<'a>(
     let cache = check_cache(cache.or(RawCache::default()));
     let client = network::from_environment(environment, reader);
     let mut files = Files::of(settings);
-    let server = server::check(server.or(RawServer::default()), &client, &mut files, reader);
+    let mut server = server::check(server.or(RawServer::default()), &client, &mut files, reader);
     let media = MediaConfig { params: media, client: client.clone() };
     let shared = Shared {
         breaker,
@@ -109,6 +123,9 @@ fn check<'a>(
     providers.iter_mut().for_each(|provider| overlay.steer(provider));
     let ensemble = tasks::check_ensemble(ensemble.or(RawEnsemble::default()), &providers, reader);
     let tasks = tasks::check(tasks, &ensemble, &providers, &mut files, reader);
+    let around = Around { providers: &providers, tasks: &tasks, server: &server, qos: &qos, budget: budget.as_ref() };
+    let tenants = tenants::check(tenants, &around, reader);
+    server.tenant_keys = tenants::keys(&tenants);
     if providers.is_empty() && reader.problems.is_empty() {
         reader.problem("providers", "expected at least one provider; the last one was removed");
     } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {
@@ -132,6 +149,7 @@ fn check<'a>(
         server,
         ensemble,
         tasks,
+        tenants,
         files: files.read,
         warnings: Vec::new(),
     }

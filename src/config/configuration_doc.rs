@@ -298,6 +298,8 @@ fn a_text_that_takes_only_some_words_lists_them() {
                 config["failures"][0][key.name] = json!("no-such-word");
             }
             "providers[].budget" => provider["budget"] = json!({ key.name: "no-such-word" }),
+            "tenants[]" => config["tenants"] = json!([{ key.name: "no-such-word" }]),
+            "tenants[].budget" => config["tenants"] = json!([{ "id": "a", "budget": { key.name: "no-such-word" } }]),
             "" => config[key.name] = json!("no-such-word"),
             path => {
                 let wrong = json!({ key.name: "no-such-word" });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::raw::{RawBreaker, RawHealth, RawProvider, RawQos, RawRetryBudget, RawRouting};
+use super::raw::{RawBreaker, RawHealth, RawProvider, RawQos, RawRetryBudget, RawRouting, RawTenant};
 
 /// Section, file, and the test's name with the keys that it shows.
 type Effects = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
@@ -248,17 +248,37 @@ const EFFECTS: &[Effects] = &[
             ("so_many_failures_in_a_row_as_configured", &["failures"]),
         ],
     ),
+    (
+        "tenants",
+        "src/engine/tests/tenants.rs",
+        &[
+            ("a_burst_comes_in_and_then_as_many_as_a_second_has", &["id", "rps", "burst"]),
+            ("tokens_of_the_day_are_set_aside_before_a_request_goes_out", &["tokens_per_day"]),
+            ("a_budget_that_is_spent_ends_the_calls_of_its_tenant_alone", &["budget"]),
+            ("a_tenant_does_its_tasks_and_nothing_else", &["tasks"]),
+            ("a_tenant_is_answered_by_its_models_and_by_no_other", &["models"]),
+            ("a_tenant_is_switched_off_and_on_by_a_reload", &["enabled"]),
+            ("no_call_of_a_tenant_is_given_more_than_its_longest_deadline", &["max_deadline_ms"]),
+            ("a_call_of_a_tenant_asks_no_more_providers_at_once_than_it_may", &["max_parallel"]),
+        ],
+    ),
+    (
+        "tenants",
+        "__test__/gateway-tenants.test.mjs",
+        &[("a key says whose call it is, and nobody else does", &["api_keys"])],
+    ),
 ];
 
 #[test]
 fn every_key_of_traffic_has_a_test_of_its_effect() {
-    let sections: [(&str, &[&str]); 6] = [
+    let sections: [(&str, &[&str]); 7] = [
         ("providers", RawProvider::KEYS),
         ("routing", RawRouting::KEYS),
         ("routing.retry_budget", RawRetryBudget::KEYS),
         ("routing.breaker", RawBreaker::KEYS),
         ("qos", RawQos::KEYS),
         ("health", RawHealth::KEYS),
+        ("tenants", RawTenant::KEYS),
     ];
     let path = |section: &str, key: &str| format!("{section}.{key}");
     let known = sections.iter().flat_map(|(section, keys)| keys.iter().map(move |key| path(section, key)));
@@ -271,7 +291,7 @@ fn every_key_of_traffic_has_a_test_of_its_effect() {
     for (_, file, tests) in EFFECTS {
         let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).expect("a file of tests");
         for (name, _) in *tests {
-            let (of_rust, of_js) = (format!("fn {name}("), format!("it('{name}'"));
+            let (of_rust, of_js) = (format!("fn {name}("), format!("('{name}'"));
             assert!(text.contains(&of_rust) || text.contains(&of_js), "{file} has no test {name:?}");
         }
     }

@@ -33,6 +33,7 @@ mod server;
 mod settings;
 mod shape;
 mod tasks;
+mod tenants;
 mod tls;
 mod values;
 mod watch;
@@ -64,6 +65,7 @@ pub use secret::{MASK, Secret};
 pub use server::{KeyHash, ServerConfig};
 pub use settings::{Remote, Settings, Source};
 pub use tasks::{EnsembleConfig, JudgeConfig, TaskConfig};
+pub use tenants::TenantConfig;
 pub use tls::{TlsConfig, TlsFiles};
 pub use watch::Watch;
 
@@ -108,6 +110,8 @@ pub struct Config {
     pub ensemble: EnsembleConfig,
     /// By name, those that only providers name included.
     pub tasks: BTreeMap<String, TaskConfig>,
+    /// In the order written; empty: a call's tenant is only a label.
+    pub tenants: Vec<TenantConfig>,
     /// Further files that were read for it.
     pub files: Vec<PathBuf>,
     /// One attempt, where the provider says nothing.

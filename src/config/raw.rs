@@ -35,6 +35,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("server.tls", RawTls::KEYS),
     ("ensemble", RawEnsemble::KEYS),
     ("an entry of tasks", RawTask::KEYS),
+    ("an entry of tenants", RawTenant::KEYS),
 ];
 
 section! {
@@ -65,6 +66,9 @@ section! {
         failures: Vec<Field<RawFailure>>,
         /// How the pool is served over HTTP, where it is.
         server: RawServer,
+        /// On whose behalf calls are made, and within what. Default: none; then a call's `tenant` is a label that only
+        /// keeps kept answers apart. As soon as there is one, a call of a tenant that is not among them is refused.
+        tenants: Vec<Field<RawTenant>>,
     }
 }
 
@@ -560,6 +564,39 @@ section! {
         schema: Text,
         /// `false`: calls of it are refused. Default true.
         enabled: bool,
+    }
+}
+
+section! {
+    /// [`tenants.md`](tenants.md) says how each limit counts and what a call over it is told. A call that names no tenant
+    /// (the program's own, or one with a key of `server.api_keys`) is bound by none of them.
+    struct RawTenant {
+        /// Unique: the `tenant` of a call, and its name in errors, statistics and logs. Letters, digits, `.`, `_` and `-`,
+        /// at most 64.
+        id: Text,
+        /// Keys that a gateway takes for this tenant's, or `sha256:` and the 64 hexadecimal digits of a key's SHA-256. A key
+        /// belongs to one tenant. Default: none.
+        api_keys: Vec<Field<Hidden>>,
+        /// `false`: every call is refused, from the next one on. Default true.
+        enabled: bool,
+        /// Calls a second, in the long run: 0.001 to 1000000. Default: no limit; 0 = none.
+        rps: f64,
+        /// Calls at once after a pause, where `rps` is set. Default: `rps`, rounded up; at least 1.
+        burst: u32,
+        /// Tokens in a calendar day of UTC, prompts and answers together. Default: no limit; 0 = none.
+        tokens_per_day: u64,
+        /// What it may spend. Default: no limit.
+        budget: RawBudget,
+        /// Its calls are of one of these tasks, by name, or are refused; a call of no task is refused, too. Default: all,
+        /// and calls of none.
+        tasks: Vec<Field<Text>>,
+        /// It may be answered by one of these models alone, by alias or by the service's own name. Default: all.
+        models: Vec<Field<Text>>,
+        /// The longest deadline of a call; a longer one is cut to it. Default: `qos.max_deadline_ms`.
+        max_deadline_ms: Millis,
+        /// Providers that one call asks at once: it lowers `ensemble.max_parallel`, and 1 means that nothing is hedged.
+        /// Default: `ensemble.max_parallel`; at least 1.
+        max_parallel: u32,
     }
 }
 

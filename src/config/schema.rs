@@ -46,8 +46,10 @@ pub(super) fn words(path: &str) -> Option<Vec<&'static str>> {
         }
         "failures[].class" => Some(FailureClass::ALL.map(FailureClass::as_str).to_vec()),
         "routing.behaviour" => Some(Behaviour::ALL.map(Behaviour::as_str).to_vec()),
-        "budget.mode" | "providers[].budget.mode" => Some(budget::MODES.to_vec()),
-        "budget.on_unknown_price" | "providers[].budget.on_unknown_price" => Some(budget::ON_UNKNOWN_PRICE.to_vec()),
+        "budget.mode" | "providers[].budget.mode" | "tenants[].budget.mode" => Some(budget::MODES.to_vec()),
+        "budget.on_unknown_price" | "providers[].budget.on_unknown_price" | "tenants[].budget.on_unknown_price" => {
+            Some(budget::ON_UNKNOWN_PRICE.to_vec())
+        }
         "ensemble.default_strategy" | "tasks.*.strategy" => Some(Strategy::ALL.map(Strategy::as_str).to_vec()),
         "server.jwt.alg" => Some(JwtAlg::ALL.map(JwtAlg::as_str).to_vec()),
         "routing.on_content_filter" => Some(CONTENT_FILTER.to_vec()),
@@ -66,12 +68,19 @@ pub(super) fn needed(path: &str) -> &'static [&'static str] {
         "server.hmac" => &["clients"],
         "server.hmac.clients[]" => &["id", "secret"],
         "server.tls" => &["cert", "key"],
+        "tenants[]" => &["id"],
         _ => &[],
     }
 }
 
 /// Lists that must hold something.
-const NOT_EMPTY: &[&str] = &["providers[]", "providers[].api_keys[]", "server.hmac.clients[]"];
+const NOT_EMPTY: &[&str] = &[
+    "providers[]",
+    "providers[].api_keys[]",
+    "server.hmac.clients[]",
+    "tenants[].tasks[]",
+    "tenants[].models[]",
+];
 
 /// The path of a key below the section at `path`.
 pub(super) fn below(path: &str, key: &Key) -> String {

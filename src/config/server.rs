@@ -34,6 +34,8 @@ const HASHED: &str = "sha256:";
 pub struct ServerConfig {
     pub http: SocketAddr,
     pub api_keys: Vec<KeyHash>,
+    /// Keys of tenants, each with the id of its own; written in `tenants[].api_keys`.
+    pub tenant_keys: Vec<(KeyHash, String)>,
     /// `None`: no token lets anybody in.
     pub jwt: Option<JwtConfig>,
     /// `None`: no signature lets anybody in.
@@ -142,6 +144,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
     ServerConfig {
         http: check_address(http, &join(at, "http"), reader),
         api_keys: check_keys(api_keys, &join(at, "api_keys"), reader),
+        tenant_keys: Vec::new(), // tenants are checked later
         jwt: callers::check_jwt(jwt, &join(at, "jwt"), client, reader),
         hmac: callers::check_hmac(hmac, &join(at, "hmac"), reader),
         tls: tls::check(tls, &join(at, "tls"), files, reader),
@@ -164,7 +167,7 @@ fn check_address(address: Field<Text>, path: &str, reader: &mut Reader<'_>) -> S
     })
 }
 
-fn check_keys(keys: Field<Vec<Field<Hidden>>>, path: &str, reader: &mut Reader<'_>) -> Vec<KeyHash> {
+pub(super) fn check_keys(keys: Field<Vec<Field<Hidden>>>, path: &str, reader: &mut Reader<'_>) -> Vec<KeyHash> {
     let mut hashes = Vec::new();
     for (at, key) in keys.or(Vec::new()).into_iter().enumerate() {
         let Some(Hidden(key)) = key.some() else { continue };

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::raw::{
     RawBreaker, RawBudget, RawCache, RawConfig, RawEnsemble, RawFailure, RawHealth, RawHmac, RawHmacClient, RawJudge,
-    RawJwt, RawMedia, RawModel, RawPrices, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer, RawTask, RawTls,
+    RawJwt, RawMedia, RawModel, RawPrices, RawProvider, RawQos, RawRetryBudget, RawRouting, RawServer, RawTask,
+    RawTenant, RawTls,
 };
 use super::values::UNLIMITED;
 use super::*;
@@ -865,7 +866,7 @@ fn every_key_makes_a_difference() {
     let base = json!({
         "providers": [{ "name": "a", "type": "openai", "model": "m", "base_url": "https://a.b", "api_key": "j" }],
         "routing": { "retry_budget": {}, "breaker": {} }, "qos": { "hedge": true }, "media": {}, "health": {}, "cache": {},
-        "server": {}, "ensemble": { "judge": {} }, "tasks": { "t": {} }
+        "server": {}, "ensemble": { "judge": {} }, "tasks": { "t": {} }, "tenants": [{ "id": "a", "rps": 1 }]
     });
     // Only one type takes these.
     const DEPLOYMENTS: &[&str] = &["deployment", "api_version"];
@@ -1015,6 +1016,15 @@ fn every_key_makes_a_difference() {
             "enabled": false
         }),
     );
+    assert_all_count(
+        RawTenant::KEYS,
+        &base,
+        "/tenants/0",
+        json!({
+            "id": "b", "api_keys": ["k"], "enabled": false, "rps": 5, "burst": 5, "tokens_per_day": 5,
+            "budget": { "daily_usd": 5 }, "tasks": ["t"], "models": ["m"], "max_deadline_ms": 5, "max_parallel": 5
+        }),
+    );
     // `$schema` is for editors: the pool does not read it.
     let known = [
         "$schema",
@@ -1029,6 +1039,7 @@ fn every_key_makes_a_difference() {
         "tasks",
         "failures",
         "server",
+        "tenants",
     ];
     assert_eq!(RawConfig::KEYS, known);
 }

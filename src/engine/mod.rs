@@ -19,6 +19,7 @@
 //! | `needs` | what a call needs of a provider's model |
 //! | `models` | what is known of each model of a provider: prices, window, how tokens are counted |
 //! | `count` | how many tokens something would be |
+//! | `tenants` | on whose behalf calls are made, and within what |
 //! | `purse` | what a request may cost, set aside before it goes out and settled with its permit |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `sharing` | calls whose answer was kept, or is under way for another one |
@@ -54,6 +55,7 @@ mod sharing;
 mod snapshot;
 mod stream;
 mod swap;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -91,6 +93,7 @@ pub use snapshot::{
 };
 pub use stream::ChatStream;
 pub use swap::Changes;
+pub use tenants::{Knock, Quota, SavedTenant, Tenant, TenantQuota, TenantStats};
 pub use turn::{Classified, Fault, HttpStatusError, Task, Turn};
 
 /// What all calls of a pool share: the roster in force, the retry budget, the totals, and who listens.
@@ -109,6 +112,7 @@ pub struct Engine {
     purse: ArcSwapOption<Purse>,
     teller: Teller,
     days: Mutex<days::Days>,
+    accounts: Mutex<tenants::Accounts>,
     /// Providers of earlier rosters whose last attempt may still be under way.
     retired: Mutex<Vec<Arc<Provider>>>,
     /// The slots of the pool.
@@ -126,6 +130,8 @@ impl Engine {
         let mut books = totals::Books::default();
         books.open(&roster);
         let mut budgets = purse::Books::default();
+        let mut accounts = tenants::Accounts::default();
+        accounts.open(&roster, time::now());
         Self {
             budget: Mutex::new(RetryBudget::new(routing.retry_budget.clone())),
             hedges: Mutex::new(Hedges::new(roster.limits().qos.hedge.as_ref())),
@@ -136,6 +142,7 @@ impl Engine {
             teller: budgets.teller(),
             budgets: Mutex::new(budgets),
             days: Mutex::default(),
+            accounts: Mutex::new(accounts),
             retired: Mutex::default(),
             roster: ArcSwap::from_pointee(roster),
             swapped: Arc::default(),
@@ -182,7 +189,11 @@ impl Engine {
             trips,
             slots,
         );
-        PoolStats { budget: self.purse.load().as_ref().map(|purse| purse.stats(time::unix_ms())), ..stats }
+        PoolStats {
+            budget: self.purse.load().as_ref().map(|purse| purse.stats(time::unix_ms())),
+            tenants: self.tenant_stats(),
+            ..stats
+        }
     }
 
     pub fn health(&self) -> PoolHealth {

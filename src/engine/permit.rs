@@ -12,6 +12,7 @@ use super::gate::Slot;
 use super::models::Model;
 use super::provider::Provider;
 use super::purse::Money;
+use super::tenants::Taken;
 use crate::error::{Failure, FailureClass};
 use crate::metrics::ModelId;
 use crate::policy::{Pace, Pass, Reservation, Transition};
@@ -38,6 +39,8 @@ pub(super) struct Hold {
     pub first: bool,
     pub reservation: Reservation,
     pub money: Money,
+    /// Of the tenant of the call, where it has one.
+    pub tenant: Option<Taken>,
     pub pass: Pass,
     pub dispatch: Option<Dispatch>,
     /// Of the pool.

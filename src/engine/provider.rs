@@ -17,6 +17,7 @@ use super::models::Models;
 use super::permit::{Dispatch, Hold, Outcome, Permit, Spent};
 use super::purse::{Bill, Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
+use super::tenants::{Room, Tenant};
 use crate::adapter::{Endpoint, Quota, RateHeaders};
 use crate::cache::Key;
 use crate::config::ProviderConfig;
@@ -100,6 +101,8 @@ pub(super) struct Asking<'a> {
     pub sparing: bool,
     /// The pool's budget.
     pub purse: Option<Arc<Purse>>,
+    /// On whose behalf; `None`: nobody's.
+    pub tenant: Option<&'a Tenant>,
     /// Looked at by budgets alone.
     pub extent: Extent,
 }
@@ -296,7 +299,8 @@ impl Provider {
 
     /// The budgets that a request falls under.
     fn purses(&self, asking: &Asking<'_>) -> Purses {
-        [self.purse.get().cloned(), asking.purse.clone()]
+        let of_tenant = asking.tenant.and_then(Tenant::purse);
+        [self.purse.get().cloned(), of_tenant.cloned(), asking.purse.clone()]
     }
 
     /// How a model's tokens are counted here.
@@ -327,6 +331,7 @@ impl Provider {
         // Before the limits: a call must not wait for a limit only to find that nothing may be spent.
         let mut till = Till::open(&purses);
         till.check(&known, &asking.extent, now).inspect_err(|refusal| till.note(refusal))?;
+        let room = asking.tenant.map_or(Ok(None), |tenant| tenant.room(now, asking.tokens))?;
         let (key, fit) = state.check(now, asking, self.config.max_concurrent, ahead)?;
         // It may hand out the one probe of a half-open breaker; from here on nothing refuses any more.
         let (pass, transition) = state.breaker.admit(now.mono).map_err(Refusal::open)?;
@@ -338,7 +343,7 @@ impl Provider {
         if let Some(learned) = state.learned.get_mut(key as usize) {
             learned.sent(asking.tokens.prompt);
         }
-        let money = till.take();
+        let (money, tenant) = (till.take(), room.map(Room::take));
         let model = lock(&state.tally).model_id(asking.model);
         drop(state);
         let hold = Hold {
@@ -349,6 +354,7 @@ impl Provider {
             first: false,
             reservation,
             money,
+            tenant,
             pass,
             dispatch: None,
             slot: None,
@@ -358,7 +364,7 @@ impl Provider {
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
-        let Hold { key, number: _, known, model, first, reservation, money, pass, dispatch, slot, meter } = hold;
+        let Hold { key, number: _, known, model, first, reservation, money, tenant, pass, dispatch, slot, meter } = hold;
         let mark = Mark { model, unix_ms: now.unix_ms };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {
@@ -373,26 +379,28 @@ impl Provider {
         if let Some(sent_unix_ms) = attempted.or(sent.as_ref().map(|sent| sent.unix_ms)) {
             tally.sent(mark, sent_unix_ms, first);
         }
-        match (&sent, outcome) {
-            (None, _) => rate.release(reservation),
-            (Some(_), Outcome::Success { usage, .. }) => rate.correct(reservation, usage.total_tokens, now),
-            (Some(_), Outcome::Failure { spent: Spent::Answer { usage, .. }, .. }) => {
-                rate.correct(reservation, usage.total_tokens, now);
+        // Tokens; `None`: nothing was sent.
+        let used = sent.as_ref().map(|sent| match outcome {
+            Outcome::Success { usage, .. } | Outcome::Failure { spent: Spent::Answer { usage, .. }, .. } => {
+                usage.total_tokens
             }
-            (
-                Some(sent),
-                Outcome::Failure { spent: Spent::Received(received), .. } | Outcome::Cancelled { received },
-            ) => {
-                rate.correct(reservation, known.counter.estimate(&sent.size).saturating_add(*received), now);
+            Outcome::Failure { spent: Spent::Received(received), .. } | Outcome::Cancelled { received } => {
+                known.counter.estimate(&sent.size).saturating_add(*received)
             }
+        });
+        match used {
+            None => rate.release(reservation),
+            Some(used) => rate.correct(reservation, used, now),
         }
         let meter = |cost: Option<NanoUsd>| meter.iter().for_each(|meter| meter.add(cost));
-        let left = |tally: &mut ProviderTally, received: u64| {
+        let mut booked = None;
+        let mut left = |tally: &mut ProviderTally, received: u64| {
             let Some(Dispatch { size, unix_ms, .. }) = &sent else { return Bill::Known(NanoUsd(0)) };
             let usage = Usage { estimated: true, ..Usage::reported(known.counter.estimate(size), received) };
             let cost = known.cost(&usage, *unix_ms);
             tally.spent(mark, &usage, cost);
             meter(cost);
+            booked = Some((usage, cost));
             Bill::Open(cost.unwrap_or_default())
         };
         let mut bill = Bill::Known(NanoUsd(0));
@@ -470,6 +478,14 @@ impl Provider {
         }
         drop(tally);
         drop(state);
+        if let Outcome::Success { usage, cost, .. } | Outcome::Failure { spent: Spent::Answer { usage, cost }, .. } =
+            outcome
+        {
+            booked = Some((**usage, *cost));
+        }
+        if let Some(tenant) = tenant {
+            tenant.settle(used, booked.as_ref(), now);
+        }
         money.settle(bill, now);
         // The pool's slot first: who is woken here needs one, too.
         drop(slot);
@@ -530,7 +546,8 @@ impl Provider {
     /// What [`Provider::admit`] would have against it now. Reserves nothing and moves nothing.
     pub(super) fn refuses(&self, now: Now, asking: &Asking<'_>) -> Option<Refusal> {
         let ahead = self.line.ahead(asking.ticket);
-        lock(&self.state).check(now, asking, self.config.max_concurrent, ahead).err()
+        let of_tenant = asking.tenant.and_then(|tenant| tenant.room(now, asking.tokens).err());
+        of_tenant.or_else(|| lock(&self.state).check(now, asking, self.config.max_concurrent, ahead).err())
     }
 
     /// The same, with what each of its rules says for itself.
@@ -543,6 +560,8 @@ impl Provider {
         let mut state = lock(&self.state);
         let purses = self.purses(asking);
         let afford = Till::open(&purses).check(self.models.get(asking.model), &asking.extent, now);
+        let of_tenant = asking.tenant.map_or(Ok(()), |tenant| tenant.room(now, asking.tokens).map(drop));
+        let afford = afford.and(of_tenant);
         let mut verdicts = state.verdicts(now, asking, self.config.max_concurrent, ahead);
         verdicts.insert(0, ("budget", afford.clone().err()));
         let refusal = afford.and_then(|()| state.check(now, asking, self.config.max_concurrent, ahead).map(drop)).err();

@@ -1,7 +1,7 @@
 //! The money of requests: what is set aside before one goes out, and what becomes of that.
 //!
-//! A request falls under the budget of its provider and that of the pool, and goes out when it fits into both. What it
-//! needs is reckoned here, because here prices, tokens and budgets meet:
+//! A request falls under the budgets of its provider, of its tenant and of the pool, and goes out when it fits into each.
+//! What it needs is reckoned here, because here prices, tokens and budgets meet:
 //!
 //! - `soft`: the estimate of the prompt and what 99 of 100 of the model's last answers had, as the price list has them;
 //! - `strict`: the most that prompt and answer can have, at the dearest of the model's prices. What has no bound is
@@ -28,11 +28,19 @@ use crate::types::{NanoUsd, ProviderName, Usage};
 /// unless it is allowed to.
 const SENT_WITHIN_MS: u64 = 600_000;
 
+/// Who has a budget.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    Pool,
+    /// By its id.
+    Tenant(String),
+    Provider(ProviderName),
+}
+
 /// One budget with its book.
 #[derive(Debug)]
 pub(super) struct Purse {
-    /// `None`: the pool's.
-    whose: Option<ProviderName>,
+    whose: Whose,
     book: Mutex<Budget>,
     news: Arc<News>,
 }
@@ -73,17 +81,20 @@ pub enum Unbounded {
 /// The budgets that a request falls under, while it is decided whether it fits.
 pub(super) struct Till<'a> {
     purses: &'a Purses,
-    books: [Option<MutexGuard<'a, Budget>>; 2],
-    amounts: [NanoUsd; 2],
+    books: [Option<MutexGuard<'a, Budget>>; PURSES],
+    amounts: [NanoUsd; PURSES],
 }
 
-/// The provider's and the pool's.
-pub(super) type Purses = [Option<Arc<Purse>>; 2];
+/// Budgets that one request may fall under.
+const PURSES: usize = 3;
+
+/// The provider's, the tenant's and the pool's.
+pub(super) type Purses = [Option<Arc<Purse>>; PURSES];
 
 /// What was set aside for one request.
 #[must_use = "what is not settled stays set aside until its day and month are over"]
 #[derive(Debug, Default)]
-pub(super) struct Money([Option<(Arc<Purse>, Reserved)>; 2]);
+pub(super) struct Money([Option<(Arc<Purse>, Reserved)>; PURSES]);
 
 /// What a request came to.
 #[derive(Debug, Clone, Copy)]
@@ -99,15 +110,15 @@ pub(super) enum Bill {
 #[derive(Debug, Default)]
 struct News {
     any: AtomicBool,
-    list: Mutex<Vec<(Option<ProviderName>, BudgetWarning)>>,
+    list: Mutex<Vec<(Whose, BudgetWarning)>>,
 }
 
 /// Every budget that is or was in force, by whose it is.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    by_name: BTreeMap<Option<ProviderName>, Arc<Purse>>,
+    by_name: BTreeMap<Whose, Arc<Purse>>,
     /// What an earlier process spent for whom there is no budget now.
-    saved: BTreeMap<Option<ProviderName>, SavedBudget>,
+    saved: BTreeMap<Whose, SavedBudget>,
     news: Arc<News>,
 }
 
@@ -117,6 +128,7 @@ pub(super) struct Books {
 pub struct SavedBudgets {
     pub pool: Option<SavedBudget>,
     pub providers: BTreeMap<String, SavedBudget>,
+    pub tenants: BTreeMap<String, SavedBudget>,
 }
 
 /// A budget as it is now. `None` in it: that period has no limit.
@@ -136,6 +148,27 @@ pub struct BudgetPeriodStats {
     pub reserved: NanoUsd,
     /// Unix milliseconds at which it begins anew.
     pub reset_at: u64,
+}
+
+// === impl Whose ===
+
+impl Whose {
+    /// The word in events and errors.
+    pub fn scope(&self) -> &'static str {
+        match self {
+            Self::Pool => "pool",
+            Self::Tenant(_) => "tenant",
+            Self::Provider(_) => "provider",
+        }
+    }
+
+    pub fn provider(&self) -> Option<&ProviderName> {
+        if let Self::Provider(name) = self { Some(name) } else { None }
+    }
+
+    pub fn tenant(&self) -> Option<&str> {
+        if let Self::Tenant(id) = self { Some(id) } else { None }
+    }
 }
 
 // === impl Extent ===
@@ -214,9 +247,9 @@ impl BudgetStats {
 impl<'a> Till<'a> {
     /// Nobody else reserves anything of these until it is dropped.
     pub fn open(purses: &'a Purses) -> Self {
-        // The provider's first, everywhere: two requests never wait for each other.
+        // In this order, everywhere: two requests never wait for each other.
         let books = purses.each_ref().map(|purse| purse.as_deref().map(|purse| lock(&purse.book)));
-        Self { purses, books, amounts: [NanoUsd(0); 2] }
+        Self { purses, books, amounts: [NanoUsd(0); PURSES] }
     }
 
     /// Does the request fit into each? Takes nothing.
@@ -283,23 +316,31 @@ impl Books {
     pub fn open(&mut self, roster: &Roster, now: Now) -> Option<Arc<Purse>> {
         for provider in roster.providers() {
             if let Some(params) = &provider.config().budget {
-                provider.pay_from(self.purse(Some(provider.name()), params, now));
+                provider.pay_from(self.purse(Whose::Provider(provider.name().clone()), params, now));
             }
         }
-        let pool = roster.budget().map(|params| self.purse(None, params, now));
+        for tenant in roster.tenants() {
+            if let Some(params) = &tenant.config().budget {
+                tenant.pay_from(self.purse(Whose::Tenant(tenant.id().to_owned()), params, now));
+            }
+        }
+        let pool = roster.budget().map(|params| self.purse(Whose::Pool, params, now));
         // A budget that comes back finds what was spent under it, as long as that counts, and what may yet be: calls
         // under way hold their purse, and so does a provider of the roster before, which may still admit some.
         let named: BTreeSet<_> = roster.providers().iter().map(|provider| provider.name()).collect();
-        self.by_name.retain(|name, purse| {
-            let stays = name.as_ref().is_none_or(|name| named.contains(name));
+        self.by_name.retain(|whose, purse| {
+            let stays = match whose {
+                Whose::Pool => true,
+                Whose::Tenant(id) => roster.tenant(id).is_some(),
+                Whose::Provider(name) => named.contains(name),
+            };
             let in_use = Arc::strong_count(purse) > 1;
             stays || in_use || lock(&purse.book).windows(now.unix_ms).iter().any(|window| window.spent > NanoUsd(0))
         });
         pool
     }
 
-    fn purse(&mut self, whose: Option<&ProviderName>, params: &BudgetParams, now: Now) -> Arc<Purse> {
-        let whose = whose.cloned();
+    fn purse(&mut self, whose: Whose, params: &BudgetParams, now: Now) -> Arc<Purse> {
         let Self { by_name, saved, news } = self;
         let purse = by_name.entry(whose.clone()).or_insert_with(|| {
             let mut book = Budget::new(params.clone());
@@ -314,9 +355,11 @@ impl Books {
 
     /// Adds what an earlier process spent. To be done once.
     pub fn restore(&mut self, budgets: &SavedBudgets, now: Now) {
-        let SavedBudgets { pool, providers } = budgets;
-        let providers = providers.iter().map(|(name, saved)| (Some(ProviderName::new(name.as_str())), saved));
-        for (whose, saved) in pool.iter().map(|saved| (None, saved)).chain(providers) {
+        let SavedBudgets { pool, providers, tenants } = budgets;
+        let providers =
+            providers.iter().map(|(name, saved)| (Whose::Provider(ProviderName::new(name.as_str())), saved));
+        let tenants = tenants.iter().map(|(id, saved)| (Whose::Tenant(id.clone()), saved));
+        for (whose, saved) in pool.iter().map(|saved| (Whose::Pool, saved)).chain(providers).chain(tenants) {
             match self.by_name.get(&whose) {
                 Some(purse) => lock(&purse.book).restore(saved, now.unix_ms),
                 None => drop(self.saved.insert(whose, *saved)),
@@ -329,8 +372,9 @@ impl Books {
         let known = self.by_name.iter().map(|(whose, purse)| (whose, lock(&purse.book).saved()));
         for (whose, saved) in self.saved.iter().map(|(whose, saved)| (whose, *saved)).chain(known) {
             match whose {
-                None => budgets.pool = Some(saved),
-                Some(name) => drop(budgets.providers.insert(name.to_string(), saved)),
+                Whose::Pool => budgets.pool = Some(saved),
+                Whose::Tenant(id) => drop(budgets.tenants.insert(id.clone(), saved)),
+                Whose::Provider(name) => drop(budgets.providers.insert(name.to_string(), saved)),
             }
         }
         budgets
@@ -351,11 +395,12 @@ impl Teller {
         if !self.0.any.swap(false, Ordering::AcqRel) {
             return;
         }
-        for (provider, warning) in std::mem::take(&mut *lock(&self.0.list)) {
+        for (whose, warning) in std::mem::take(&mut *lock(&self.0.list)) {
             let BudgetWarning { period, limit, spent, resets_at } = warning;
             log.emit(EventKind::BudgetWarning, || Event::BudgetWarning {
-                scope: if provider.is_some() { "provider" } else { "pool" },
-                provider,
+                scope: whose.scope(),
+                provider: whose.provider().cloned(),
+                tenant: whose.tenant().map(str::to_owned),
                 period: period.as_str(),
                 spent,
                 limit,

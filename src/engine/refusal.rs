@@ -1,12 +1,13 @@
 //! Why a provider cannot be asked now, and whether that is worth waiting for.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::purse::Unbounded;
+use super::purse::{Unbounded, Whose};
 use crate::error::FailureClass;
 use crate::policy::{BreakerOpen, LimitKind, OverBudget};
 use crate::time::Instant;
-use crate::types::{AttemptOutcome, ProviderName};
+use crate::types::AttemptOutcome;
 
 #[derive(Debug, Clone)]
 pub enum Refusal {
@@ -42,8 +43,7 @@ pub enum Refusal {
     Spent,
     /// It does not fit into a budget.
     Budget {
-        /// `None`: the pool's.
-        whose: Option<ProviderName>,
+        whose: Whose,
         over: OverBudget,
         /// When the budget begins anew; `None`: the request alone asks for more than the limit, or only requests under way
         /// are in the way.
@@ -51,12 +51,19 @@ pub enum Refusal {
     },
     /// It falls under a budget, and nobody knows its price.
     Unpriced {
-        whose: Option<ProviderName>,
+        whose: Whose,
     },
     /// It falls under a strict budget, and what it may cost has no bound.
     Unbounded {
-        whose: Option<ProviderName>,
+        whose: Whose,
         what: Unbounded,
+    },
+    /// The tenant of the call has no tokens left for it today, wherever it is asked.
+    TenantTokens {
+        tenant: String,
+        limit: u64,
+        /// `None`: the request alone is more than the limit.
+        not_before: Option<Instant>,
     },
     /// As many attempts as `routing.max_concurrent` are under way in the pool, or others wait for a slot in front.
     PoolBusy {
@@ -88,7 +95,7 @@ impl Refusal {
             Self::Marked { .. } | Self::Breaker { .. } => None,
             Self::Keys { .. } | Self::KeysTried | Self::Model { .. } | Self::Spent => None,
             // Nobody waits for a day.
-            Self::Budget { .. } | Self::Unpriced { .. } | Self::Unbounded { .. } => None,
+            Self::Budget { .. } | Self::Unpriced { .. } | Self::Unbounded { .. } | Self::TenantTokens { .. } => None,
         }
     }
 
@@ -99,6 +106,7 @@ impl Refusal {
             | Self::Breaker { retry_at: at }
             | Self::Limit { not_before: at, .. }
             | Self::Keys { not_before: at, .. }
+            | Self::TenantTokens { not_before: at, .. }
             | Self::Budget { free_at: at, .. } => *at,
             Self::Model { not_before } => Some(*not_before),
             Self::KeysTried | Self::Busy { .. } | Self::Behind | Self::Spent | Self::PoolBusy { .. } => None,
@@ -115,7 +123,7 @@ impl Refusal {
         match self {
             Self::Marked { .. } => AttemptOutcome::Marked,
             Self::Breaker { .. } => AttemptOutcome::BreakerOpen,
-            Self::Limit { .. } | Self::Spent => AttemptOutcome::RateLimited,
+            Self::Limit { .. } | Self::Spent | Self::TenantTokens { .. } => AttemptOutcome::RateLimited,
             Self::Keys { .. } | Self::KeysTried => AttemptOutcome::KeyCooling,
             Self::Model { .. } => AttemptOutcome::ModelMissing,
             Self::Busy { .. } | Self::Behind | Self::PoolBusy { .. } => AttemptOutcome::Busy,
@@ -158,7 +166,7 @@ impl Refusal {
             Self::Budget { whose, over, free_at } => {
                 let OverBudget { period, limit, spent, reserved, asked, .. } = over;
                 let [limit, spent, reserved, asked] = [limit, spent, reserved, asked].map(|nano| nano.as_usd());
-                let (whose, period) = (budget_of(whose.as_ref()), period.as_str());
+                let (whose, period) = (budget_of(whose), period.as_str());
                 let then = match free_at {
                     Some(at) => format!("it begins anew in {}", span(at.saturating_duration_since(now))),
                     None if over.is_held() => format!("requests under way hold {reserved} USD until they end"),
@@ -170,14 +178,21 @@ impl Refusal {
                 )
             }
             Self::Unpriced { whose } => {
-                let whose = budget_of(whose.as_ref());
+                let whose = budget_of(whose);
                 format!(
                     "{whose} budget cannot count it, because nobody knows the price of the model: set input_token_price \
                      and output_token_price, or on_unknown_price: \"allow\""
                 )
             }
             Self::Unbounded { whose, what } => {
-                format!("{} budget is strict, and {}", budget_of(whose.as_ref()), what.describe())
+                format!("{} budget is strict, and {}", budget_of(whose), what.describe())
+            }
+            Self::TenantTokens { tenant, limit, not_before } => {
+                let then = match not_before {
+                    Some(at) => format!("the next day begins in {}", span(at.saturating_duration_since(now))),
+                    None => "this request alone is more".to_owned(),
+                };
+                format!("the tenant {tenant:?} has no room for it in its tokens_per_day of {limit}; {then}")
             }
             Self::Behind => "other calls have waited for it longer".to_owned(),
             Self::PoolBusy { limit } => format!("the pool's routing.max_concurrent of {limit} is reached"),
@@ -185,12 +200,16 @@ impl Refusal {
     }
 }
 
-fn budget_of(whose: Option<&ProviderName>) -> &'static str {
-    if whose.is_some() { "its" } else { "the pool's" }
+fn budget_of(whose: &Whose) -> Cow<'static, str> {
+    match whose {
+        Whose::Provider(_) => "its".into(),
+        Whose::Pool => "the pool's".into(),
+        Whose::Tenant(id) => format!("the tenant {id:?}'s").into(),
+    }
 }
 
 /// As people say it.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     match seconds {
         ..120.0 => format!("{seconds:.1} s"),

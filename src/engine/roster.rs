@@ -10,6 +10,7 @@ use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
 use super::sharing::Kept;
+use super::tenants::Tenant;
 use crate::cache::CacheParams;
 use crate::config::{
     Config, EnsembleConfig, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, ServerConfig,
@@ -18,6 +19,7 @@ use crate::config::{
 use crate::error::{Error, Problem, TransportError, TransportErrorKind};
 use crate::policy::BudgetParams;
 use crate::transport::{self, ClientParams, MediaClient, Transport};
+use crate::types::CallOptions;
 
 pub struct Roster {
     providers: Vec<Arc<Provider>>,
@@ -33,6 +35,8 @@ pub struct Roster {
     tasks: Arc<BTreeMap<String, TaskConfig>>,
     budget: Option<BudgetParams>,
     server: Arc<ServerConfig>,
+    /// By id.
+    tenants: BTreeMap<String, Arc<Tenant>>,
     /// Over the secrets of all providers: a gateway may echo the request that another one sent it.
     mask: Arc<Mask>,
     /// `None`: the pool fetches nothing.
@@ -107,11 +111,13 @@ impl Roster {
             tasks,
             files: _,
             server,
+            tenants,
             timeout,
             deadline,
             warnings: _,
         } = config;
         let server = Arc::new(server);
+        let tenants = tenants.into_iter().map(|config| (config.id.clone(), Arc::new(Tenant::new(config)))).collect();
         let limits = CallLimits { timeout, deadline, qos };
         let mask = Arc::new(Mask::new(configs.iter().flat_map(secrets)));
         let mut providers = Vec::with_capacity(configs.len());
@@ -163,6 +169,7 @@ impl Roster {
                 ensemble: Arc::new(ensemble),
                 tasks: Arc::new(tasks),
                 server,
+                tenants,
                 mask,
                 media: made,
                 media_config: media,
@@ -220,6 +227,25 @@ impl Roster {
     /// How the pool is served, where it is.
     pub fn server(&self) -> &Arc<ServerConfig> {
         &self.server
+    }
+
+    /// There are tenants at all.
+    pub fn has_tenants(&self) -> bool {
+        !self.tenants.is_empty()
+    }
+
+    /// In the order of their ids.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
+    pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(id)
+    }
+
+    /// On whose behalf a call is made, where that is a tenant of the configuration.
+    pub(super) fn tenant_of(&self, options: &CallOptions) -> Option<&Arc<Tenant>> {
+        self.tenant(options.tenant.as_deref()?)
     }
 
     pub(super) fn mask(&self) -> &Arc<Mask> {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::provider::Provider;
 use super::purse::BudgetPeriodStats;
 use super::snapshot::ProviderHealth;
+use super::tenants::Tenant;
 use super::{Engine, lock};
 use crate::metrics::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, ProviderFigures};
 use crate::policy::CircuitState;
@@ -25,6 +26,7 @@ impl Engine {
             hedges,
             budgets: self.budget_figures(now),
             plans: lock(&self.plans).clone(),
+            tenants: self.tenant_figures(now),
             providers: self.roster().providers().iter().map(|provider| figures(provider, now)).collect(),
         };
         exposition.text()
@@ -33,13 +35,25 @@ impl Engine {
     fn budget_figures(&self, now: Now) -> Vec<BudgetFigures> {
         let roster = self.roster();
         let pool = self.purse.load();
-        let pool = pool.as_ref().map(|purse| (None, purse.stats(now.unix_ms)));
-        let own =
-            |provider: &Arc<Provider>| Some((Some(provider.name().clone()), provider.purse()?.stats(now.unix_ms)));
+        let pool = pool.as_ref().map(|purse| (None, None, purse.stats(now.unix_ms)));
+        let own = |provider: &Arc<Provider>| {
+            Some((Some(provider.name().clone()), None, provider.purse()?.stats(now.unix_ms)))
+        };
+        let of_tenant =
+            |tenant: &Arc<Tenant>| Some((None, Some(tenant.id().to_owned()), tenant.purse()?.stats(now.unix_ms)));
+        let own = roster.providers().iter().filter_map(own).chain(roster.tenants().filter_map(of_tenant));
         let mut figures = Vec::new();
-        for (provider, stats) in pool.into_iter().chain(roster.providers().iter().filter_map(own)) {
+        for (provider, tenant, stats) in pool.into_iter().chain(own) {
             figures.extend(stats.periods().map(|(period, BudgetPeriodStats { limit, spent, reserved, reset_at })| {
-                BudgetFigures { provider: provider.clone(), period, limit, spent, reserved, reset_unix_ms: reset_at }
+                BudgetFigures {
+                    provider: provider.clone(),
+                    tenant: tenant.clone(),
+                    period,
+                    limit,
+                    spent,
+                    reserved,
+                    reset_unix_ms: reset_at,
+                }
             }));
         }
         figures

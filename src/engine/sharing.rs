@@ -260,9 +260,7 @@ impl Engine {
 
     /// How long a call may take.
     pub fn longest(&self, options: &CallOptions) -> Duration {
-        let roster = self.roster();
-        let limits = roster.limits();
-        options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline)
+        self.roster().longest(options)
     }
 
     /// Uses an id for this and for nothing else, and says for how long. `None`: it was used for something else.
@@ -345,6 +343,7 @@ impl<'a> Caller<'a> {
             usage: response.usage,
             cost: response.cost,
             cached: true,
+            tenant: options.tenant.clone(),
             total_errors: 0,
             excluded_providers: Vec::new(),
         });

@@ -10,6 +10,7 @@ use super::Engine;
 use super::provider::{Live, Marked, Provider, is_free};
 use super::purse::BudgetStats;
 use super::run::{Hedges, unix_ms_of};
+use super::tenants::TenantStats;
 use crate::metrics::{PlanTally, PoolTally, ProviderTotals, TaskTally, Totals};
 use crate::policy::{CircuitState, KeyState, Learned, Remaining, Tokens};
 use crate::time::{self, Now};
@@ -189,6 +190,8 @@ pub struct PoolStats {
     pub budget: Option<BudgetStats>,
     /// Calls of tasks, by the name of the task; calls with a strategy and no task stand under the empty name.
     pub tasks: BTreeMap<String, TaskStats>,
+    /// Of the configuration, by id.
+    pub tenants: BTreeMap<String, TenantStats>,
 }
 
 /// What became of the calls of one task.
@@ -441,6 +444,7 @@ impl PoolStats {
             unpriced_requests: spent.unpriced_requests,
             budget: None,
             tasks: plans.tasks().map(|(name, tally)| (name.to_owned(), TaskStats::of(tally))).collect(),
+            tenants: BTreeMap::new(),
         }
     }
 }

@@ -64,6 +64,8 @@ impl OpenStream {
 /// What a stream takes over from the run that opened it.
 pub(super) struct Handover {
     pub request_id: RequestId,
+    /// On whose behalf.
+    pub tenant: Option<String>,
     pub started: Instant,
     pub deadline: Instant,
     pub trail: Vec<AttemptRecord>,
@@ -158,6 +160,7 @@ impl ChatStream {
             request,
             told: Handover {
                 request_id: response.request_id.clone(),
+                tenant: None,
                 started: now,
                 // A consumer may take its time: nobody is kept waiting.
                 deadline: now + MAX_HINT,
@@ -268,6 +271,7 @@ impl ChatStream {
             model: Some(self.model.clone()),
             request_id: Some(request_id.clone()),
             attempts: std::mem::take(trail),
+            tenant: None,
         })
     }
 
@@ -425,6 +429,7 @@ impl ChatStream {
             model: Some(self.model.clone()),
             request_id: Some(self.told.request_id.clone()),
             attempts: self.told.trail.clone(),
+            tenant: None,
         })
     }
 
@@ -434,7 +439,7 @@ impl ChatStream {
     }
 
     fn tell_success(&mut self, model: &str, latency: Duration, usage: Usage, cost: Option<NanoUsd>) {
-        let Handover { request_id, errors, excluded, .. } = &self.told;
+        let Handover { request_id, tenant, errors, excluded, .. } = &self.told;
         let provider = &self.provider;
         self.log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
             request_id: request_id.clone(),
@@ -445,6 +450,7 @@ impl ChatStream {
             usage,
             cost,
             cached: false,
+            tenant: tenant.clone(),
             total_errors: *errors,
             excluded_providers: excluded.clone(),
         });
@@ -452,7 +458,7 @@ impl ChatStream {
 
     /// `retryable`: another call may well be answered.
     fn tell_error(&mut self, failure: &Failure, retryable: bool) {
-        let Handover { request_id, errors, excluded, .. } = &self.told;
+        let Handover { request_id, tenant, errors, excluded, .. } = &self.told;
         let provider = &self.provider;
         self.log.emit(EventKind::RequestError, || Event::RequestError {
             request_id: request_id.clone(),
@@ -462,6 +468,7 @@ impl ChatStream {
             error_class: failure.class.as_str(),
             status: failure.status,
             retryable,
+            tenant: tenant.clone(),
             excluded_providers: excluded.clone(),
         });
     }
@@ -505,6 +512,7 @@ impl ChatStream {
             model: Some(self.model.clone()),
             request_id: Some(request_id.clone()),
             attempts: std::mem::take(trail),
+            tenant: None,
         });
         if let Some(plan) = self.plan.take() {
             self.engine.book_plan(&plan, Err(&error), &mut self.log);

@@ -27,6 +27,7 @@ impl Engine {
         lock(&self.books).open(&roster);
         let purse = lock(&self.budgets).open(&roster, time::now());
         self.purse.store(purse);
+        lock(&self.accounts).open(&roster, time::now());
         lock(&self.days).go_on(&self.roster(), &roster, time::now());
         let roster = Arc::new(roster);
         let before = self.roster.swap(Arc::clone(&roster));

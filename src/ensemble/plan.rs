@@ -67,7 +67,7 @@ pub async fn answer(
         meter: Some(meter.clone()),
         ..options.clone()
     };
-    let plan = Plan { engine, config: engine.ensemble(), request, options: &options, strategy };
+    let plan = Plan { engine, config: engine.ensemble_for(&options), request, options: &options, strategy };
     let response = plan.answer(warnings, log).await?;
     // By now every run of it has ended or was left, and everything is booked.
     Ok(ChatResponse { cost: meter.total(), ..response })

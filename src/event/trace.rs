@@ -85,10 +85,17 @@ pub(super) fn event(span: &Span, event: &Event) {
         }
         Event::HealthChanged { provider, healthy: true, .. } => info!(target: TARGET, %provider, "healthy again"),
         Event::HealthChanged { provider, retry_at, .. } => warn!(target: TARGET, %provider, retry_at, "not healthy"),
-        Event::BudgetWarning { scope, provider, period, spent, limit, reset_at } => {
+        Event::BudgetWarning { scope, provider, tenant, period, spent, limit, reset_at } => {
             let provider = provider.as_ref().map(ProviderName::as_str);
             let (spent, limit) = (spent.0, limit.0);
-            warn!(target: TARGET, scope, provider, period, spent, limit, reset_at, "budget nearly spent, in nano-dollars");
+            warn!(
+                target: TARGET,
+                scope, provider, tenant, period, spent, limit, reset_at,
+                "budget nearly spent, in nano-dollars"
+            );
+        }
+        Event::TenantRefused { request_id: _, tenant, limit, reset_at } => {
+            info!(target: TARGET, tenant, limit, reset_at, "refused by a limit of its tenant");
         }
         Event::Decision { task, strategy_used, provider, model, votes, hedged, cached, latency_ms, .. } => {
             let (strategy_used, votes) = (strategy_used.as_str(), votes.len());

@@ -2,6 +2,7 @@
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
+use super::limits;
 use crate::types::{AttemptRecord, ChatResponse, NanoUsd};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -14,7 +15,7 @@ const COST: HeaderName = HeaderName::from_static("x-llmpool-cost-usd");
 const WARNINGS: HeaderName = HeaderName::from_static("x-llmpool-warnings");
 
 /// What the script of a page may read.
-pub(super) const EXPOSED: [HeaderName; 10] = [
+pub(super) const EXPOSED: [HeaderName; 16] = [
     CONTENT_TYPE,
     RETRY_AFTER,
     REQUEST_ID,
@@ -25,6 +26,12 @@ pub(super) const EXPOSED: [HeaderName; 10] = [
     COST,
     WARNINGS,
     HeaderName::from_static("x-should-retry"),
+    limits::LIMIT_REQUESTS,
+    limits::REMAINING_REQUESTS,
+    limits::RESET_REQUESTS,
+    limits::LIMIT_TOKENS,
+    limits::REMAINING_TOKENS,
+    limits::RESET_TOKENS,
 ];
 
 /// Bytes of all warnings together: heads above 8 KiB are refused by many proxies.

@@ -54,6 +54,8 @@ pub struct Entry {
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -105,6 +107,10 @@ impl Page {
 
     fn note(&self, note: impl FnOnce(&mut Facts)) {
         note(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn of_tenant(&self, tenant: &str) {
+        self.note(|facts| facts.tenant = Some(tenant.to_owned()));
     }
 
     pub fn answered(&self, response: &ChatResponse) {

@@ -12,6 +12,7 @@
 //! | `ask` | what a request's headers say to the pool |
 //! | `refused` | which status an error has, and how each API words it |
 //! | `answer` | the headers of an answer |
+//! | `limits` | a tenant's limits, as its clients are told |
 //! | `pump` | a stream on its way to a client: its pace, its end, and how it breaks |
 //! | `models`, `probes` | the lists and the state of the pool |
 //! | `openai`, `anthropic` | an API: what its requests mean, how it writes answers |
@@ -29,6 +30,7 @@ mod auth;
 mod body;
 mod book;
 mod infer;
+mod limits;
 mod models;
 mod openai;
 mod probes;
@@ -103,6 +105,7 @@ impl Gateway {
             .fallback(no_such_route)
             .method_not_allowed_fallback(no_such_method)
             .with_state(Arc::clone(self))
+            .layer(middleware::from_fn_with_state(Arc::clone(self), limits::tell))
             .layer(middleware::from_fn_with_state(Arc::clone(self), auth::admit))
             .layer(self.cors())
             .layer(CatchPanicLayer::custom(panicked))

@@ -293,6 +293,7 @@ impl From<Error> for Refused {
             }
             // OpenAI's own word for money that is used up.
             ErrorKind::BudgetExceeded(_) => (StatusCode::TOO_MANY_REQUESTS, Some("insufficient_quota")),
+            ErrorKind::PermissionDenied => (StatusCode::FORBIDDEN, Some("permission_denied")),
             ErrorKind::Configuration { .. } | ErrorKind::Cancelled | ErrorKind::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error"))
             }

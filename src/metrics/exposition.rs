@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Buckets, CallCounters, Failover, ModelTally, PlanTally};
+use super::{Buckets, CallCounters, Failover, ModelTally, PlanTally, TenantTotals};
 use crate::types::{NanoUsd, ProviderName};
 
 /// Everything that is shown.
@@ -31,6 +31,8 @@ pub struct Exposition {
     pub budgets: Vec<BudgetFigures>,
     pub plans: PlanTally,
     pub providers: Vec<ProviderFigures>,
+    /// Those of the configuration, and no others.
+    pub tenants: Vec<TenantFigures>,
 }
 
 /// Which configuration is in force, and what became of attempts to put another one there.
@@ -56,8 +58,10 @@ pub struct HedgeFigures {
 /// One limit of a budget.
 #[derive(Debug, Clone)]
 pub struct BudgetFigures {
-    /// `None`: the pool's.
+    /// Whose it is, where it is a provider's; with no tenant either it is the pool's.
     pub provider: Option<ProviderName>,
+    /// Whose it is, where it is a tenant's.
+    pub tenant: Option<String>,
     pub period: &'static str,
     pub limit: NanoUsd,
     pub spent: NanoUsd,
@@ -81,6 +85,15 @@ pub struct ProviderFigures {
     pub remaining: Vec<(&'static str, u64)>,
 }
 
+/// One tenant of the configuration.
+#[derive(Debug)]
+pub struct TenantFigures {
+    pub id: String,
+    pub totals: TenantTotals,
+    /// By limit; only the limits there are.
+    pub remaining: Vec<(&'static str, u64)>,
+}
+
 // === impl Exposition ===
 
 impl Exposition {
@@ -95,6 +108,7 @@ impl Exposition {
             budgets: Vec::new(),
             plans: PlanTally::default(),
             providers: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 
@@ -306,6 +320,7 @@ impl Exposition {
             }),
         )?;
         self.budgets(out)?;
+        self.tenants(out)?;
         self.config(out)?;
         out.family("llmpool_build", "The version of llmpool", None, MetricType::Info, |rows| {
             rows.encode_info(&[("version", self.version)])
@@ -327,17 +342,65 @@ impl Exposition {
         for (name, help, unit, of) in families {
             out.family(name, help, Some(unit), MetricType::Gauge, |rows| {
                 for budget in &self.budgets {
-                    let (scope, provider) = match &budget.provider {
-                        Some(name) => ("provider", name.as_str()),
-                        None => ("pool", ""),
+                    let (scope, provider, tenant) = match (&budget.provider, &budget.tenant) {
+                        (Some(name), _) => ("provider", name.as_str(), ""),
+                        (None, Some(id)) => ("tenant", "", id.as_str()),
+                        (None, None) => ("pool", "", ""),
                     };
-                    let labels = [("scope", scope), ("provider", provider), ("period", budget.period)];
+                    let labels =
+                        [("scope", scope), ("provider", provider), ("tenant", tenant), ("period", budget.period)];
                     rows.encode_family(&labels)?.encode_gauge(&of(budget))?;
                 }
                 Ok(())
             })?;
         }
         Ok(())
+    }
+
+    fn tenants(&self, out: &mut Families<'_>) -> fmt::Result {
+        let each = |value: fn(&TenantTotals) -> u64| {
+            self.tenants.iter().map(move |tenant| ([of_tenant(tenant)], value(&tenant.totals)))
+        };
+        out.counter("llmpool_tenant_requests", "Calls of a tenant that were let in", each(|of| of.requests))?;
+        out.counter(
+            "llmpool_tenant_refused_requests",
+            "Calls that a limit of their tenant refused",
+            each(|of| of.refused),
+        )?;
+        out.counter(
+            "llmpool_tenant_tokens",
+            "Tokens of the attempts that were made for a tenant",
+            self.tenants.iter().flat_map(|tenant| {
+                [("input", tenant.totals.prompt_tokens), ("output", tenant.totals.completion_tokens)]
+                    .map(|(kind, count)| ([of_tenant(tenant), ("kind", kind)], count))
+            }),
+        )?;
+        out.family(
+            "llmpool_tenant_cost",
+            "Money spent for a tenant, as far as prices are known",
+            Some(usd()),
+            MetricType::Counter,
+            |rows| {
+                for tenant in &self.tenants {
+                    rows.encode_family(&[of_tenant(tenant)])?
+                        .encode_counter::<[(&str, &str); 0], f64, f64>(&tenant.totals.total_cost.as_usd(), None)?;
+                }
+                Ok(())
+            },
+        )?;
+        out.counter(
+            "llmpool_tenant_unpriced_requests",
+            "Attempts for a tenant that used tokens at an unknown price",
+            each(|of| of.unpriced_requests),
+        )?;
+        out.gauge(
+            "llmpool_tenant_limit_remaining",
+            "What is left of a tenant's limit now; absent where there is none",
+            self.tenants.iter().flat_map(|tenant| {
+                let remaining = tenant.remaining.iter();
+                remaining.map(move |(kind, left)| ([of_tenant(tenant), ("kind", *kind)], *left))
+            }),
+        )
     }
 
     fn config(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -379,6 +442,10 @@ const NONE: [(&str, &str); 0] = [];
 
 fn of_provider(provider: &ProviderFigures) -> (&'static str, &str) {
     ("provider", provider.name.as_str())
+}
+
+fn of_tenant(tenant: &TenantFigures) -> (&'static str, &str) {
+    ("tenant", &tenant.id)
 }
 
 fn of_model(model: &ModelTally) -> (&'static str, &str) {
@@ -489,6 +556,7 @@ mod tests {
             hedges: HedgeFigures { won: 4, lost: 5 },
             budgets: vec![BudgetFigures {
                 provider: Some(ProviderName::new(provider)),
+                tenant: None,
                 period: "daily",
                 limit: NanoUsd(2_500_000_000),
                 spent: NanoUsd(1_500),
@@ -504,6 +572,11 @@ mod tests {
                 breaker: 2,
                 in_flight: 3,
                 remaining: vec![("requests_per_minute", 7)],
+            }],
+            tenants: vec![TenantFigures {
+                id: "acme".to_owned(),
+                totals: TenantTotals { requests: 8, refused: 2, prompt_tokens: 30, ..TenantTotals::default() },
+                remaining: vec![("tokens_per_day", 70)],
             }],
         }
         .text()
@@ -529,9 +602,14 @@ mod tests {
             r#"llmpool_build_info{version="1.2.3"} 1"#,
             r#"llmpool_hedges_total{outcome="won"} 4"#,
             r#"llmpool_hedges_total{outcome="lost"} 5"#,
-            r#"llmpool_budget_limit_usd{scope="provider",provider="a",period="daily"} 2.5"#,
-            r#"llmpool_budget_spent_usd{scope="provider",provider="a",period="daily"} 0.0000015"#,
-            r#"llmpool_budget_reset_timestamp_seconds{scope="provider",provider="a",period="daily"} 1795737600.0"#,
+            r#"llmpool_budget_limit_usd{scope="provider",provider="a",tenant="",period="daily"} 2.5"#,
+            r#"llmpool_budget_spent_usd{scope="provider",provider="a",tenant="",period="daily"} 0.0000015"#,
+            r#"llmpool_budget_reset_timestamp_seconds{scope="provider",provider="a",tenant="",period="daily"} 1795737600.0"#,
+            r#"llmpool_tenant_requests_total{tenant="acme"} 8"#,
+            r#"llmpool_tenant_refused_requests_total{tenant="acme"} 2"#,
+            r#"llmpool_tenant_tokens_total{tenant="acme",kind="input"} 30"#,
+            r#"llmpool_tenant_cost_usd_total{tenant="acme"} 0.0"#,
+            r#"llmpool_tenant_limit_remaining{tenant="acme",kind="tokens_per_day"} 70"#,
             r#"llmpool_config_info{hash="abc"} 1"#,
             "llmpool_config_version 3",
             r#"llmpool_config_reloads_total{result="success"} 2"#,
@@ -559,7 +637,7 @@ mod tests {
         let mut unique = families.clone();
         unique.sort_unstable();
         unique.dedup();
-        assert_eq!((families.len(), unique.len()), (37, 37));
+        assert_eq!((families.len(), unique.len()), (43, 43));
     }
 
     #[test]

@@ -29,14 +29,14 @@ mod totals;
 pub use attempts::{AttemptSlot, Mark, ModelId, ProviderTally};
 pub use buckets::Buckets;
 pub use calls::{CallCounters, CallSlot, Failover, PoolTally, Route, RouteTally};
-pub use exposition::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, ProviderFigures};
+pub use exposition::{BudgetFigures, ConfigFigures, Exposition, HedgeFigures, ProviderFigures, TenantFigures};
 pub use history::{History, Slot, Window};
 pub use model::{Counts, ModelTally, Tokens};
 pub use outcomes::Outcomes;
 pub use plans::{Answered, PlanTally, TaskTally};
 pub use samples::Samples;
 pub use spread::Spread;
-pub use totals::{PoolTotals, ProviderTotals, Totals};
+pub use totals::{PoolTotals, ProviderTotals, TenantTotals, Totals};
 
 /// More than a product of a share and a million samples is off by, and far less than a rank.
 const RANK_NOISE: f64 = 1e-6;

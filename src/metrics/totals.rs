@@ -46,6 +46,24 @@ pub struct ProviderTotals {
     pub last_used_unix_ms: Option<u64>,
 }
 
+/// What one tenant came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantTotals {
+    /// Calls that were let in, those answered by what was kept included.
+    pub requests: u64,
+    /// Calls that one of its limits refused, at the door or later.
+    pub refused: u64,
+    /// Of attempts that ended, those whose answer nobody took included.
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    /// Of the attempts whose price is known.
+    #[serde(with = "nano_usd")]
+    pub total_cost: NanoUsd,
+    /// Attempts that used tokens at an unknown price.
+    pub unpriced_requests: u64,
+}
+
 /// What the pool came to. It counts calls: one that fails over is one call and two attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -110,6 +128,31 @@ impl ProviderTotals {
     /// Percent of the ended attempts that succeeded, 0 to 100; 100 before the first has ended.
     pub fn success_rate(&self) -> f64 {
         percent(self.successful_requests, self.errors)
+    }
+}
+
+// === impl TenantTotals ===
+
+impl TenantTotals {
+    /// Adds what another process came to.
+    pub fn add(&mut self, other: &Self) {
+        let Self { requests, refused, prompt_tokens, completion_tokens, total_cost, unpriced_requests } = other;
+        add(&mut self.requests, *requests);
+        add(&mut self.refused, *refused);
+        add(&mut self.prompt_tokens, *prompt_tokens);
+        add(&mut self.completion_tokens, *completion_tokens);
+        self.total_cost = self.total_cost.saturating_add(*total_cost);
+        add(&mut self.unpriced_requests, *unpriced_requests);
+    }
+
+    /// Books tokens and money. An unknown price is counted apart: the sum holds the known part.
+    pub fn spend(&mut self, usage: &Usage, cost: Option<NanoUsd>) {
+        add(&mut self.prompt_tokens, usage.prompt_tokens);
+        add(&mut self.completion_tokens, usage.completion_tokens);
+        match cost {
+            Some(cost) => self.total_cost = self.total_cost.saturating_add(cost),
+            None => add(&mut self.unpriced_requests, 1),
+        }
     }
 }
 
@@ -251,6 +294,23 @@ mod tests {
                 cache_misses: 16,
             }
         );
+    }
+
+    #[test]
+    fn what_a_tenant_came_to_adds_up_with_what_nobody_knows_the_price_of_apart() {
+        let mut totals = TenantTotals { requests: 3, refused: 1, ..TenantTotals::default() };
+        totals.spend(&Usage::reported(10, 5), Some(NanoUsd(7)));
+        totals.spend(&Usage::reported(1, 1), None);
+        totals.add(&totals.clone());
+        let twice = TenantTotals {
+            requests: 6,
+            refused: 2,
+            prompt_tokens: 22,
+            completion_tokens: 12,
+            total_cost: NanoUsd(14),
+            unpriced_requests: 2,
+        };
+        assert_eq!(totals, twice);
     }
 
     #[test]

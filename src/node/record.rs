@@ -242,6 +242,11 @@ struct ErrorRecord<'a> {
     retry_after_ms: Option<f64>,
     request_id: Option<&'a RequestId>,
     attempts: &'a [AttemptRecord],
+    /// Whose limit it was, and which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_limit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [Problem]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,6 +304,7 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::Timeout { .. } => ("TimeoutError", "ERR_LLMPOOL_TIMEOUT"),
             ErrorKind::StreamInterrupted { .. } => ("StreamInterruptedError", "ERR_LLMPOOL_STREAM_INTERRUPTED"),
             ErrorKind::BudgetExceeded(_) => ("BudgetExceededError", "ERR_LLMPOOL_BUDGET"),
+            ErrorKind::PermissionDenied => ("PermissionDeniedError", "ERR_LLMPOOL_PERMISSION"),
             ErrorKind::Closed => ("PoolClosedError", "ERR_LLMPOOL_CLOSED"),
             ErrorKind::Cancelled => ("Cancelled", "ERR_LLMPOOL_CANCELLED"),
             ErrorKind::Internal => ("LLMPoolError", "ERR_LLMPOOL_INTERNAL"),
@@ -315,6 +321,8 @@ impl<'a> ErrorRecord<'a> {
             retry_after_ms: error.retry_after().map(millis),
             request_id: context.request_id.as_ref(),
             attempts: &context.attempts,
+            tenant: context.tenant.as_ref().map(|limit| limit.tenant.as_str()),
+            tenant_limit: context.tenant.as_ref().map(|limit| limit.limit),
             problems: None,
             reasons: None,
             field: None,
@@ -332,7 +340,11 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::Timeout { phase, .. } => record.phase = Some(phase.as_str()),
             ErrorKind::BudgetExceeded(exceeded) => {
                 let BudgetExceeded { ref provider, period, limit, spent, reserved, reset: _, reset_at } = **exceeded;
-                let scope = if provider.is_some() { "provider" } else { "pool" };
+                let scope = match (provider, &context.tenant) {
+                    (Some(_), _) => "provider",
+                    (None, Some(_)) => "tenant",
+                    (None, None) => "pool",
+                };
                 record.budget = Some(Budget { scope, period, limit, spent, reserved, reset_at });
             }
             ErrorKind::StreamInterrupted { partial, .. } => {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, refused};
 use crate::config::replace_file;
-use crate::engine::{Engine, SavedBudgets};
+use crate::engine::{Engine, SavedBudgets, SavedTenant};
 use crate::error::Error;
 use crate::event::trace;
 use crate::metrics::Totals;
@@ -39,6 +39,9 @@ pub(super) struct Saved {
     /// What every provider has used of its day, by name.
     #[serde(default)]
     pub days: BTreeMap<String, DayCounts>,
+    /// What every tenant has used, by id.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, SavedTenant>,
 }
 
 /// The file, for as long as this pool may write it.
@@ -52,14 +55,21 @@ pub(super) struct StatsFile {
 
 impl Saved {
     pub fn of(engine: &Engine) -> Self {
-        Self { version: VERSION, totals: engine.totals(), budgets: engine.saved_budgets(), days: engine.day_counts() }
+        Self {
+            version: VERSION,
+            totals: engine.totals(),
+            budgets: engine.saved_budgets(),
+            days: engine.day_counts(),
+            tenants: engine.saved_tenants(),
+        }
     }
 
     pub fn restore_to(&self, engine: &Engine) {
-        let Self { version: _, totals, budgets, days } = self;
+        let Self { version: _, totals, budgets, days, tenants } = self;
         engine.restore_totals(totals);
         engine.restore_budgets(budgets);
         engine.restore_days(days);
+        engine.restore_tenants(tenants);
     }
 }
 
@@ -207,7 +217,7 @@ mod tests {
         totals.pool.total_requests = 7;
         let day = DayCounts { requests: Some(DayCount { begins: 1, ends: 2, count: 3 }), tokens: None };
         let days = BTreeMap::from([("a".to_owned(), day)]);
-        Saved { version: VERSION, totals, budgets: SavedBudgets::default(), days }
+        Saved { version: VERSION, totals, budgets: SavedBudgets::default(), days, tenants: BTreeMap::new() }
     }
 
     #[test]

@@ -162,6 +162,7 @@ const KNOWN: &[&str] = &[
     "providers",
     "behaviour",
     "session",
+    "tenant",
     "requestId",
     "headers",
     "signal",
@@ -329,9 +330,10 @@ mod tests {
     #[test]
     fn options_stand_beside_the_input() {
         let call =
-            parse_embed(r#"{"input":"a","timeout":5,"encoding_format":"base64","providers":["p"]}"#).expect("a call");
+            parse_embed(r#"{"input":"a","timeout":5,"encoding_format":"base64","providers":["p"],"tenant":"t"}"#)
+                .expect("a call");
         assert_eq!(call.options.timeout, Some(Duration::from_millis(5)));
         assert_eq!(call.request.encoding_format, EncodingFormat::Base64);
-        assert_eq!(call.options.providers, ["p"]);
+        assert_eq!((call.options.providers, call.options.tenant), (vec!["p".to_owned()], Some("t".to_owned())));
     }
 }

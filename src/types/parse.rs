@@ -103,13 +103,8 @@ pub fn said_of_surrogates(replaced: usize) -> Option<String> {
 pub fn parse_options(json: &str) -> Result<(Option<String>, CallOptions), FieldError> {
     let (ParsedCall { request, options, stream, .. }, _) = read_text(json)?;
     let model = request.model.clone();
-    let CallOptions { cache, tenant, strategy, task, .. } = &options;
-    for (field, is_set) in [
-        ("cache", cache.is_some()),
-        ("tenant", tenant.is_some()),
-        ("strategy", strategy.is_some()),
-        ("task", task.is_some()),
-    ] {
+    let CallOptions { cache, strategy, task, .. } = &options;
+    for (field, is_set) in [("cache", cache.is_some()), ("strategy", strategy.is_some()), ("task", task.is_some())] {
         if is_set {
             return Err(FieldError::new(field, "is for chats and streams, not for a function of your own"));
         }
@@ -300,7 +295,6 @@ impl<'de> Visitor<'de> for CallVisitor {
                 }
                 "n" => _ = map.next_value::<Option<OneAnswer>>()?,
                 "stream" => *stream = map.next_value::<Option<bool>>()?.unwrap_or_default(),
-                "tenant" if !self.openai => options.tenant = map.next_value()?,
                 "strategy" if !self.openai => {
                     options.strategy = map.next_value::<Option<StrategyWord>>()?.map(|word| word.0);
                 }
@@ -345,6 +339,7 @@ pub(super) fn read_option<'de, A: MapAccess<'de>>(
         "providers" => options.providers = map.next_value::<Option<Names>>()?.map(|names| names.0).unwrap_or_default(),
         "behaviour" => options.behaviour = map.next_value()?,
         "session" => options.session = map.next_value()?,
+        "tenant" => options.tenant = map.next_value()?,
         "requestId" => {
             options.request_id = map.next_value::<Option<String>>()?.map(RequestId::new);
         }

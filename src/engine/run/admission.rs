@@ -159,11 +159,11 @@ impl Run<'_> {
         slot.ok_or_else(|| Refusal::PoolBusy { limit: most.unwrap_or(u32::MAX) })
     }
 
-    pub(super) fn wants<'v>(&self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
+    pub(super) fn wants<'v>(&'v self, visit: &'v Visit, tried: &'v [u32]) -> Asking<'v> {
         let extent = self.size.as_ref().map_or(Extent::UNASKED, |size| size.at(visit));
         let tokens = self.size.as_ref().map_or_else(Tokens::default, |size| size.tokens(&extent));
-        let (ticket, purse) = (self.ticket, self.purse.clone());
-        Asking { model: &visit.model, tried, tokens, ticket, sparing: false, purse, extent }
+        let (ticket, purse, tenant) = (self.ticket, self.purse.clone(), self.tenant);
+        Asking { model: &visit.model, tried, tokens, ticket, sparing: false, purse, tenant, extent }
     }
 
     /// Without failover a call stays with the provider it asked first, and between two batches with the one that gave

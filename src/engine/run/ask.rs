@@ -265,6 +265,7 @@ impl Run<'_> {
                 Scope::Caller => goes_on,
                 _ => failure.same_provider_again() || class.another_provider(),
             },
+            tenant: self.on_behalf_of.map(str::to_owned),
             excluded_providers: self.excluded.clone(),
         });
         if class.is_rate_signal() {

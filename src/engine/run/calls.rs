@@ -181,6 +181,7 @@ impl Run<'_> {
             usage,
             cost,
             cached: false,
+            tenant: self.on_behalf_of.map(str::to_owned),
             total_errors: self.errors,
             excluded_providers: self.excluded.clone(),
         });

@@ -11,6 +11,7 @@ use crate::adapter::Facts;
 use crate::engine::needs::Needs;
 use crate::engine::provider::Provider;
 use crate::engine::roster::Roster;
+use crate::engine::tenants::Tenant;
 use crate::engine::work::Work;
 use crate::error::{Error, Reason};
 use crate::types::{CallOptions, ChatRequest, FieldError, ProviderName};
@@ -37,6 +38,8 @@ pub(super) struct Rules<'a> {
     named: &'a [String],
     task: Option<&'a str>,
     model: Option<&'a str>,
+    /// Its own models are all that it may use.
+    tenant: Option<Arc<Tenant>>,
     needs: Needs<'a>,
 }
 
@@ -113,7 +116,13 @@ impl<'a> Rules<'a> {
                 message: format!("there is no provider {unknown:?}; there are {known:?}"),
             });
         }
-        Ok(Self { named, task: options.task.as_deref(), model: work.model(), needs: Needs::of(work) })
+        Ok(Self {
+            named,
+            task: options.task.as_deref(),
+            model: work.model(),
+            tenant: roster.tenant_of(options).cloned(),
+            needs: Needs::of(work),
+        })
     }
 
     pub fn candidate<'p>(&self, provider: &'p Arc<Provider>) -> Candidate<'p> {
@@ -133,9 +142,13 @@ impl<'a> Rules<'a> {
             Rule::Tasks => (!does(provider, self.task)).then(|| "its tasks do not include this call's".to_owned()),
             Rule::Weight => (provider.config().weight == 0 && !by_name())
                 .then(|| "its weight is 0: only asked by its name".to_owned()),
-            Rule::Model => {
-                model.is_none().then(|| format!("does not serve the model {:?}", self.model.unwrap_or_default()))
-            }
+            Rule::Model => match (model, &self.tenant) {
+                (None, _) => Some(format!("does not serve the model {:?}", self.model.unwrap_or_default())),
+                (Some((model, _)), Some(tenant)) if !tenant.may_use(provider, model) => {
+                    Some(format!("the tenant {:?} may not use the model {model:?}", tenant.id()))
+                }
+                _ => None,
+            },
             Rule::Capabilities => model.and_then(|(model, facts)| self.needs.beyond(model, facts)),
             Rule::ContextWindow => model.and_then(|(model, facts)| self.needs.too_long(model, facts)),
         }

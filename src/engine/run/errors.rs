@@ -16,7 +16,7 @@ impl Run<'_> {
             .filter(|(at, _)| asked.is_none_or(|asked| asked == *at))
             .map(|(_, visit)| visit)
             .collect();
-        if let Some(error) = self.out_of_money(&considered, now) {
+        if let Some(error) = self.out_of_tokens(&considered, now).or_else(|| self.out_of_money(&considered, now)) {
             return error;
         }
         let waits_for = |visit: &Visit| visit.refusal.as_ref().and_then(Refusal::worth_waiting);

@@ -66,6 +66,7 @@ use super::permit::Permit;
 use super::purse::Purse;
 use super::roster::Roster;
 use super::stream::Handover;
+use super::tenants::Tenant;
 use super::work::Work;
 use super::{Engine, lock};
 use crate::error::{Context, Error, ErrorKind, Failure, Phase};
@@ -122,6 +123,10 @@ struct Run<'a> {
     purse: Option<Arc<Purse>>,
     /// Where all it costs is added up, if anybody asks.
     meter: Option<Meter>,
+    /// On whose behalf, where that is a tenant of the configuration.
+    tenant: Option<&'a Tenant>,
+    /// The same as the caller has it.
+    on_behalf_of: Option<&'a str>,
     /// When the backoff before the next retry ends, once there is one.
     backoff_until: Option<Instant>,
     /// The retry budget was asked for the retry that is waited for.
@@ -159,6 +164,9 @@ impl<'a> Run<'a> {
         run.warnings = warnings;
         lock(&engine.tally).started();
         run.hedge = Hedging::of(options, roster.limits().qos.hedge.as_ref()).filter(|_| run.failover);
+        if run.tenant.and_then(|tenant| tenant.config().max_parallel) == Some(1) {
+            run.hedge = None;
+        }
         if run.hedge.is_some_and(|hedging| !hedging.free) {
             lock(&engine.hedges).budget.call();
         }
@@ -182,8 +190,8 @@ impl<'a> Run<'a> {
         let now = time::now();
         let started = Now { mono: options.submitted.map_or(now.mono, Instant::from_std), ..now };
         let routing = roster.routing();
-        let limits = roster.limits();
-        let deadline = options.deadline.unwrap_or(limits.deadline).min(limits.qos.max_deadline);
+        let tenant = roster.tenant_of(options).map(Arc::as_ref);
+        let deadline = roster.longest(options);
         Self {
             engine,
             roster,
@@ -219,6 +227,8 @@ impl<'a> Run<'a> {
             size: None,
             purse: engine.purse.load_full(),
             meter: options.meter.clone(),
+            tenant,
+            on_behalf_of: options.tenant.as_deref(),
             backoff_until: None,
             paid: false,
             ticket: None,
@@ -271,7 +281,7 @@ impl<'a> Run<'a> {
 
     /// Puts the visits into tiers, with what is to be known before they are asked.
     fn set_up(&mut self, mut visits: Vec<Visit>, work: Work<'_>) -> Vec<Visit> {
-        self.size = CallSize::wanted(work, &visits, self.purse.as_deref());
+        self.size = CallSize::wanted(work, &visits, self.purse.as_deref(), self.tenant);
         self.largest_window = visits.iter().filter_map(|visit| visit.window).max();
         into_tiers(&mut visits, self.wish.behaviour);
         visits
@@ -347,6 +357,7 @@ impl<'a> Run<'a> {
         self.closed = true;
         Handover {
             request_id: self.request_id.clone(),
+            tenant: self.on_behalf_of.map(str::to_owned),
             started: self.started.mono,
             deadline: self.deadline,
             trail: std::mem::take(&mut self.trail),

@@ -1,10 +1,13 @@
 //! What a call may cost, as far as it can be told before it is sent, and how a call ends that nobody may be paid for.
 
+use std::sync::Arc;
+
 use super::Run;
 use super::visit::Visit;
 use crate::engine::attempt::input_tokens;
 use crate::engine::purse::{AnswerSize, Extent, Purse, Unbounded};
-use crate::engine::refusal::Refusal;
+use crate::engine::refusal::{Refusal, span};
+use crate::engine::tenants::{Tenant, limit_of};
 use crate::engine::work::Work;
 use crate::error::{BudgetExceeded, Context, Error, ErrorKind};
 use crate::policy::{OverBudget, Tokens};
@@ -36,10 +39,12 @@ enum Kind {
 
 impl CallSize {
     /// Counting costs time that a call need not spend which no budget and no limit of tokens is in the way of.
-    pub fn wanted(work: Work<'_>, visits: &[Visit], pool: Option<&Purse>) -> Option<Self> {
-        let purses = || visits.iter().filter_map(|visit| visit.provider.purse()).chain(pool);
+    pub fn wanted(work: Work<'_>, visits: &[Visit], pool: Option<&Purse>, tenant: Option<&Tenant>) -> Option<Self> {
+        let of_tenant = tenant.and_then(Tenant::purse).map(Arc::as_ref);
+        let purses = || visits.iter().filter_map(|visit| visit.provider.purse()).chain(pool).chain(of_tenant);
         let counts = |visit: &Visit| visit.provider.config().rate.counts_tokens();
-        let is_wanted = purses().next().is_some() || visits.iter().any(counts);
+        let is_wanted =
+            purses().next().is_some() || visits.iter().any(counts) || tenant.is_some_and(Tenant::counts_tokens);
         is_wanted.then(|| Self::of(work, purses().any(Purse::is_strict)))
     }
 
@@ -124,6 +129,27 @@ fn most_embedded(input: &EmbedInput) -> u64 {
 }
 
 impl Run<'_> {
+    /// Nobody was asked, and nobody could be: the tenant has no tokens left for the call. `None`: it is something else.
+    pub(super) fn out_of_tokens(&self, considered: &[&Visit], now: Now) -> Option<Error> {
+        let of = |visit: &&Visit| match &visit.refusal {
+            Some(Refusal::TenantTokens { tenant, limit, not_before }) => Some((tenant.clone(), *limit, *not_before)),
+            _ => None,
+        };
+        let refusals: Option<Vec<_>> = considered.iter().map(of).collect();
+        // Tokens are counted by each model in its own way: it may fit at one of them sooner.
+        let (tenant, limit, free_at) =
+            refusals.filter(|_| self.last.is_none())?.into_iter().min_by_key(|(.., at)| (at.is_none(), *at))?;
+        let reset = free_at.map(|at| at.saturating_duration_since(now.mono));
+        let then = reset.map_or_else(
+            || "this call alone is more".to_owned(),
+            |reset| format!("the next day begins in {}", span(reset)),
+        );
+        let message =
+            format!("the tenant {tenant:?} has no room for this call in its tokens_per_day of {limit}; {then}");
+        let error = Error::new(ErrorKind::RateLimited { reset, failure: None }, message);
+        Some(error.with_context(limit_of(&tenant, "tokens_per_day")))
+    }
+
     /// Nobody was asked, and it is budgets that kept each of them from it. `None`: it is something else.
     pub(super) fn out_of_money(&self, considered: &[&Visit], now: Now) -> Option<Error> {
         if self.last.is_some() || considered.is_empty() {
@@ -138,7 +164,7 @@ impl Run<'_> {
         if let Some((_, free_at, whose, over)) = over.min_by_key(|(lasts, ..)| *lasts) {
             let OverBudget { period, limit, spent, reserved, asked: _, resets_at } = *over;
             let exceeded = BudgetExceeded {
-                provider: whose.clone(),
+                provider: whose.provider().cloned(),
                 period: period.as_str(),
                 limit,
                 spent,
@@ -151,7 +177,8 @@ impl Run<'_> {
                 said.map(|(visit, refusal)| format!("{}: {}", visit.provider.name(), refusal.describe(now.mono)));
             let message = format!("no budget has room for this call: {}", said.collect::<Vec<_>>().join("; "));
             let error = Error::new(ErrorKind::BudgetExceeded(Box::new(exceeded)), message);
-            return Some(error.with_context(Context { provider: whose.clone(), ..Context::default() }));
+            let of_tenant = whose.tenant().map_or_else(Context::default, |tenant| limit_of(tenant, "budget"));
+            return Some(error.with_context(Context { provider: whose.provider().cloned(), ..of_tenant }));
         }
         let unbounded = refusals.iter().find_map(|refusal| match refusal {
             Refusal::Unbounded { what, .. } => Some((what, refusal.describe(now.mono))),

@@ -418,8 +418,8 @@ async fn the_share_is_told_once_with_the_call_that_spends_it() {
     for call in 1..=10 {
         let completed = story.pool.chat_until(&bounded(6), &once(), Vec::new(), std::future::pending()).await;
         for event in completed.events {
-            if let Event::BudgetWarning { scope, provider, period, spent, limit, reset_at } = event {
-                assert_eq!((scope, provider, period, limit.0), ("pool", None, "monthly", 10 * ANSWER));
+            if let Event::BudgetWarning { scope, provider, tenant, period, spent, limit, reset_at } = event {
+                assert_eq!((scope, provider, tenant, period, limit.0), ("pool", None, None, "monthly", 10 * ANSWER));
                 assert!(reset_at > time::unix_ms());
                 told.push((call, spent.0));
             }

@@ -44,6 +44,7 @@ mod streams;
 mod structured;
 mod support;
 mod tasks;
+mod tenants;
 mod timers;
 mod tokens;
 mod totals;

@@ -115,8 +115,8 @@ impl Door {
     /// Must callers show something with their requests?
     pub(super) fn needs_credentials(&self, server: &ServerConfig) -> bool {
         let Self::Network(network) = self else { return false };
-        let ServerConfig { api_keys, jwt, hmac, .. } = server;
-        !network.api_keys.is_empty() || !api_keys.is_empty() || jwt.is_some() || hmac.is_some()
+        let ServerConfig { jwt, hmac, .. } = server;
+        known_keys(network, server).next().is_some() || jwt.is_some() || hmac.is_some()
     }
 
     /// Is anybody known who may come in, by whatever means?
@@ -180,7 +180,8 @@ fn known_keys<'k>(
     network: &'k Network,
     server: &'k ServerConfig,
 ) -> impl Iterator<Item = (&'k KeyHash, Option<&'k str>)> {
-    server.api_keys.iter().chain(&network.api_keys).map(|key| (key, None))
+    let of_tenants = server.tenant_keys.iter().map(|(key, tenant)| (key, Some(tenant.as_str())));
+    server.api_keys.iter().chain(&network.api_keys).map(|key| (key, None)).chain(of_tenants)
 }
 
 /// A connection outlives a reload: its certificate counts while its authority is the one in force.
