@@ -80,6 +80,7 @@ Options:
   -c, --config <file>   configuration: JSON (comments allowed), YAML or TOML
       --http <address>  where to listen, such as 127.0.0.1:7071; port 0 picks a free one
       --insecure        serve everybody on an address that others can reach
+      --stats-file <file>  keeps what was asked and spent today, so that a restart forgets nothing
       --quiet           no lines on stdout
   -h, --help            show this
 
@@ -311,15 +312,16 @@ async function serve(args) {
       config: { type: 'string', short: 'c' },
       http: { type: 'string' },
       insecure: { type: 'boolean', default: false },
+      'stats-file': { type: 'string' },
       quiet: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h' },
     },
   })
   if (values.help) return print(SERVE_HELP)
   if (values.config === undefined) throw new UsageError('--config <file> is missing')
-  const { config, http, insecure, quiet } = values
+  const { config, http, insecure, quiet, 'stats-file': statsFile } = values
   try {
-    await require('./serve').serve({ config, http, insecure, quiet })
+    await require('./serve').serve({ config, http, insecure, quiet, statsFile })
     return EXIT.OK
   } catch (error) {
     return report(/** @type {any} */ (error), false)

@@ -41,6 +41,8 @@ mod watch;
 #[cfg(test)]
 mod configuration_doc;
 #[cfg(test)]
+mod deploy_tests;
+#[cfg(test)]
 mod effects_tests;
 #[cfg(test)]
 mod tests;
