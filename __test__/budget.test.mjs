@@ -173,7 +173,7 @@ describe('LLMPool budget', () => {
     const { samples } = readMetrics(pool.metrics())
     const of = (name, period, provider = '') => {
       const scope = provider === '' ? 'pool' : 'provider'
-      return samples.get(keyOf(`llmpool_budget_${name}`, { scope, provider, period }))
+      return samples.get(keyOf(`llmpool_budget_${name}`, { scope, provider, tenant: '', period }))
     }
     assert.deepEqual([of('limit_usd', 'daily'), of('limit_usd', 'monthly'), of('limit_usd', 'daily', 'a')], [1, 2, 3])
     near(of('spent_usd', 'monthly'), ANSWER)

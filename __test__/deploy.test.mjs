@@ -28,7 +28,7 @@ const SECRETS = ['openai_api_key', 'anthropic_api_key', 'operator_key', 'web_key
 function deployed(t) {
   const secrets = folder(t)
   for (const name of SECRETS) writeFileSync(join(secrets, name), `value-of-${name}\n`)
-  return { secrets, text: read('deploy/config/config.json').replaceAll('/run/secrets', secrets) }
+  return { secrets, text: read('deploy/config/config.jsonc').replaceAll('/run/secrets', secrets) }
 }
 
 /** `llmpool serve` of this file, until the test is over. */
@@ -86,7 +86,7 @@ test('what the Dockerfile copies and starts is there', () => {
     encoding: 'utf8',
   })
   assert.equal(status, 78, stderr)
-  assert.match(stderr, /\/etc\/llmpool\/config\.json/, 'it gets as far as the file that is mounted there')
+  assert.match(stderr, /\/etc\/llmpool\/config\.jsonc/, 'it gets as far as the file that is mounted there')
 })
 
 test('the probes are answered without a key, and a mounted folder that is swapped is read', roomy, async (t) => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ask, openPool, provider } from './support/pool.mjs'
 import { Upstream, ok } from './support/upstream.mjs'
-import { bounded } from './support/wait.mjs'
+import { bounded, until } from './support/wait.mjs'
 
 const OPERATOR = 'key-of-the-operator'
 
@@ -50,6 +50,7 @@ test('a key says whose call it is, and nobody else does', bounded, async (t) => 
   assert.equal((await chat(OPERATOR)).status, 200)
   assert.equal((await chat('no-key')).status, 401)
   const { a, b } = pool.getStats().tenants
+  await until(() => lines.length === 7) // one is written when its answer is out
   assert.deepEqual([a.totalRequests, b.totalRequests], [1, 4])
   assert.deepEqual(
     lines.map(({ tenant }) => tenant),
@@ -77,6 +78,7 @@ test('what is left of its limits is with every answer, in headers of OpenAI', bo
   assert.deepEqual([refused.status, refused.body.error.type], [429, 'rate_limit_error'])
   assert.match(refused.body.error.message, /^the tenant "a" has reached its rps of 0\.001; free in/)
   assert.equal(limits(refused.headers)['remaining-requests'], '0')
+  assert.equal(refused.headers.get('x-should-retry'), null, 'it is to come again, when it was told')
   const wait = Number(refused.headers.get('retry-after'))
   assert.ok(wait > 990 && wait <= 1000, `${wait} s`)
   const listed = await get('/v1/models', 'key-of-a')
@@ -122,6 +124,32 @@ test('what is none of its own is a 403', bounded, async (t) => {
   assert.match(await metrics.text(), /llmpool_tenant_refused_requests_total\{tenant="models"\} 1/)
   assert.equal(upstream.count, 0)
   assert.equal((await chat('key-models', { model: 'fast' })).status, 200)
+  const listed = async (key) => (await (await get('/v1/models', key)).json()).data.map(({ id }) => id)
+  assert.deepEqual(await listed('key-models'), ['auto', 'fast'], 'it sees what it may use')
+  assert.deepEqual(await listed(OPERATOR), ['auto', 'gpt-4o', 'fast'])
+  assert.equal((await get('/v1/models/gpt-4o', 'key-models')).status, 404)
+})
+
+test('work by the name of its task is bound like every call', bounded, async (t) => {
+  const tenants = [
+    { id: 'a', api_keys: ['key-of-a'], tasks: ['sum'], max_deadline_ms: 5000 },
+    { id: 'b', api_keys: ['key-of-b'], rps: 0.001, burst: 1 },
+  ]
+  const { post, pool } = await served(t, tenants, { config: { tasks: { sum: {}, rate: {} } } })
+  const infer = (key, more = {}) => post('/v1/infer', { task: 'sum', prompt: 'x', ...more }, key)
+  const first = await infer('key-of-a', { request_id: 'id' })
+  assert.equal(first.status, 200)
+  const other = await infer('key-of-a', { task: 'rate' })
+  assert.deepEqual([other.status, other.body.error.code], [403, 'permission_denied'])
+  const long = await infer('key-of-a', { deadline_ms: 60_000 })
+  assert.deepEqual([long.status, long.body.error.field], [400, 'deadline_ms'])
+  assert.equal((await infer('key-of-b', { tenant: 'a' })).status, 403, 'a caller works for nobody else')
+  const same = await infer('key-of-b', { request_id: 'id', prompt: 'y' })
+  assert.deepEqual([same.status, same.body.from_cache], [200, false], 'the same id of another tenant is another')
+  const again = await infer('key-of-b')
+  assert.deepEqual([again.status, again.body.error.code], [429, 'rate_limit_exceeded'])
+  assert.ok(Number(again.headers.get('retry-after')) > 0)
+  assert.deepEqual([pool.getStats().tenants.a.refusedRequests, pool.getStats().tenants.b.refusedRequests], [1, 1])
 })
 
 test('nothing that was answered for one tenant reaches another', bounded, async (t) => {

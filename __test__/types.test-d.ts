@@ -13,11 +13,13 @@ import {
   LLMPool,
   LLMPoolError,
   MESSAGE_TYPES,
+  PermissionDeniedError,
   PROVIDERS,
   ProviderError,
   type ProviderStats,
   RateLimitError,
   StreamInterruptedError,
+  type TenantLimit,
 } from '../index.js'
 
 /** Compiles only when both types are the same. */
@@ -154,8 +156,13 @@ pool.once('requestError', (event) => same<string>()(event.error))
 pool.on('circuitOpen', ({ retryAt }) => same<number>()(retryAt))
 pool.on('providersUpdated', (providers, { added }) => same<string[]>()([providers[0].name, ...added]))
 pool.on('debug', (message) => same<string>()(message))
+pool.on('tenantRefused', ({ tenant, limit, resetAt }) => {
+  same<string>()(tenant)
+  same<TenantLimit>()(limit)
+  same<number | null>()(resetAt)
+})
 pool.on('budgetWarning', ({ scope, provider, period, resetAt }) => {
-  same<'pool' | 'provider'>()(scope)
+  same<'pool' | 'provider' | 'tenant'>()(scope)
   same<string | undefined>()(provider)
   same<'daily' | 'monthly'>()(period)
   same<number>()(resetAt)
@@ -173,6 +180,7 @@ export function report(error: unknown) {
   if (ProviderError.isInstance(error)) same<ProviderError>()(error)
   if (StreamInterruptedError.isInstance(error)) same<string | undefined>()(error.partial?.content)
   if (BudgetExceededError.isInstance(error)) same<number | null>()(error.resetAt)
+  if (PermissionDeniedError.isInstance(error)) same<TenantLimit | undefined>()(error.tenantLimit)
   if (ConfigurationError.isInstance(error)) same<string>()(error.problems[0].path)
   if (LLMPoolError.isInstance(error)) same<number | null>()(error.statusCode)
 }

@@ -65,7 +65,7 @@ fn the_compose_file_brings_every_secret_that_the_configuration_reads() {
         names.join(" ")
     };
     assert_eq!(sorted(given.clone()), sorted(made));
-    let config = Secrets::new(&given).config(&read("config/config.json"));
+    let config = Secrets::new(&given).config(&read("config/config.jsonc"));
     assert_eq!(config.warnings, [""; 0]);
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     assert_eq!(ids, ["web", "batch"]);
@@ -76,8 +76,8 @@ fn the_compose_file_brings_every_secret_that_the_configuration_reads() {
 #[test]
 fn the_config_map_is_the_configuration_and_its_folder_is_mounted() {
     let map = manifest("ConfigMap");
-    let text = map["data"]["config.json"].as_str().expect("a text");
-    assert_eq!(text, read("config/config.json"), "one configuration in two places");
+    let text = map["data"]["config.jsonc"].as_str().expect("a text");
+    assert_eq!(text, read("config/config.jsonc"), "one configuration in two places");
     let deployment = manifest("Deployment");
     let pod = &deployment["spec"]["template"]["spec"];
     let gateway = &pod["containers"][0];
@@ -100,7 +100,7 @@ fn the_config_map_is_the_configuration_and_its_folder_is_mounted() {
 #[test]
 fn a_shutdown_is_given_longer_than_it_drains() {
     let keys = ["openai_api_key", "anthropic_api_key", "operator_key", "web_key", "batch_key", "unused"];
-    let drain = Secrets::new(&keys).config(&read("config/config.json")).server.drain_timeout.as_secs();
+    let drain = Secrets::new(&keys).config(&read("config/config.jsonc")).server.drain_timeout.as_secs();
     let grace = manifest("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
     assert!(grace.is_some_and(|grace| grace > drain));
     assert_eq!(

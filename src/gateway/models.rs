@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
 use super::Gateway;
 use super::ask::ANY_MODEL;
+use super::auth::Caller;
 use super::probes::json;
 use super::refused::{Dialect, Refused};
+use crate::engine::Provider;
 
 /// One model, with the fields that either API has.
 #[derive(Serialize)]
@@ -36,13 +38,19 @@ struct List {
 }
 
 impl Gateway {
-    /// Every name that a call may give its model, each once, with who serves it.
-    fn models(&self) -> Vec<Model> {
+    /// Every name that a call may give its model, each once, with who serves it. A tenant sees those that it may use.
+    fn models(&self, caller: &Caller) -> Vec<Model> {
         let roster = self.pool.engine().roster();
+        let tenant = caller.tenant.as_deref().and_then(|id| roster.tenant(id));
+        let may_use = |provider: &Provider, name: &str| {
+            let model = provider.resolve_model(Some(name));
+            tenant.is_none_or(|tenant| model.is_some_and(|model| tenant.may_use(provider, model)))
+        };
         let mut names: Vec<(String, Vec<&str>)> = vec![(ANY_MODEL.to_owned(), vec!["llmpool"])];
         for provider in roster.providers().iter().filter(|provider| provider.config().enabled) {
             let config = provider.config();
-            for name in std::iter::once(&config.model).chain(config.models.keys()) {
+            let names_of_it = std::iter::once(&config.model).chain(config.models.keys());
+            for name in names_of_it.filter(|name| may_use(provider, name)) {
                 match names.iter_mut().find(|(known, _)| known == name) {
                     Some((_, owners)) => owners.push(provider.name().as_str()),
                     None => names.push((name.clone(), vec![provider.name().as_str()])),
@@ -66,19 +74,23 @@ impl Gateway {
     }
 }
 
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Response {
-    let data = gateway.models();
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let data = gateway.models(&Caller::of(&request));
     let id = |model: Option<&Model>| model.map(|model| model.id.clone());
     let (first_id, last_id) = (id(data.first()), id(data.last()));
     json(StatusCode::OK, &List { object: "list", data, has_more: false, first_id, last_id })
 }
 
 /// One of them; a name may have slashes in it.
-pub(super) async fn one(State(gateway): State<Arc<Gateway>>, id: Result<Path<String>, PathRejection>) -> Response {
+pub(super) async fn one(
+    State(gateway): State<Arc<Gateway>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let Ok(Path(id)) = id else {
         return Refused::bad_request(Some("id"), "id: is not UTF-8").into_response(Dialect::OpenAi);
     };
-    match gateway.models().into_iter().find(|model| model.id == id) {
+    match gateway.models(&Caller::of(&request)).into_iter().find(|model| model.id == id) {
         Some(model) => json(StatusCode::OK, &model),
         None => Refused::no_such_model(&id).into_response(Dialect::OpenAi),
     }

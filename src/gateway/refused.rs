@@ -310,8 +310,10 @@ impl From<Error> for Refused {
             message: error.to_string(),
             retry_after: error.retry_after(),
             challenge: None,
-            // A pool that closes has tried nothing: another process may answer.
-            tried: !matches!(error.kind(), ErrorKind::Closed),
+            // A pool that closes has tried nothing: another process may answer. A tenant that comes too often is to come
+            // again when it was told.
+            tried: !matches!(error.kind(), ErrorKind::Closed)
+                && error.context().tenant.as_ref().is_none_or(|limit| limit.limit != "rps"),
             context: Some(Box::new(error.context().clone())),
             request_id: error.context().request_id.clone(),
         }
