@@ -166,11 +166,13 @@ impl Door {
         if let Some(caller) = keys::holder(shown, known_keys(network, server)) {
             return Ok(Admission::Granted(caller));
         }
+        let takes_keys = known_keys(network, server).next().is_some();
         match &server.jwt {
-            Some(config) if jwt::is_token(shown) => {
+            Some(config) if !takes_keys || jwt::is_token(shown) => {
                 jwt::holder(shown, config, &network.issuer, now).await.map(Admission::Granted)
             }
-            _ => Err(denied("invalid_api_key", "this API key is not known").challenging(INVALID)),
+            _ if takes_keys => Err(denied("invalid_api_key", "this API key is not known").challenging(INVALID)),
+            _ => Err(hmac::unsigned()),
         }
     }
 }
