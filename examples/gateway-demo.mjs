@@ -1,13 +1,10 @@
 // Serves a pool of two simulated providers: `npm run serve:demo`, then ask it as it says, or `sh examples/curl.sh`. What
 // is given here goes on to `llmpool serve`: `npm run serve:demo -- --http 127.0.0.1:8080`.
 
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { json } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-
-const path = (file) => fileURLToPath(new URL(file, import.meta.url))
 
 let asked = 0
 
@@ -37,17 +34,8 @@ const providers = createServer(async (request, reply) => {
   reply.end('data: [DONE]\n\n')
 })
 await once(providers.listen(0, '127.0.0.1'), 'listening')
+providers.unref() // when serving is over, they are
 
-const serve = spawn(
-  process.execPath,
-  [path('../bin/llmpool.js'), 'serve', '--config', path('gateway-demo.yaml'), ...process.argv.slice(2)],
-  {
-    stdio: 'inherit',
-    env: { ...process.env, SIMULATED_PROVIDERS: `http://127.0.0.1:${providers.address().port}` },
-  },
-)
-// It ends in good order by itself; a key press reaches both.
-process.on('SIGINT', () => {})
-process.on('SIGTERM', () => serve.kill('SIGTERM'))
-const [code] = await once(serve, 'exit')
-process.exit(code ?? 1)
+process.env.SIMULATED_PROVIDERS = `http://127.0.0.1:${providers.address().port}`
+process.argv.splice(2, 0, 'serve', '--config', fileURLToPath(new URL('gateway-demo.yaml', import.meta.url)))
+await import('../bin/llmpool.js')
