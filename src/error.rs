@@ -385,7 +385,9 @@ pub enum ErrorKind {
     /// The tenant of the call may not do this: it is not known or switched off, or the task or model is none of its own.
     /// [`Context::tenant`] says which.
     PermissionDenied,
-    /// The pool was shut down.
+    /// A background processor has no place for one more job; `capacity` wait already.
+    QueueFull { capacity: usize },
+    /// The pool was shut down, or the background processor was stopped.
     Closed,
     /// The caller left.
     Cancelled,
@@ -493,7 +495,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
             ErrorKind::Provider { failure } => failure.same_provider_again() || failure.class.another_provider(),
-            ErrorKind::RateLimited { .. } | ErrorKind::Timeout { .. } | ErrorKind::StreamInterrupted { .. } => true,
+            ErrorKind::RateLimited { .. }
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::StreamInterrupted { .. }
+            | ErrorKind::QueueFull { .. } => true,
             ErrorKind::NoProvider { reasons } => !reasons.is_empty(),
             _ => false,
         }
@@ -595,6 +600,7 @@ mod tests {
             (timeout(Some(hinted(FailureClass::Timeout))), true, false, Some(7)),
             (timeout(None), true, false, None),
             (cut, true, false, Some(7)),
+            (ErrorKind::QueueFull { capacity: 1 }, true, false, None),
             (ErrorKind::Closed, false, true, None),
             (ErrorKind::Cancelled, false, true, None),
             (ErrorKind::Internal, false, false, None),

@@ -73,8 +73,10 @@ pub mod pool;
 // rank 9
 #[cfg(feature = "gateway")]
 pub mod gateway;
-mod llm_pool;
+pub mod jobs;
 // rank 10
+mod llm_pool;
+// rank 11
 #[cfg(feature = "node")]
 mod node;
 
@@ -85,6 +87,8 @@ pub use engine::{
 };
 #[doc(inline)]
 pub use error::{Error, ErrorKind, Failure, FailureClass};
+#[doc(inline)]
+pub use jobs::BackgroundProcessor;
 pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
 pub use metrics::Window;
 #[doc(inline)]
@@ -121,8 +125,9 @@ mod layering {
         ("tasks", 7),
         ("pool", 8),
         ("gateway", 9),
-        ("llm_pool", 9),
-        ("node", 10),
+        ("jobs", 9),
+        ("llm_pool", 10),
+        ("node", 11),
     ];
 
     fn rank(module: &str) -> u32 {

@@ -249,6 +249,11 @@ impl Pool {
         !self.calls.is_closed()
     }
 
+    /// Resolves when the pool is shut down, before calls under way are waited for.
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.following.clone().cancelled_owned()
+    }
+
     pub(crate) fn still_open(&self) -> Result<(), Error> {
         if self.calls.is_closed() { Err(Error::closed()) } else { Ok(()) }
     }

@@ -279,6 +279,7 @@ impl From<Error> for Refused {
             ErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded")),
             ErrorKind::NoProvider { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("no_provider")),
             ErrorKind::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, Some("timeout")),
+            ErrorKind::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("queue_full")),
             ErrorKind::Closed => (StatusCode::SERVICE_UNAVAILABLE, Some("closed")),
             ErrorKind::Provider { failure } => {
                 let code = if failure.class == FailureClass::ContextLength {

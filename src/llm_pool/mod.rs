@@ -4,6 +4,7 @@
 //! mistake is told at once and every key of a file can be set. [`LlmPool`] is the pool; it adds nothing to the engine
 //! but a handier face. [`LlmClient`] is one provider of it.
 
+mod background;
 mod builder;
 mod client;
 mod client_builder;

@@ -13,6 +13,7 @@ mod bridge;
 #[cfg(feature = "gateway")]
 mod gateway;
 mod io;
+mod jobs;
 mod load;
 mod pool;
 mod record;

@@ -31,6 +31,7 @@ enum Kind {
     TurnOver,
     #[cfg_attr(not(feature = "gateway"), expect(dead_code, reason = "only `fetch` has heads"))]
     Head,
+    Job,
 }
 
 fn begin(records: &mut Records, id: u64, kind: Kind) {
@@ -89,6 +90,12 @@ pub fn response(records: &mut Records, id: u64, response: ChatResponse, violatio
     records.text_or_null(violation.map(error_json));
     records.text_or_null(decision.map(|decision| json(&decision)));
     trail(records, attempts);
+}
+
+/// What is told of a job while it is not over, and of how it ended before its answer: JSON.
+pub fn job(records: &mut Records, id: u64, told: String) {
+    begin(records, id, Kind::Job);
+    records.text(told);
 }
 
 /// Embeddings, each as one text: base64 of 64-bit floats, or of 32-bit floats where that is what was asked for.
@@ -305,6 +312,7 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::StreamInterrupted { .. } => ("StreamInterruptedError", "ERR_LLMPOOL_STREAM_INTERRUPTED"),
             ErrorKind::BudgetExceeded(_) => ("BudgetExceededError", "ERR_LLMPOOL_BUDGET"),
             ErrorKind::PermissionDenied => ("PermissionDeniedError", "ERR_LLMPOOL_PERMISSION"),
+            ErrorKind::QueueFull { .. } => ("QueueFullError", "ERR_LLMPOOL_QUEUE_FULL"),
             ErrorKind::Closed => ("PoolClosedError", "ERR_LLMPOOL_CLOSED"),
             ErrorKind::Cancelled => ("Cancelled", "ERR_LLMPOOL_CANCELLED"),
             ErrorKind::Internal => ("LLMPoolError", "ERR_LLMPOOL_INTERNAL"),

@@ -487,7 +487,7 @@ impl<'de> Deserialize<'de> for Cache {
 }
 
 /// A duration in milliseconds, fractions allowed.
-pub(super) struct Millis(pub Duration);
+pub(crate) struct Millis(pub Duration);
 
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -21,6 +21,7 @@ mod flapping;
 mod health;
 mod hedge;
 mod hundred;
+mod jobs;
 mod keep_alive;
 mod keys;
 mod learning;
