@@ -266,6 +266,23 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   }): Promise<void>
 
   /**
+   * Starts a background processor: a queue of jobs that so many workers take to this pool, by priority, each exactly once.
+   * It ends with its own {@link BackgroundProcessor.stop} or with the pool. The queue is in memory: what is not done when
+   * the process ends is lost. `docs/background.md` is the guide.
+   *
+   * @throws {@link ConfigurationError} for options that cannot be; {@link PoolClosedError}.
+   *
+   * @example
+   * ```js
+   * const jobs = pool.background({ workers: 4 })
+   * const job = await jobs.submit({ prompt: 'Summarise chapter 1.', priority: 'high' })
+   * const { content } = await job.result()
+   * await jobs.stop()
+   * ```
+   */
+  background(options?: BackgroundOptions): BackgroundProcessor
+
+  /**
    * Serves the pool over HTTP, in the APIs of OpenAI and Anthropic, to programs that cannot call it. The server keeps
    * the process alive until it is closed; shutting the pool down closes it, too. What is not said here is the
    * configuration's section `server`. `docs/gateway.md` has the routes.
@@ -295,6 +312,195 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
 
   /** What `JSON.stringify` shows. Never a key. */
   toJSON(): { state: 'new' | 'ready' | 'closed'; providers: (ProviderListing & { circuitState: CircuitState })[] }
+}
+
+// === background jobs ===
+
+/** What `null` is given for, and what is left out, has its default. */
+export interface BackgroundOptions {
+  /** Jobs at the pool at the same time. 1 to 10,000. @default 4 */
+  workers?: number | null
+  /** Jobs that may wait for their first start. 1 to 1,000,000. @default 1000 */
+  queueSize?: number | null
+  /**
+   * Further tries of one job, where they are of use: after its own `timeout`, and where everybody is limited. What
+   * providers fail with is retried by the pool and not here. 0 to 100; 0 = none. @default 3
+   */
+  maxRetries?: number | null
+  /**
+   * ms: the most one try of a job may take at the pool, waits and failover included. More than 0; `null` = as long as the
+   * pool's own `deadline` allows. @default null
+   */
+  timeout?: number | null
+  /** Starts per second, evenly spaced. Above 0, at most 10,000; 0.5 = one in two seconds; `null` = no limit. @default null */
+  rateLimitRps?: number | null
+  /** ms before a second try, doubling up to 30 s, each times a random 0.5 to 1; 0 = at once. @default 1000 */
+  retryDelay?: number | null
+  /**
+   * Results kept for {@link BackgroundProcessor.results}. 1 to 1,000,000. At the bound the oldest goes while nobody reads;
+   * while somebody does, jobs wait until there is room. @default 1000
+   */
+  keepResults?: number | null
+  /** Of jobs that name none themselves. */
+  model?: string | null
+  /** Of jobs that set none themselves. */
+  max_tokens?: number | null
+  /** Of jobs that set none themselves. 0 to 2. */
+  temperature?: number | null
+}
+
+/**
+ * Of any fifteen starts in a row, `critical` has 8, `high` 4, `normal` 2 and `low` 1, as far as such jobs wait; what one has no
+ * use for goes to the highest that has.
+ */
+export type JobPriority = 'low' | 'normal' | 'high' | 'critical'
+
+/** What a job says beside its request. */
+export interface JobFields {
+  /** One job's own until it is over; also the `requestId` of its calls. @default `job_` and 22 letters */
+  id?: string | null
+  /** @default 'normal' */
+  priority?: JobPriority | null
+  /** Yours: comes back with the result. What JSON can say. */
+  metadata?: unknown
+  /** ms, over the processor's `timeout`. */
+  timeout?: number | null
+  /** Over the processor's `maxRetries`. */
+  maxRetries?: number | null
+}
+
+/** One job: a request with its options as `chat()` takes it, or a prompt. Never a stream, never with a signal in it. */
+export type JobSpec = JobFields &
+  (
+    | { request: (ChatRequest & Omit<CallOptions, 'signal'>) | ChatMessage[]; prompt?: undefined }
+    | { prompt: string; request?: undefined }
+  )
+
+export interface SubmitOptions {
+  /** Wait for a place where the queue is full, first come, first served, instead of rejecting. @default false */
+  wait?: boolean
+  /** Gives the job up, wherever it stands. */
+  signal?: AbortSignal | null
+}
+
+/** A job that was taken on. */
+export interface Job<Parsed = unknown> {
+  readonly id: string
+  readonly priority: JobPriority
+  readonly metadata: unknown
+  /**
+   * Its answer, whenever and however often it is asked for. Rejects with what its last try failed with (as `chat()` does),
+   * the signal's reason or an `AbortError` where it was given up, and {@link PoolClosedError} where its processor stopped
+   * before it was done. A rejection that nobody waits for harms nobody.
+   */
+  result(): Promise<ChatResponse<Parsed>>
+  /** Gives the job up: out of the queue, or its call is ended. One that is over stays as it is. */
+  cancel(): void
+}
+
+/** How a job ended. Times are ms. */
+export type JobResult = {
+  id: string
+  priority: JobPriority
+  /** null where the job had none. */
+  metadata: any
+  /** How often it was handed to the pool; 0: it was cancelled before that. */
+  tries: number
+  /** From its submission to its first start. */
+  waitedMs: number
+  /** From its first start to its end, waits between tries included. */
+  durationMs: number
+} & (
+  | { status: 'completed'; response: ChatResponse; error?: undefined }
+  | { status: 'failed' | 'cancelled'; error: any; response?: undefined }
+)
+
+/** Told before the job's own promise settles. A listener that throws breaks no job. */
+export interface BackgroundEvents {
+  jobCompleted: [result: JobResult]
+  jobFailed: [result: JobResult]
+  jobCancelled: [result: JobResult]
+  jobRetry: [
+    event: {
+      id: string
+      /** Tries so far. */
+      tries: number
+      /** ms */
+      retryInMs: number
+      /** It is one of the job's `maxRetries`; false: nothing was sent, because everybody is limited or resting. */
+      counts: boolean
+      error: LLMPoolError
+    },
+  ]
+  /** With the jobs that were not done. */
+  stopped: [notDone: JobSpec[]]
+}
+
+/** A queue of jobs and its workers. A job that is not over keeps the process alive; an idle processor does not. */
+export interface BackgroundProcessor extends EventEmitter<BackgroundEvents> {
+  /**
+   * Takes a job on; resolves when it has its place in the queue. The first one initializes the pool.
+   *
+   * Rejects with {@link QueueFullError}, {@link InvalidRequestError} (naming the field; also an `id` that another job has),
+   * {@link ConfigurationError} of a pool that cannot be initialized, {@link PoolClosedError} after a stop, or the signal's
+   * reason.
+   */
+  submit<Parsed = unknown>(job: JobSpec, options?: SubmitOptions): Promise<Job<Parsed>>
+
+  /**
+   * Results in the order in which jobs end: those that were kept, and those to come, until the processor is stopped and all
+   * are taken. Each goes to one iterator. While one is open none is lost, and jobs begin no sooner than there is room for
+   * their results; leave one that you do not read to its end.
+   */
+  results(): AsyncIterableIterator<JobResult> & AsyncDisposable
+
+  stats(): BackgroundStats
+
+  /**
+   * Takes no job on any more, and ends: after all it has, or at once. Resolves with the jobs that were not done, in the order
+   * in which they came and as they were submitted. May be called again, with less patience.
+   */
+  stop(options?: {
+    /** Finish what was taken on; false ends what runs at once. @default true */
+    drain?: boolean
+    /** ms a drain may take; what is not done by then is handed back. @default as long as it takes */
+    drainTimeout?: number
+  }): Promise<JobSpec[]>
+
+  /** The same as {@link stop}. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Times are ms. */
+export interface BackgroundStats {
+  /** It takes jobs, or still works on some. */
+  isRunning: boolean
+  /** Jobs that wait for their first start. */
+  queueSize: number
+  /** The most that may. */
+  queueCapacity: number
+  /** Those that wait, by priority. */
+  waiting: Record<JobPriority, number>
+  /** Jobs between two tries; they hold no place in the queue. */
+  resting: number
+  /** Workers with a job. */
+  activeWorkers: number
+  totalWorkers: number
+  completed: number
+  failed: number
+  cancelled: number
+  /** Handed back by a stop, or ended by the shutdown of the pool. */
+  notDone: number
+  /** Further tries, those that did not count included. */
+  retries: number
+  /** Results that nobody has taken yet. */
+  resultsWaiting: number
+  /** Results that went, the oldest first, while nobody read. */
+  resultsDropped: number
+  /** From submission to first start; null before the first. */
+  averageWaitMs: number | null
+  /** From first start to end, of all that were completed or failed; null before the first. */
+  averageDurationMs: number | null
 }
 
 /** What goes over the configuration's section `server`, or beside it. */
@@ -1574,7 +1780,12 @@ export declare class BudgetExceededError extends LLMPoolError {
  */
 export declare class PermissionDeniedError extends LLMPoolError {}
 
-/** The pool was shut down. A call that it ended has its `requestId` and `attempts`. `ERR_LLMPOOL_CLOSED` */
+/** A background processor has no place for one more job: wait, or submit with `{ wait: true }`. `ERR_LLMPOOL_QUEUE_FULL` */
+export declare class QueueFullError extends LLMPoolError {
+  constructor(message: string)
+}
+
+/** The pool was shut down, or the background processor stopped. A call that it ended has its `requestId` and `attempts`. `ERR_LLMPOOL_CLOSED` */
 export declare class PoolClosedError extends LLMPoolError {
   constructor(message?: string)
 }

@@ -8,6 +8,7 @@ const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge'
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
 const { ConfigurationError, Failed, InvalidRequestError, PoolClosedError, errorFrom, errorFromThrown, unwrap } = errors
+const { BackgroundProcessor } = require('./lib/background')
 const { answer } = require('./lib/fetch')
 const { checkOptions, serve, served } = require('./lib/gateway')
 const messages = require('./lib/messages')
@@ -187,6 +188,24 @@ class LLMPool extends PoolEmitter {
     this.#load()
     const call = new ExecuteCall(/** @type {any} */ (fn), signal)
     return unwrap(await open(call, (id) => this.#native.execute(id, json)).outcome)
+  }
+
+  // === jobs ===
+
+  /** @param {any} [options] @returns {any} */
+  background(options = {}) {
+    const json = configurationJson(options ?? {}, 'options')
+    unwrap(this.#refusal(null))
+    try {
+      const jobs = this.#native.background(json)
+      return new BackgroundProcessor(jobs, () => (this.#ready && !this.#closed ? null : this.#takesJobs()))
+    } catch (thrown) {
+      throw errorFromThrown(thrown)
+    }
+  }
+
+  async #takesJobs() {
+    return this.#refusal(null) ?? (await this.#prepared())
   }
 
   // === serving it ===
@@ -467,6 +486,7 @@ const face = {
   TimeoutError: errors.TimeoutError,
   StreamInterruptedError: errors.StreamInterruptedError,
   PermissionDeniedError: errors.PermissionDeniedError,
+  QueueFullError: errors.QueueFullError,
   PoolClosedError,
   PROVIDERS: messages.PROVIDERS,
   MESSAGE_TYPES: messages.MESSAGE_TYPES,

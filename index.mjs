@@ -13,6 +13,7 @@ export const {
   TimeoutError,
   StreamInterruptedError,
   PermissionDeniedError,
+  QueueFullError,
   PoolClosedError,
   PROVIDERS,
   MESSAGE_TYPES,

@@ -158,6 +158,21 @@ describe('LLMPool command line', () => {
     for (const word of ['429', 'OPEN', 'CLOSED', '40 answered', 'cost']) assert.match(ended.stdout, new RegExp(word))
   })
 
+  it('demo jobs: forty jobs, none lost, the urgent ones first', roomy, async (t) => {
+    const ended = await cli(t, ['demo', 'jobs'], { env: { NO_COLOR: '1' } })
+    assert.equal(ended.code, 0, ended.stderr)
+    assert.match(ended.stdout, /simulated/i)
+    assert.match(ended.stdout, /40 completed, 0 failed, 0 waiting/)
+    assert.match(ended.stdout, /not by flaky/)
+    const place = (priority) => Number(new RegExp(`^${priority} .* ([\\d.]+)$`, 'm').exec(ended.stdout)[1])
+    const places = ['critical', 'high', 'normal', 'low'].map(place)
+    assert.deepEqual(
+      places,
+      places.toSorted((one, other) => one - other),
+    )
+    assert.equal((await cli(t, ['demo', 'no-such-story'])).code, 2)
+  })
+
   it(
     'serve: prints where it is and a curl that works, logs lines of JSON, and drains on SIGTERM',
     bounded,

@@ -173,6 +173,19 @@ describe('Examples', () => {
     await ask(`${aider}/chat/completions`, 'my-key', { model: name, messages })
   })
 
+  it('background.mjs does the urgent jobs first of those that wait, without a network', bounded, async (t) => {
+    const ended = await runNode(t, '', { file: join(ROOT, 'examples', 'background.mjs'), cwd: folder(t) })
+    assert.equal(ended.code, 0, ended.stderr)
+    assert.deepEqual(ended.stdout.split('\n'), [
+      'low      done: chapter 1 (by sound)',
+      'critical done: chapter 4 (by sound)',
+      'normal   done: chapter 2 (by sound)',
+      'normal   done: chapter 3 (by sound)',
+      '4 completed, 0 failed, 0 waiting',
+      '',
+    ])
+  })
+
   it('infer.mjs has one question answered in five ways, without a network', bounded, async (t) => {
     const { code, stdout, stderr } = await runNode(t, '', { file: join(ROOT, 'examples', 'infer.mjs'), cwd: folder(t) })
     assert.equal(code, 0, stderr)

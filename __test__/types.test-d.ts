@@ -184,3 +184,45 @@ export function report(error: unknown) {
   if (ConfigurationError.isInstance(error)) same<string>()(error.problems[0].path)
   if (LLMPoolError.isInstance(error)) same<number | null>()(error.statusCode)
 }
+
+// === background jobs ===
+
+const jobs = pool.background({
+  workers: 4,
+  queueSize: 1000,
+  maxRetries: 3,
+  timeout: null,
+  rateLimitRps: 0.5,
+  model: 'm',
+})
+// @ts-expect-error options are spelled right
+pool.background({ worker: 4 })
+jobs.submit({ prompt: 'x', priority: 'critical', metadata: { page: 1 } }, { wait: true })
+jobs.submit({ request: { messages, max_tokens: 9, deadline: 1000 }, id: 'a', timeout: 5 })
+jobs.submit({ request: messages })
+// @ts-expect-error a priority that is not there
+jobs.submit({ prompt: 'x', priority: 'urgent' })
+// @ts-expect-error a job has one of the two
+jobs.submit({ prompt: 'x', request: messages })
+// @ts-expect-error and has one
+jobs.submit({ priority: 'low' })
+jobs.submit<{ city: string }>({ prompt: 'x' }).then(async (job) => {
+  same<string | undefined>()((await job.result()).parsed?.city)
+})
+jobs.on('jobFailed', ({ id, error }) => console.log(id, error))
+jobs.on('jobRetry', ({ error, counts }) => {
+  same<LLMPoolError>()(error)
+  same<boolean>()(counts)
+})
+// @ts-expect-error an event that is not there
+jobs.on('jobDone', () => {})
+async function results() {
+  for await (const result of jobs.results()) {
+    if (result.status === 'completed') same<ChatResponse>()(result.response)
+    // @ts-expect-error what failed has no answer
+    else result.response.content
+  }
+  for (const job of await jobs.stop({ drain: false })) await jobs.submit(job)
+  same<number>()(jobs.stats().waiting.critical)
+}
+results()

@@ -29,11 +29,14 @@ const signals = new Map()
 const bridge = new native.Bridge(drain)
 const records = new Records()
 let lastId = 0
-/** What keeps the process alive without being a call: servers. */
+/** What keeps the process alive: calls, and servers. */
 let held = 0
 
 /** One open call. Whoever waits for it gets its outcome: a value or `Failed`. */
 class Call {
+  /** It keeps the process alive while it is open. */
+  holds = true
+
   /** @param {AbortSignal | null} [signal] */
   constructor(signal = null) {
     this.id = 0
@@ -67,7 +70,7 @@ function open(call, send) {
   const id = lastId
   call.id = id
   calls.set(id, call)
-  if (calls.size + held === 1) bridge.ref()
+  if (call.holds) grip()
   try {
     if (call.signal !== null) watch(call.signal, id)
     send(id)
@@ -81,20 +84,35 @@ function open(call, send) {
 /** @param {Call} call */
 function close(call) {
   calls.delete(call.id)
-  if (calls.size + held === 0) bridge.unref()
+  if (call.holds) loosen()
   if (call.signal !== null) unwatch(call.signal, call.id)
+}
+
+function grip() {
+  held += 1
+  if (held === 1) bridge.ref()
+}
+
+function loosen() {
+  held -= 1
+  if (held === 0) bridge.unref()
+}
+
+/** From now on an open call keeps the process alive that did not. @param {Call} call */
+function keep(call) {
+  if (call.holds || !calls.has(call.id)) return
+  call.holds = true
+  grip()
 }
 
 /** Keeps the process alive until what it returns is called. */
 function hold() {
-  held += 1
-  if (calls.size + held === 1) bridge.ref()
+  grip()
   let released = false
   return () => {
     if (released) return
     released = true
-    held -= 1
-    if (calls.size + held === 0) bridge.unref()
+    loosen()
   }
 }
 
@@ -159,6 +177,7 @@ function drain() {
     else if (kind === KIND.CHUNK) chunk(id)
     else if (kind === KIND.OPEN) opened(id, records.name(), records.name())
     else if (kind === KIND.HEAD) head(id, records.number(), records.text())
+    else if (kind === KIND.JOB) job(id, records.text())
     else if (kind === KIND.TURN) turn(id)
     else if (kind === KIND.TURN_OVER) turnOver(id, records.number())
     else complete(id, readOutcome(kind))
@@ -232,6 +251,12 @@ function head(id, status, headers) {
   call?.head(status, JSON.parse(headers))
 }
 
+/** @param {number} id @param {string} facts */
+function job(id, facts) {
+  const call = /** @type {{ job(facts: any): void } | undefined} */ (/** @type {unknown} */ (calls.get(id)))
+  call?.job(JSON.parse(facts))
+}
+
 /** @param {number} id */
 function turn(id) {
   const facts = readTurn(records)
@@ -263,6 +288,7 @@ exports.DELIVER = DELIVER
 exports.leftBy = leftBy
 exports.open = open
 exports.hold = hold
+exports.keep = keep
 exports.cancel = cancel
 exports.acknowledge = acknowledge
 exports.register = register

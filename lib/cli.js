@@ -97,11 +97,21 @@ Options:
   -h, --help    show this
 `
 
-const DEMO_HELP = `Usage: llmpool demo
+const DEMO_HELP = `Usage: llmpool demo [story]
 
-Runs 40 calls through a pool over three simulated providers on this machine: one fails and recovers, one limits its
-rate, one is healthy and dearer. Needs no key and sends nothing anywhere. Takes about ten seconds.
+Runs a pool over three simulated providers on this machine: one fails and recovers, one limits its rate, one is healthy
+and dearer. Needs no key and sends nothing anywhere. Takes ten seconds at the most.
+
+Stories:
+  (none)   40 calls, one after another
+  jobs     40 background jobs of four priorities
 `
+
+/** @type {Record<string, () => Promise<boolean>>} */
+const STORIES = {
+  calls: () => require('./demo').demo(),
+  jobs: () => require('./demo/jobs').demoJobs(),
+}
 
 /** A mistake in how the program was called. */
 class UsageError extends Error {}
@@ -347,9 +357,16 @@ async function key(args) {
 
 /** @param {string[]} args */
 async function demo(args) {
-  const { values } = parse({ args, options: { help: { type: 'boolean', short: 'h' } } })
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: { help: { type: 'boolean', short: 'h' } },
+  })
   if (values.help) return print(DEMO_HELP)
-  return (await require('./demo').demo()) ? EXIT.OK : EXIT.FAILURE
+  const [story = 'calls', ...more] = positionals
+  if (more.length > 0) throw new UsageError('demo takes one story')
+  if (!Object.hasOwn(STORIES, story)) throw new UsageError(`there is no story "${story}"`)
+  return (await STORIES[story]()) ? EXIT.OK : EXIT.FAILURE
 }
 
 exports.main = main

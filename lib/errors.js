@@ -183,6 +183,16 @@ class PermissionDeniedError extends LLMPoolError {
   static code = 'ERR_LLMPOOL_PERMISSION'
 }
 
+class QueueFullError extends LLMPoolError {
+  static code = 'ERR_LLMPOOL_QUEUE_FULL'
+
+  /** @param {string} message */
+  constructor(message) {
+    super(message)
+    this.retryable = true
+  }
+}
+
 class PoolClosedError extends LLMPoolError {
   static code = 'ERR_LLMPOOL_CLOSED'
 
@@ -203,6 +213,7 @@ const CLASSES = {
   NoProviderError,
   BudgetExceededError,
   PermissionDeniedError,
+  QueueFullError,
   PoolClosedError,
 }
 
@@ -284,6 +295,7 @@ exports.StreamInterruptedError = StreamInterruptedError
 exports.NoProviderError = NoProviderError
 exports.BudgetExceededError = BudgetExceededError
 exports.PermissionDeniedError = PermissionDeniedError
+exports.QueueFullError = QueueFullError
 exports.PoolClosedError = PoolClosedError
 exports.Failed = Failed
 exports.unwrap = unwrap

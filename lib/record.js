@@ -16,6 +16,7 @@ const KIND = Object.freeze({
   TURN: 7,
   TURN_OVER: 8,
   HEAD: 9,
+  JOB: 10,
 })
 
 /** On the answer of a stream that ended well and is refused as a whole: the error as data. */

@@ -96,6 +96,36 @@ function read(fields, options, expected) {
 }
 
 /**
+ * A job of a background processor: a request among fields of its own. Its options are not part of it: a job may outlive
+ * whoever submits it.
+ *
+ * @param {any} job
+ * @param {any} options
+ */
+function readJob(job, options) {
+  if (!isRecord(job)) throw refusal(new Problem('must be an object with a request or a prompt'))
+  const { wait = false, signal: _, ...rest } = isRecord(options ?? {}) ? { ...options } : { options }
+  const [unknown] = Object.keys(rest)
+  if (unknown === 'options') throw refusal(new Problem('must be an object').under('options'))
+  if (unknown !== undefined) throw refusal(new Problem('unknown option; there are wait and signal').under(unknown))
+  if (typeof wait !== 'boolean') throw refusal(new Problem('must be true or false').under('wait'))
+  for (const [place, fields] of Object.entries({ signal: job, 'request.signal': job.request ?? {} })) {
+    if (fields.signal === undefined || fields.signal === null) continue
+    throw refusal(new Problem('is an option of submit(), its second argument').under(place))
+  }
+  checkFields(job)
+  const { signal: __, ...fields } = job
+  if (Array.isArray(fields.request)) fields.request = { messages: fields.request }
+  else if (isRecord(fields.request)) {
+    const { signal: ___, ...request } = fields.request
+    fields.request = request
+  }
+  const json = writeJson(fields)
+  if (json instanceof Problem) throw refusal(json)
+  return { json, metadata: job.metadata, signal: signalOf(options ?? {}), wait }
+}
+
+/**
  * Options of a call that has no request.
  *
  * @param {unknown} options
@@ -109,4 +139,5 @@ function readOptions(options) {
 exports.readCall = readCall
 exports.readEmbed = readEmbed
 exports.readInfer = readInfer
+exports.readJob = readJob
 exports.readOptions = readOptions

@@ -7,7 +7,7 @@
 const { setTimeout: sleep } = require('node:timers/promises')
 const { LLMPool, createTextMessage } = require('../../index.js')
 const { Screen, dollars } = require('./screen')
-const { Upstream } = require('./upstreams')
+const { Upstream, providerOf } = require('./upstreams')
 
 /** Longer than everything that happens while the breaker is open, so that the probe comes when the story wants it. */
 const BREAKER_OPEN_MS = 6000
@@ -43,14 +43,14 @@ async function demo(output = process.stdout) {
     config: {
       providers: [
         {
-          ...(await provider(flaky, 1)),
+          ...(await providerOf(flaky, 1)),
           input_token_price: 0.0002,
           output_token_price: 0.0006,
           circuit_breaker_threshold: 3,
           circuit_breaker_timeout: BREAKER_OPEN_MS,
         },
-        { ...(await provider(limited, 2)), input_token_price: 0.0005, output_token_price: 0.0015 },
-        { ...(await provider(steady, 3)), input_token_price: 0.0025, output_token_price: 0.01 },
+        { ...(await providerOf(limited, 2)), input_token_price: 0.0005, output_token_price: 0.0015 },
+        { ...(await providerOf(steady, 3)), input_token_price: 0.0025, output_token_price: 0.01 },
       ],
     },
   })
@@ -90,18 +90,6 @@ async function demo(output = process.stdout) {
     for (const upstream of upstreams) upstream.close()
   }
   return story.failures === 0
-}
-
-/** The entry of an upstream in a pool's configuration. @param {Upstream} upstream @param {number} priority */
-async function provider(upstream, priority) {
-  return {
-    name: upstream.name,
-    type: /** @type {const} */ ('openai-compatible'),
-    base_url: await upstream.listen(),
-    api_key: 'simulated',
-    model: `${upstream.name}-1`,
-    priority,
-  }
 }
 
 /** Makes the calls and tells what becomes of them. */

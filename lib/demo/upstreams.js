@@ -101,4 +101,17 @@ function tokens(text) {
   return Math.ceil(text.length / 4)
 }
 
+/** The entry of an upstream in a pool's configuration. @param {Upstream} upstream @param {number} priority */
+async function providerOf(upstream, priority) {
+  return {
+    name: upstream.name,
+    type: /** @type {const} */ ('openai-compatible'),
+    base_url: await upstream.listen(),
+    api_key: 'simulated',
+    model: `${upstream.name}-1`,
+    priority,
+  }
+}
+
 exports.Upstream = Upstream
+exports.providerOf = providerOf
