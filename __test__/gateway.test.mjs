@@ -309,11 +309,39 @@ test('closing waits for requests under way, and cuts those that take too long', 
 
   upstream.next(hang())
   const short = await pool.serve({ http: '127.0.0.1:0' })
-  const cut = send(short).catch((error) => error)
+  const cut = send(short)
   const exchange = await upstream.request(2)
   await short.close({ drainTimeout: 0 })
-  assert.ok((await cut) instanceof Error)
+  const refused = await cut
+  assert.deepEqual([refused.status, refused.headers.get('x-should-retry')], [503, null], 'another process may answer')
+  assert.equal((await refused.json()).error.code, 'closed')
   await exchange.closed
+})
+
+test('a stream that closing cuts says so in the shape of its API, and in its line', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const pool = await openPool(t, [provider('main', upstream)], { config: { tasks: { t: {} } } })
+  for (const [path, body, said] of [
+    ['/v1/chat/completions', { messages: ask() }, /data: {"error":{[^\n]*"code":"closed"/],
+    ['/v1/messages', { max_tokens: 5, messages: ask() }, /event: error\ndata: {"type":"error"/],
+    ['/v1/responses', { input: 'hi' }, /event: response.failed\ndata: [^\n]*"closed"/],
+    ['/v1/infer', { task: 't', prompt: 'hi' }, /event: error\ndata: {"error":{"code":"closed"/],
+  ]) {
+    upstream.next(sse(({ text }) => text('hello')))
+    const lines = []
+    const gateway = await pool.serve({ http: '127.0.0.1:0', onRequest: (line) => lines.push(line) })
+    const response = await fetch(gateway.url + path, { method: 'POST', body: JSON.stringify({ ...body, stream: true }) })
+    const closed = gateway.close({ drainTimeout: 0 })
+    let told = ''
+    const read = async () => {
+      for await (const piece of response.body) told += Buffer.from(piece)
+    }
+    await assert.rejects(read(), `${path} never ends in order`)
+    await closed
+    assert.match(told, said)
+    await until(() => lines.length === 1, 'its line')
+    assert.deepEqual([lines[0].status, lines[0].error], [200, 'closed'], path)
+  }
 })
 
 test('a server keeps the process alive until it is closed or its pool is shut down', bounded, async (t) => {

@@ -439,8 +439,8 @@ section! {
 
 section! {
     /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http` and
-    /// `max_connections` holds for the next request after a reload, `tls` for the next connection. Who may call, and how
-    /// that is shown: [`security.md`](security.md).
+    /// `max_connections` holds after a reload: `tls`, `header_timeout_ms` and `write_timeout_ms` for new connections, the rest
+    /// for the next request. Who may call, and how that is shown: [`security.md`](security.md).
     struct RawServer {
         /// Where to listen: an address and a port, 0 for a free one. Default "127.0.0.1:7071".
         http: Text,
@@ -462,6 +462,9 @@ section! {
         header_timeout_ms: Millis,
         /// For the body of a request. Default 60000; at least 1, `null` = no limit.
         body_timeout_ms: Millis,
+        /// For a client to take anything of what it is sent; then its connection is closed. How long a provider takes does
+        /// not count. Default 60000; at least 1, `null` = no limit.
+        write_timeout_ms: Millis,
         /// Connections at once; further ones wait. Default 10000; at least 1, `null` = no limit.
         max_connections: u32,
         /// How long requests under way get when it closes; then they are ended. Default 10000; 0 = none.

@@ -74,13 +74,8 @@ pub(super) fn needed(path: &str) -> &'static [&'static str] {
 }
 
 /// Lists that must hold something.
-const NOT_EMPTY: &[&str] = &[
-    "providers[]",
-    "providers[].api_keys[]",
-    "server.hmac.clients[]",
-    "tenants[].tasks[]",
-    "tenants[].models[]",
-];
+const NOT_EMPTY: &[&str] =
+    &["providers[]", "providers[].api_keys[]", "server.hmac.clients[]", "tenants[].tasks[]", "tenants[].models[]"];
 
 /// The path of a key below the section at `path`.
 pub(super) fn below(path: &str, key: &Key) -> String {

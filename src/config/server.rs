@@ -22,6 +22,8 @@ const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest body over two megabits per second.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// As long as a body may take to come: nobody who reads pauses for longer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A few hundred megabytes of buffers at the worst.
 const MAX_CONNECTIONS: u32 = 10_000;
 /// Most answers are whole within this, and a rollout does not wait much longer.
@@ -47,6 +49,8 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+    /// For a client to take anything of what it is sent.
+    pub write_timeout: Duration,
     /// `None`: no limit.
     pub max_connections: Option<u32>,
     pub drain_timeout: Duration,
@@ -121,6 +125,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
         max_body_bytes,
         header_timeout_ms,
         body_timeout_ms,
+        write_timeout_ms,
         max_connections,
         drain_timeout_ms,
         cors_origins,
@@ -128,6 +133,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
     let max_body_bytes = max_body_bytes.or_limit(MAX_BODY_BYTES, u64::MAX);
     let header_timeout = header_timeout_ms.time_limit(HEADER_TIMEOUT);
     let body_timeout = body_timeout_ms.time_limit(BODY_TIMEOUT);
+    let write_timeout = write_timeout_ms.time_limit(WRITE_TIMEOUT);
     let max_connections = match max_connections {
         Field::Null => None,
         most => Some(most.or(MAX_CONNECTIONS)),
@@ -136,6 +142,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
         ("max_body_bytes", max_body_bytes == 0),
         ("header_timeout_ms", header_timeout.is_zero()),
         ("body_timeout_ms", body_timeout.is_zero()),
+        ("write_timeout_ms", write_timeout.is_zero()),
         ("max_connections", max_connections == Some(0)),
     ];
     for (key, _) in zeros.into_iter().filter(|(_, is_zero)| *is_zero) {
@@ -152,6 +159,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
         max_body_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
         header_timeout,
         body_timeout,
+        write_timeout,
         max_connections,
         drain_timeout: drain_timeout_ms.time(DRAIN_TIMEOUT),
         cors_origins: check_origins(cors_origins, &join(at, "cors_origins"), reader),

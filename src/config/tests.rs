@@ -986,7 +986,7 @@ fn every_key_makes_a_difference() {
             "http": "127.0.0.1:0", "api_keys": ["k"],
             "jwt": { "alg": "HS256", "key": SECRET }, "hmac": { "clients": [{ "id": "c", "secret": SECRET }] },
             "tls": { "cert": fixture("mtls/server.pem"), "key": fixture("mtls/server.key") }, "insecure": true, "max_body_bytes": 5, "header_timeout_ms": 5,
-            "body_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
+            "body_timeout_ms": 5, "write_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
         }),
     );
     every_key_of_callers_makes_a_difference(&base);

@@ -22,7 +22,7 @@ use super::section::{Field, Reader, join};
 use crate::error::Problem;
 
 /// In the order of preference.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What a connection is made safe with. Two that are equal were made of equal files.
 #[derive(Clone)]

@@ -364,7 +364,8 @@ impl Provider {
     }
 
     pub(super) fn book(&self, hold: Hold, outcome: &Outcome<'_>, now: Now) -> Option<Transition> {
-        let Hold { key, number: _, known, model, first, reservation, money, tenant, pass, dispatch, slot, meter } = hold;
+        let Hold { key, number: _, known, model, first, reservation, money, tenant, pass, dispatch, slot, meter } =
+            hold;
         let mark = Mark { model, unix_ms: now.unix_ms };
         // An attempt that failed to connect was an attempt; one that was left before it began was not.
         let attempted = match outcome {

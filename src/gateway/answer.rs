@@ -12,10 +12,17 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-llmpool-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-llmpool-model");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-llmpool-attempts");
 const COST: HeaderName = HeaderName::from_static("x-llmpool-cost-usd");
+const CACHE: HeaderName = HeaderName::from_static("x-llmpool-cache");
+/// Tells the clients of both APIs whether to ask again by themselves.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// The row of the failure table, or the kind of the error.
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-llmpool-error");
+/// The same as `Retry-After`, exact.
+pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const WARNINGS: HeaderName = HeaderName::from_static("x-llmpool-warnings");
 
 /// What the script of a page may read.
-pub(super) const EXPOSED: [HeaderName; 16] = [
+pub(super) const EXPOSED: [HeaderName; 19] = [
     CONTENT_TYPE,
     RETRY_AFTER,
     REQUEST_ID,
@@ -25,7 +32,10 @@ pub(super) const EXPOSED: [HeaderName; 16] = [
     ATTEMPTS,
     COST,
     WARNINGS,
-    HeaderName::from_static("x-should-retry"),
+    CACHE,
+    SHOULD_RETRY,
+    ERROR_CODE,
+    RETRY_AFTER_MS,
     limits::LIMIT_REQUESTS,
     limits::REMAINING_REQUESTS,
     limits::RESET_REQUESTS,
@@ -43,6 +53,11 @@ pub(super) fn name(headers: &mut HeaderMap, response: &ChatResponse) {
     name_attempts(headers, &response.attempts);
     name_cost(headers, response.cost);
     name_warnings(headers, &response.warnings);
+}
+
+/// Whether the answer was one that was kept.
+pub(super) fn name_cache(headers: &mut HeaderMap, cached: bool) {
+    headers.insert(CACHE, HeaderValue::from_static(if cached { "hit" } else { "miss" }));
 }
 
 /// Who answers, and the model that was asked.

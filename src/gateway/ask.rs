@@ -1,6 +1,5 @@
 //! What the headers of a request say to the pool, and which model it asks for.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +48,13 @@ impl Gateway {
         warnings: Vec<String>,
         page: &Page,
     ) -> Result<ChatResponse, Refused> {
-        let completed = self.pool.chat_until(request, &options, warnings, pending()).await;
+        let asked = self.pool.engine().keeps(&options).is_some();
+        let completed = self.pool.chat_until(request, &options, warnings, self.ending.cancelled()).await;
         (self.tell)(completed.events);
         match completed.result {
             Ok(response) => {
                 page.answered(&response);
+                page.kept(asked, response.cached);
                 Ok(response)
             }
             Err(error) => Err(refused(error, page)),
@@ -68,9 +69,12 @@ impl Gateway {
         warnings: Vec<String>,
         page: &Page,
     ) -> Result<PoolStream, Refused> {
-        let completed = self.pool.stream_until(Arc::new(request), &options, warnings, pending()).await;
+        let asked = self.pool.engine().keeps(&options).is_some();
+        let completed = self.pool.stream_until(Arc::new(request), &options, warnings, self.ending.cancelled()).await;
         (self.tell)(completed.events);
-        completed.result.map_err(|error| refused(error, page))
+        let stream = completed.result.map_err(|error| refused(error, page))?;
+        page.kept(asked, stream.is_replay());
+        Ok(stream)
     }
 
     /// Vectors.
@@ -81,7 +85,7 @@ impl Gateway {
         warnings: Vec<String>,
         page: &Page,
     ) -> Result<EmbedResponse, Refused> {
-        let completed = self.pool.embed_until(request, &options, warnings, pending()).await;
+        let completed = self.pool.embed_until(request, &options, warnings, self.ending.cancelled()).await;
         (self.tell)(completed.events);
         match completed.result {
             Ok(response) => {
@@ -108,7 +112,10 @@ impl Gateway {
     }
 }
 
-fn refused(error: Error, page: &Page) -> Refused {
+/// Notes what the pool said, and makes an answer of it.
+pub(super) fn refused(error: Error, page: &Page) -> Refused {
+    // A client that leaves hears nothing of it: only the end of the gateway cancels a call of somebody who listens.
+    let error = if error.is_cancellation() { Error::closed() } else { error };
     page.failed(&error);
     error.into()
 }

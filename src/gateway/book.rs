@@ -16,16 +16,20 @@ use http::StatusCode;
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, REQUEST_ID, REQUEST_ID_TOO};
+use super::refused::Refused;
 use super::{Gateway, Log};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::millis;
 use crate::time::{self, Instant};
 use crate::types::{AttemptRecord, ChatResponse, EmbedResponse, InferResponse, NanoUsd, RequestId, Usage};
 
 /// A client that left before it had its answer; the status that nginx gives it.
 const LEFT: u16 = 499;
+/// The end of the gateway, or of its pool, was the end of it.
+const CLOSED: &str = "closed";
 /// A longer id is not one.
 const LONGEST_ID: usize = 128;
 
@@ -68,6 +72,9 @@ pub struct Facts {
     pub completion_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<NanoUsd>,
+    /// Whether the answer was one that was kept, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached: Option<bool>,
     /// What went wrong after the answer had begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
@@ -127,6 +134,11 @@ impl Page {
         });
     }
 
+    /// `asked`: an answer that was kept would do. One that was kept says so in any case.
+    pub fn kept(&self, asked: bool, cached: bool) {
+        self.note(|facts| facts.cached = (asked || cached).then_some(cached));
+    }
+
     pub fn inferred(&self, response: &InferResponse) {
         self.note(|facts| {
             facts.spent(response.provider.as_str(), &response.winner_model, &response.usage, response.cost);
@@ -146,7 +158,11 @@ impl Page {
             facts.provider = context.provider.as_ref().map(ToString::to_string).or(facts.provider.take());
             facts.model = context.model.clone().or(facts.model.take());
             facts.attempts = Some(answer::sent(attempts));
-            facts.error = Some(error.failure().map_or("refused", |failure| failure.class.as_str()));
+            facts.error = Some(match (error.kind(), error.failure()) {
+                (ErrorKind::Closed, _) => CLOSED,
+                (_, Some(failure)) => failure.class.as_str(),
+                (_, None) => "refused",
+            });
         });
     }
 }
@@ -164,11 +180,15 @@ pub(super) async fn keep(State(gateway): State<Arc<Gateway>>, mut request: Reque
     let request_id = given_id(request.headers()).unwrap_or_else(RequestId::random);
     let page = Page::new(request_id);
     request.extensions_mut().insert(page.clone());
-    let line = gateway.log.as_ref().map(|log| Line::open(Arc::clone(log), page.clone(), &request));
+    let line = gateway.log.as_ref().map(|log| Line::open(Arc::clone(log), &gateway, page.clone(), &request));
     let mut response = next.run(request).await;
+    Refused::name(&mut response, page.id());
     if let Ok(id) = HeaderValue::from_str(page.id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id.clone());
         response.headers_mut().insert(REQUEST_ID_TOO, id);
+    }
+    if let Some(cached) = page.facts.lock().unwrap_or_else(PoisonError::into_inner).cached {
+        answer::name_cache(response.headers_mut(), cached);
     }
     match line {
         Some(line) => line.watch(response),
@@ -190,6 +210,7 @@ fn is_id(id: &str) -> bool {
 struct Line {
     log: Log,
     page: Page,
+    ending: CancellationToken,
     method: String,
     path: String,
     client: Option<String>,
@@ -199,12 +220,13 @@ struct Line {
 }
 
 impl Line {
-    fn open(log: Log, page: Page, request: &Request) -> Self {
+    fn open(log: Log, gateway: &Gateway, page: Page, request: &Request) -> Self {
         let now = time::now();
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         Self {
             log,
             page,
+            ending: gateway.ending.clone(),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             client: agent.map(|agent| agent.chars().take(LONGEST_ID).collect()),
@@ -222,6 +244,9 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if self.status == LEFT && self.ending.is_cancelled() {
+            self.page.note(|facts| facts.error = Some(CLOSED));
+        }
         (self.log)(&Entry {
             time: self.time,
             request_id: self.page.id().clone(),

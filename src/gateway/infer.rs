@@ -2,7 +2,6 @@
 //!
 //! [`Gateway::infer`] and [`Gateway::infer_stream`] are for whatever wire the work came over.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -22,7 +21,7 @@ use crate::types::{CallOptions, ChatResponse, InferRequest, InferResponse, Parse
 pub(super) async fn infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let page = Page::of(&request);
     let done = work(gateway, request, &page).await;
-    done.unwrap_or_else(|refused| refused.of_request(page.id()).into_response(Dialect::Own))
+    done.unwrap_or_else(|refused| refused.into_response(Dialect::Own))
 }
 
 async fn work(gateway: Arc<Gateway>, request: Request, page: &Page) -> Result<Response, Refused> {
@@ -55,11 +54,12 @@ impl Gateway {
         page: &Page,
     ) -> Result<InferResponse, Refused> {
         self.admit_work(work, options, page)?;
-        let completed = self.pool.infer_until(work, options, warnings, pending()).await;
+        let completed = self.pool.infer_until(work, options, warnings, self.ending.cancelled()).await;
         (self.tell)(completed.events);
         match completed.result {
             Ok(response) => {
                 page.inferred(&response);
+                page.kept(true, response.from_cache);
                 Ok(response)
             }
             Err(error) => Err(refused(error, page)),
@@ -75,9 +75,11 @@ impl Gateway {
         page: &Page,
     ) -> Result<PoolStream, Refused> {
         self.admit_work(work, options, page)?;
-        let completed = self.pool.infer_stream_until(work, options, warnings, pending()).await;
+        let completed = self.pool.infer_stream_until(work, options, warnings, self.ending.cancelled()).await;
         (self.tell)(completed.events);
-        completed.result.map_err(|error| refused(error, page))
+        let stream = completed.result.map_err(|error| refused(error, page))?;
+        page.kept(true, stream.is_replay());
+        Ok(stream)
     }
 
     /// Whoever calls over a port works for whom its key says, and for nobody else.
@@ -96,7 +98,6 @@ impl Gateway {
 
 /// What only work by name can go wrong with has a status of its own.
 fn refused(error: Error, page: &Page) -> Refused {
-    page.failed(&error);
     let known = match error.kind() {
         ErrorKind::InvalidRequest { field } => match field.as_str() {
             "task" => Some((StatusCode::NOT_FOUND, "task_not_found")),
@@ -105,7 +106,7 @@ fn refused(error: Error, page: &Page) -> Refused {
         },
         _ => None,
     };
-    let mut refused = Refused::from(error);
+    let mut refused = ask::refused(error, page);
     if let Some((status, code)) = known {
         (refused.status, refused.code) = (status, Some(code));
     }
@@ -119,7 +120,7 @@ struct Deltas {
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Delta<'a> {
+enum Piece<'a> {
     Delta(&'a str),
     Refusal(&'a str),
     Reasoning(&'a str),
@@ -128,9 +129,9 @@ enum Delta<'a> {
 impl Encode for Deltas {
     fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
         match &event {
-            StreamEvent::Text(text) => write(out, Some("delta"), &Delta::Delta(text)),
-            StreamEvent::Refusal(text) => write(out, Some("delta"), &Delta::Refusal(text)),
-            StreamEvent::Reasoning(text) => write(out, Some("delta"), &Delta::Reasoning(text)),
+            StreamEvent::Text(text) => write(out, Some("delta"), &Piece::Delta(text)),
+            StreamEvent::Refusal(text) => write(out, Some("delta"), &Piece::Refusal(text)),
+            StreamEvent::Reasoning(text) => write(out, Some("delta"), &Piece::Reasoning(text)),
             // Work has no tools; all else stands in the answer.
             StreamEvent::Start { .. }
             | StreamEvent::ToolCall(_)

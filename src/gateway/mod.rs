@@ -7,6 +7,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `auth` | who may come in |
+//! | `origin` | from where a browser may call |
 //! | `book` | what is written down of a request: its id, how it went, whom it cost what |
 //! | `body` | how much of a request is read, and for how long |
 //! | `ask` | what a request's headers say to the pool |
@@ -18,7 +19,8 @@
 //! | `openai`, `anthropic` | an API: what its requests mean, how it writes answers |
 //! | `infer` | the pool's own: work by the name of its task |
 //! | `thoughts` | how the state of a model's reasoning travels through clients |
-//! | `server` | the port: connections, their limits, and the end |
+//! | `server` | the port: which connections are taken, and the end |
+//! | `connection`, `flow` | one connection: what is spoken on it, and how long its client is waited for |
 //! | `tls` | the handshake of a connection, and what it says of the caller |
 //!
 //! A handler reads, asks the pool and writes; it decides nothing that the pool decides.
@@ -29,10 +31,13 @@ mod ask;
 mod auth;
 mod body;
 mod book;
+mod connection;
+mod flow;
 mod infer;
 mod limits;
 mod models;
 mod openai;
+mod origin;
 mod probes;
 mod pump;
 mod refused;
@@ -51,6 +56,7 @@ use axum::extract::{Request, State};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
@@ -76,13 +82,15 @@ pub struct Gateway {
     door: Door,
     tell: Tell,
     log: Option<Log>,
+    /// Those who still wait for an answer are told that there will be none.
+    ending: CancellationToken,
     /// Unix seconds; what models are said to be as old as.
     since: u64,
 }
 
 impl Gateway {
     pub fn new(pool: Pool, door: Door, tell: Tell, log: Option<Log>) -> Arc<Self> {
-        Arc::new(Self { pool, door, tell, log, since: time::unix_ms() / 1000 })
+        Arc::new(Self { pool, door, tell, log, ending: CancellationToken::new(), since: time::unix_ms() / 1000 })
     }
 
     /// The routes, as a service that answers every request.
@@ -107,6 +115,7 @@ impl Gateway {
             .with_state(Arc::clone(self))
             .layer(middleware::from_fn_with_state(Arc::clone(self), limits::tell))
             .layer(middleware::from_fn_with_state(Arc::clone(self), auth::admit))
+            .layer(middleware::from_fn_with_state(Arc::clone(self), origin::admit))
             .layer(self.cors())
             .layer(CatchPanicLayer::custom(panicked))
             .layer(middleware::from_fn_with_state(Arc::clone(self), book::keep))

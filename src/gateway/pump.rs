@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::book::Page;
 use super::refused::Refused;
 use super::{Gateway, answer};
+use crate::error::Error;
 use crate::pool::PoolStream;
 use crate::types::{ChatResponse, StreamEvent};
 
@@ -119,6 +120,7 @@ pub(super) async fn follow<T: Send>(
             biased;
             () = sender.closed() => return, // dropping the stream closes the provider's socket
             event = next(&mut stream, sender) => event,
+            () = gateway.ending.cancelled() => Some(Err(Error::closed())),
         };
         if let Some(Ok(event)) = event {
             if let Some(piece) = write(Told::Event(event)) {
@@ -145,10 +147,7 @@ pub(super) async fn follow<T: Send>(
 }
 
 /// The next event, once there is room for it.
-async fn next<T>(
-    stream: &mut PoolStream,
-    sender: &mpsc::Sender<T>,
-) -> Option<Result<StreamEvent, crate::error::Error>> {
+async fn next<T>(stream: &mut PoolStream, sender: &mpsc::Sender<T>) -> Option<Result<StreamEvent, Error>> {
     let room = async { drop(sender.reserve().await) };
     match stream.until_room(room).await {
         Some(error) => Some(Err(error)),

@@ -1,14 +1,15 @@
 //! Why a request is not answered: which status an error of the pool has, and how each API words it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, StatusCode};
 use serde::Serialize;
 
-use super::answer;
+use super::answer::{self, ERROR_CODE, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::error::{Context, Error, ErrorKind, FailureClass};
 use crate::types::{AttemptRecord, FieldError, ProviderName, RequestId};
 
@@ -22,7 +23,7 @@ pub(super) enum Dialect {
 }
 
 /// A request that is not answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub status: StatusCode,
     pub code: Option<&'static str>,
@@ -38,12 +39,9 @@ pub(super) struct Refused {
     request_id: Option<RequestId>,
 }
 
-/// Tells the clients of both APIs whether to ask again by themselves.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-/// The row of the failure table, or the kind of the error.
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-llmpool-error");
-/// The same as `Retry-After`, exact.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Goes with the answer to a request whose id was not known where it was refused.
+#[derive(Clone)]
+struct Nameless(Arc<(Refused, Dialect)>);
 
 // === impl Dialect ===
 
@@ -130,6 +128,9 @@ impl Refused {
     pub fn into_response(self, dialect: Dialect) -> Response {
         let body = self.body(dialect);
         let mut response = (self.status, Body::from(body)).into_response();
+        if self.request_id.is_none() {
+            response.extensions_mut().insert(Nameless(Arc::new((self.clone(), dialect))));
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
@@ -150,6 +151,14 @@ impl Refused {
             answer::name_attempts(headers, attempts);
         }
         response
+    }
+
+    /// Words an answer anew that was made without the id of its request.
+    pub fn name(response: &mut Response, id: &RequestId) {
+        if let Some(Nameless(nameless)) = response.extensions_mut().remove() {
+            let (refused, dialect) = Arc::unwrap_or_clone(nameless);
+            *response.body_mut() = Body::from(refused.of_request(id).body(dialect));
+        }
     }
 
     /// The error as the API has it, as JSON.

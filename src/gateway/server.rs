@@ -1,39 +1,31 @@
-//! The port: connections, how many and how long, and the end of all of them.
+//! The port: which connections are taken, how many at once, and the end of all of them.
 //!
-//! HTTP/1.1 only: it is what the clients of both APIs speak to an address without TLS, and a proxy in front speaks it to
-//! whatever is behind. Framing is hyper's, which takes neither two lengths nor a length beside chunks.
+//! What is spoken on one is [`serve_connection`]'s, which takes any stream of bytes.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
 use http::Extensions;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::auth::OwnTls;
+use super::connection::{Port, serve_connection};
+use super::flow::Patience;
+use super::origin::Local;
 use super::{Door, Gateway, Log, Network, Tell, tls};
 use crate::config::{KeyHash, ServerConfig, TlsConfig, TlsFiles};
-use crate::error::{Error, ErrorKind, MAX_HINT, Problem};
+use crate::error::{Error, ErrorKind, Problem};
 use crate::pool::Pool;
 use crate::time;
 
 /// After an error of `accept` (no file is left to open): trying again at once would burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a head. The longest that common front ends send on is 64 KiB.
-const MAX_HEAD: usize = 64 * 1024;
-/// Fields of a head.
-const MAX_HEADERS: usize = 128;
+/// For those whose time is over to be told so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What goes over or beside the configuration's `server`.
 #[derive(Default)]
@@ -91,15 +83,22 @@ impl Server {
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        let mut known = Extensions::new();
+        if address.ip().is_loopback() && !insecure {
+            known.insert(Local);
+        }
         let accepting = Accepting {
             listener,
-            router: server.gateway.router(),
             gateway: Arc::clone(&server.gateway),
-            header_timeout: config.header_timeout,
+            known,
             free: Arc::new(Semaphore::new(most_connections(&config))),
-            closing: server.closing.clone(),
-            ending: server.ending.clone(),
-            tasks: server.tasks.clone(),
+            port: Port {
+                router: server.gateway.router(),
+                patience: Patience::of(&config),
+                closing: server.closing.clone(),
+                ending: server.ending.clone(),
+                tasks: server.tasks.clone(),
+            },
         };
         server.tasks.spawn(accepting.run());
         Ok(server)
@@ -136,14 +135,19 @@ impl Server {
         self.gateway.door.needs_credentials(&self.gateway.server())
     }
 
-    /// Takes no connection any more, gives requests under way `drain` (`None`: as configured), then cuts them; returns when
-    /// the last is gone. Idempotent.
+    /// Takes no connection any more and lets go of those that wait for nothing; gives requests under way `drain` (`None`: as
+    /// configured), then ends them, each with an error of its API; returns when the last is gone. Idempotent.
     pub async fn close(&self, drain: Option<Duration>) {
         let drain = drain.unwrap_or_else(|| self.gateway.server().drain_timeout);
         self.closing.cancel();
         self.tasks.close();
         let ends = time::now().mono.checked_add(drain);
-        if time::until(ends, self.tasks.wait()).await.is_err() {
+        if time::until(ends, self.tasks.wait()).await.is_ok() {
+            return;
+        }
+        self.gateway.ending.cancel();
+        let ends = time::now().mono + LAST_WORDS;
+        if time::until(Some(ends), self.tasks.wait()).await.is_err() {
             self.ending.cancel();
             self.tasks.wait().await;
         }
@@ -153,6 +157,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.closing.cancel();
+        self.gateway.ending.cancel();
         self.ending.cancel();
     }
 }
@@ -178,13 +183,11 @@ fn most_connections(config: &ServerConfig) -> usize {
 /// What it takes to accept a connection.
 struct Accepting {
     listener: TcpListener,
-    router: Router,
     gateway: Arc<Gateway>,
-    header_timeout: Duration,
+    /// Of every connection.
+    known: Extensions,
     free: Arc<Semaphore>,
-    closing: CancellationToken,
-    ending: CancellationToken,
-    tasks: TaskTracker,
+    port: Port,
 }
 
 impl Accepting {
@@ -192,23 +195,23 @@ impl Accepting {
         while let Some((socket, place)) = self.accept().await {
             // Events of a stream are small and each is awaited by somebody.
             let _ = socket.set_nodelay(true);
-            let (router, limit) = (self.router.clone(), self.header_timeout);
-            let tls = self.gateway.door.tls(&self.gateway.server());
-            let (closing, ending) = (self.closing.clone(), self.ending.clone());
-            let connection = async move {
+            let server = self.gateway.server();
+            let port = Port { patience: Patience::of(&server), ..self.port.clone() };
+            let (mut known, tls) = (self.known.clone(), self.gateway.door.tls(&server));
+            self.port.tasks.spawn(async move {
                 match tls {
-                    None => serve(socket, Extensions::new(), router, limit, &closing).await,
+                    None => serve_connection(socket, known, &port).await,
                     Some(tls) => {
-                        let Some((stream, known)) = tls::accept(socket, tls, limit).await else { return };
-                        serve(stream, known, router, limit, &closing).await;
+                        let handshake = tls::accept(socket, tls, server.header_timeout);
+                        let stream = tokio::select! {
+                            stream = handshake => stream,
+                            () = port.closing.cancelled() => None,
+                        };
+                        if let Some((stream, shown)) = stream {
+                            known.extend(shown);
+                            serve_connection(stream, known, &port).await;
+                        }
                     }
-                }
-            };
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    // A client that breaks off or sends nonsense was told what there was to tell.
-                    () = connection => {}
-                    () = ending.cancelled() => {}
                 }
                 drop(place);
             });
@@ -228,30 +231,8 @@ impl Accepting {
         };
         tokio::select! {
             biased;
-            () = self.closing.cancelled() => None,
+            () = self.port.closing.cancelled() => None,
             accepted = work => accepted,
         }
     }
-}
-
-/// Serves one connection; every request carries what is known of its caller.
-async fn serve<IO>(io: IO, known: Extensions, router: Router, limit: Duration, closing: &CancellationToken)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let router = router.map_request(move |mut request: hyper::Request<_>| {
-        request.extensions_mut().extend(known.clone());
-        request.map(Body::new)
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
-    if limit < MAX_HINT {
-        http.header_read_timeout(limit);
-    }
-    let mut connection = pin!(http.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
 }

@@ -324,8 +324,12 @@ async fn nobody_comes_in_without_a_key_but_probes() {
     }
     let health = read(served.send(get("/health")).await).await;
     assert_eq!((&health["availableProviders"], health.get("pool")), (&json!(1), None), "no names without a key");
-    let response = served.send(post("/v1/messages", &json!({}), &[])).await;
-    assert_eq!(read(response).await["error"]["type"], "authentication_error");
+    let response = served.send(post("/v1/messages", &json!({}), &[("x-request-id", "mine")])).await;
+    let said = read(response).await;
+    assert_eq!((&said["error"]["type"], &said["request_id"]), (&json!("authentication_error"), &json!("mine")));
+    let wrong = served.send(get("/v1/messages")).await; // a wrong method, if it had a key
+    let id = header(&wrong, "x-request-id").to_owned();
+    assert_eq!(read(wrong).await["request_id"], id);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub struct PoolStream {
     number: u64,
     provider: ProviderName,
     model: String,
+    is_replay: bool,
 }
 
 /// The streams of a pool that somebody holds.
@@ -73,7 +74,11 @@ impl OpenStreams {
 
     /// Hands a stream to its reader. `call` is let go of when it is over.
     pub fn hold(self: &Arc<Self>, stream: ChatStream, call: TaskTrackerToken) -> PoolStream {
-        let (provider, model) = (stream.provider().clone(), stream.model().to_owned());
+        let (provider, model, is_replay) = (
+            stream.provider().clone(),
+            stream.model().to_owned(),
+            stream.response().is_some_and(|response| response.cached),
+        );
         let parked = Parked { stream: Some(Box::new(stream)), call: Some(call), closed: false, error: None };
         let place = Arc::new(Place(Mutex::new(parked)));
         let mut places = lock(&self.places);
@@ -84,7 +89,7 @@ impl OpenStreams {
         if self.ending.is_cancelled() {
             place.end(); // the shutdown has passed by already
         }
-        PoolStream { place, open: Arc::clone(self), number, provider, model }
+        PoolStream { place, open: Arc::clone(self), number, provider, model, is_replay }
     }
 
     /// Ends those that nobody reads at the moment; those who read are woken.
@@ -190,6 +195,11 @@ impl PoolStream {
     /// Who answers, and the model that was asked for.
     pub fn source(&self) -> (&str, &str) {
         (self.provider.as_str(), &self.model)
+    }
+
+    /// Its answer was kept.
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
     }
 
     /// Why the whole answer is refused although the stream ended well: it does not fit the caller's schema.

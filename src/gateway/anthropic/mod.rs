@@ -27,9 +27,7 @@ const OWN_HEADERS: [&str; 2] = ["anthropic-version", "anthropic-beta"];
 /// `POST /v1/messages`.
 pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let page = Page::of(&request);
-    let id = page.request_id.clone();
-    let refused = |refused: Refused| refused.of_request(&id).into_response(Dialect::Anthropic);
-    complete(gateway, request, page).await.unwrap_or_else(refused)
+    complete(gateway, request, page).await.unwrap_or_else(|refused| refused.into_response(Dialect::Anthropic))
 }
 
 async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Response, Refused> {
@@ -63,10 +61,9 @@ fn options(request: &Request, page: &Page) -> Result<CallOptions, Refused> {
 
 /// `POST /v1/messages/count_tokens`: how many tokens a prompt has, as the pool counts for that model.
 pub(super) async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let id = Page::of(&request).request_id;
     match count(&gateway, request).await {
         Ok(tokens) => json_response(StatusCode::OK, &json!({ "input_tokens": tokens })),
-        Err(refused) => refused.of_request(&id).into_response(Dialect::Anthropic),
+        Err(refused) => refused.into_response(Dialect::Anthropic),
     }
 }
 

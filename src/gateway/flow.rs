@@ -1,0 +1,291 @@
+//! What goes on on one connection, and for how long nothing may.
+//!
+//! A client that sends half a head, or takes nothing of its answer, would hold its connection for ever. Three waits have a
+//! bound: for a request while none is under way, for the socket to take bytes, and for a client to let an answer go on (in
+//! HTTP/2 the socket takes bytes while one stream's window is closed). How long a provider takes is not among them.
+
+use std::collections::HashMap;
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use crate::config::ServerConfig;
+use crate::error::MAX_HINT;
+use crate::time::{self, Instant};
+
+/// How long a connection may wait for its client; `None`: for ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a request, while none is under way.
+    pub header: Option<Duration>,
+    /// For the client to take anything of what is to be sent.
+    pub write: Option<Duration>,
+}
+
+/// What goes on on one connection.
+pub(super) struct Flow {
+    state: Mutex<State>,
+    /// A connection that is to close may have nothing left to do.
+    changed: Notify,
+}
+
+struct State {
+    requests: HashMap<u64, Underway>,
+    next: u64,
+    /// When the last request ended.
+    idle_since: Instant,
+    /// When the socket last stopped taking bytes; `None`: it takes them.
+    blocked_since: Option<Instant>,
+    /// When a client last took something of an answer.
+    moved: Instant,
+}
+
+struct Underway {
+    stage: Stage,
+    /// Since when its answer has been waiting for the client.
+    owed_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its body is not all here.
+    Arriving,
+    Working,
+    Answering,
+    /// What is left of it is read for nobody.
+    Over,
+}
+
+/// One request, for as long as it or its answer is there.
+pub(super) struct Ticket {
+    flow: Arc<Flow>,
+    number: u64,
+}
+
+// === impl Patience ===
+
+impl Patience {
+    pub fn of(server: &ServerConfig) -> Self {
+        let bound = |limit: Duration| (limit < MAX_HINT).then_some(limit);
+        Self { header: bound(server.header_timeout), write: bound(server.write_timeout) }
+    }
+}
+
+// === impl Flow ===
+
+impl Flow {
+    pub fn new() -> Arc<Self> {
+        let now = time::now().mono;
+        let state = State { requests: HashMap::new(), next: 0, idle_since: now, blocked_since: None, moved: now };
+        Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
+    }
+
+    /// A request has come.
+    pub fn begin(self: &Arc<Self>) -> Arc<Ticket> {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        state.requests.insert(number, Underway { stage: Stage::Arriving, owed_since: None });
+        Arc::new(Ticket { flow: Arc::clone(self), number })
+    }
+
+    /// Returns once the client has been waited for long enough.
+    pub async fn overdue(&self, patience: Patience) {
+        // A wait that begins in between ends no earlier than this.
+        let Some(often) = patience.header.into_iter().chain(patience.write).min() else {
+            return std::future::pending().await;
+        };
+        loop {
+            let now = time::now().mono;
+            let due = self.state().due(patience);
+            if due.is_some_and(|due| due <= now) {
+                return;
+            }
+            let look = now + often;
+            time::sleep_until(due.map_or(look, |due| due.min(look))).await;
+        }
+    }
+
+    /// Returns once nobody is waiting for an answer that could still be given.
+    pub async fn quiet(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let is_quiet = self.state().is_quiet();
+            if is_quiet {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the socket said when it was given bytes.
+    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
+        let mut state = self.state();
+        match &polled {
+            Poll::Pending => {
+                state.blocked_since.get_or_insert_with(|| time::now().mono);
+            }
+            Poll::Ready(_) => {
+                if state.blocked_since.take().is_some() {
+                    self.changed.notify_one();
+                }
+            }
+        }
+        polled
+    }
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        let is_busy = |request: &Underway| matches!(request.stage, Stage::Working | Stage::Answering);
+        self.blocked_since.is_none() && !self.requests.values().any(is_busy)
+    }
+
+    /// When the connection is to be given up, as things are.
+    fn due(&self, patience: Patience) -> Option<Instant> {
+        if let (Some(blocked), Some(write)) = (self.blocked_since, patience.write) {
+            return Some(blocked + write);
+        }
+        if self.requests.is_empty() && self.blocked_since.is_none() {
+            return patience.header.map(|header| self.idle_since + header);
+        }
+        // One answer that is not taken is its client's affair while it takes others.
+        let owed = self.requests.values().filter_map(|request| request.owed_since).min()?;
+        patience.write.map(|write| owed.max(self.moved) + write)
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// All of it is here.
+    pub fn received(&self) {
+        self.change(|request, _| {
+            if request.stage == Stage::Arriving {
+                request.stage = Stage::Working;
+            }
+        });
+    }
+
+    /// Counts an answer's body as part of the connection until it is sent.
+    pub fn answer(self: Arc<Self>, body: Body) -> Answer {
+        self.change(|request, now| *request = Underway { stage: Stage::Answering, owed_since: Some(now) });
+        Answer { body, ticket: self }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Underway, Instant)) {
+        let now = time::now().mono;
+        if let Some(request) = self.flow.state().requests.get_mut(&self.number) {
+            change(request, now);
+        }
+    }
+
+    /// The client took what it had been given before. `waits`: for more there is to wait.
+    fn moved(&self, waits: bool) {
+        let now = time::now().mono;
+        let mut state = self.flow.state();
+        state.moved = now;
+        if let Some(request) = state.requests.get_mut(&self.number) {
+            request.owed_since = (!waits).then_some(now);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.flow.state();
+        state.requests.remove(&self.number);
+        state.idle_since = time::now().mono;
+        drop(state);
+        self.flow.changed.notify_one();
+    }
+}
+
+/// The body of an answer, on its way.
+pub(super) struct Answer {
+    body: Body,
+    ticket: Arc<Ticket>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.ticket.moved(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.ticket.change(|request, _| *request = Underway { stage: Stage::Over, owed_since: None });
+        self.ticket.flow.changed.notify_one();
+    }
+}
+
+/// A socket whose flow is watched.
+pub(super) struct Watched<IO> {
+    pub io: IO,
+    pub flow: Arc<Flow>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.flow.wrote(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_flush(context);
+        self.flow.wrote(polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_shutdown(context);
+        self.flow.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.flow.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
