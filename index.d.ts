@@ -567,6 +567,8 @@ export interface ServedRequest {
   model?: string
   /** Requests that went out to providers. */
   attempts?: number
+  /** Whether the answer was one that was kept, where that was asked for. */
+  cached?: boolean
   promptTokens?: number
   completionTokens?: number
   /** USD; `null` or absent when it is not known. */
@@ -1910,6 +1912,8 @@ export interface PoolConfig {
     header_timeout_ms?: number | null
     /** For the body of a request, ms; null: no limit. @default 60000 */
     body_timeout_ms?: number | null
+    /** For a client to take anything of what it is sent, ms; null: no limit. @default 60000 */
+    write_timeout_ms?: number | null
     /** Connections at once; null: no limit. @default 10000 */
     max_connections?: number | null
     /** How long requests under way get when it closes, ms. @default 10000 */

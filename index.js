@@ -224,7 +224,9 @@ class LLMPool extends PoolEmitter {
   /** @param {string | URL | Request} input @param {RequestInit} [init] */
   async fetch(input, init) {
     const request = new Request(input, init)
-    unwrap(this.#refusal(request.signal))
+    if (request.signal.aborted) throw request.signal.reason
+    // A pool that was shut down answers that it is, with a status, as a server does; one that never began cannot.
+    if (!this.#ready) unwrap(this.#refusal(null))
     this.#load()
     return answer(this.#native, request)
   }

@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import http2 from 'node:http2'
 import net from 'node:net'
 import { test } from 'node:test'
 import { ask, openPool, provider } from './support/pool.mjs'
-import { Upstream } from './support/upstream.mjs'
-import { bounded, roomy } from './support/wait.mjs'
+import { hang, sse, sseOk, Upstream } from './support/upstream.mjs'
+import { bounded, roomy, until } from './support/wait.mjs'
 
 const KEY = 'key-of-the-gateway'
 
@@ -152,4 +153,173 @@ test('two thousand idle connections keep nobody from being answered', roomy, asy
   assert.equal(response.status, 200)
   await response.text()
   for (const { socket } of idle) socket.destroy()
+})
+
+test('a connection that never takes its answer is closed, and its provider is left', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const config = { server: { http: '127.0.0.1:0', write_timeout_ms: 200 } }
+  const pool = await openPool(t, [provider('main', upstream)], { config })
+  const lines = []
+  const gateway = await pool.serve({ onRequest: (line) => lines.push(line) })
+  t.after(() => gateway.close({ drainTimeout: 0 }))
+  const big = 'y'.repeat(100_000)
+  upstream.next(
+    sse(async ({ text }) => {
+      while (await text(big)); // until nobody takes it any more
+    }),
+  )
+  const body = JSON.stringify({ stream: true, messages: ask() })
+  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n`
+  const socket = net.connect({ port: Number(new URL(gateway.url).port), host: '127.0.0.1' })
+  socket.on('error', () => {})
+  socket.pause()
+  t.after(() => socket.destroy())
+  socket.write(head + body)
+  const exchange = await upstream.request(1)
+  await exchange.closed
+  await until(() => lines.length === 1, 'its line')
+  assert.equal(lines[0].status, 499)
+  assert.equal(pool.getStats().activeConnections, 0)
+})
+
+test('one that asks and asks and reads nothing is closed, too', bounded, async (t) => {
+  const { gateway } = await served(t, { write_timeout_ms: 200, max_connections: 1 })
+  const socket = net.connect({ port: Number(new URL(gateway.url).port), host: '127.0.0.1' })
+  socket.on('error', () => {})
+  socket.pause()
+  t.after(() => socket.destroy())
+  await once(socket, 'connect')
+  for (let times = 0; times < 100; times++) socket.write('GET /live HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(1000))
+  assert.equal((await fetch(`${gateway.url}/live`)).status, 200, 'there is a place again')
+})
+
+test('closing lets go at once of whoever has not asked yet', bounded, async (t) => {
+  for (const bytes of ['', 'G', 'GET /live HTTP/1.1\r\n', `${HEAD}content-length: 500\r\n\r\n{`]) {
+    const { gateway } = await served(t)
+    const { closed, told } = await talk(gateway, bytes)
+    const next = await talk(gateway, 'GET /live HTTP/1.1\r\nhost: a\r\n\r\n')
+    await once(next.socket, 'data') // what came before has been read
+    await gateway.close({ drainTimeout: 600_000 })
+    await closed
+    assert.equal(told(), '', bytes)
+  }
+})
+
+test('a client that sends a large body reads why it is refused', bounded, async (t) => {
+  const { gateway, upstream } = await served(t, { max_body_bytes: 1_000_000 })
+  const send = (path, key) =>
+    fetch(gateway.url + path, {
+      method: 'POST',
+      body: 'x'.repeat(8_000_000),
+      headers: { authorization: `Bearer ${key}` },
+    })
+  for (const [path, key, status] of [
+    ['/v1/chat/completions', 'wrong', 401],
+    ['/v1/nothing', KEY, 404],
+    ['/v1/messages', KEY, 413],
+  ]) {
+    for (let times = 0; times < 3; times++) {
+      const response = await send(path, key)
+      assert.equal(response.status, status)
+      await response.text()
+    }
+  }
+  assert.equal(upstream.count, 0)
+})
+
+test('a name that points to this machine is not its own, unless it needs a key', bounded, async (t) => {
+  const open = await served(t, { api_keys: [], cors_origins: ['http://good.test:81'] })
+  const get = async (gateway, headers) => {
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    const { closed } = await talk(gateway, `GET /v1/models HTTP/1.1\r\n${lines.join('')}connection: close\r\n\r\n`)
+    return statuses(await closed)[0]
+  }
+  const port = new URL(open.gateway.url).port
+  for (const [host, status] of [
+    [`evil.test:${port}`, 403],
+    ['127.0.0.1.evil.test', 403],
+    ['a b', 403],
+    [`127.0.0.1:${port}`, 200],
+    [`localhost:${port}`, 200],
+    ['[::1]', 200],
+    ['good.test:81', 200],
+  ]) {
+    assert.equal(await get(open.gateway, { host }), status, host)
+  }
+  assert.equal(await get(open.gateway, { host: 'localhost', 'sec-fetch-site': 'cross-site' }), 403)
+  assert.equal(await get(open.gateway, { host: 'localhost', 'sec-fetch-site': 'none' }), 200)
+  const keyed = await served(t)
+  assert.equal(await get(keyed.gateway, { host: 'proxy.test', authorization: `Bearer ${KEY}` }), 200)
+})
+
+/** An HTTP/2 connection to it. */
+async function connect2(t, gateway, options) {
+  const session = http2.connect(gateway.url, options)
+  session.on('error', () => {})
+  t.after(() => session.destroy())
+  await once(session, 'connect')
+  return session
+}
+
+/** What a request on it comes to: status and body, or the code by which it was reset. */
+async function ask2(session, headers, body) {
+  const stream = session.request(headers)
+  let status = 0
+  let told = ''
+  stream.on('response', (fields) => {
+    status = fields[':status']
+  })
+  stream.on('data', (data) => {
+    told += data
+  })
+  stream.on('error', () => {})
+  stream.end(body)
+  await new Promise((resolve) => stream.once('close', resolve))
+  return { status, told, code: stream.rstCode }
+}
+
+const CHAT2 = { ':method': 'POST', ':path': '/v1/chat/completions', authorization: `Bearer ${KEY}` }
+
+test('the port speaks HTTP/2 to those who begin with it', bounded, async (t) => {
+  const { gateway, upstream } = await served(t)
+  const session = await connect2(t, gateway)
+  const answers = await Promise.all(Array.from({ length: 5 }, () => ask2(session, CHAT2, BODY)))
+  for (const { status, told } of answers) {
+    assert.equal(status, 200)
+    assert.equal(JSON.parse(told).object, 'chat.completion')
+  }
+  assert.equal((await ask2(session, { ...CHAT2, authorization: 'Bearer wrong' }, BODY)).status, 401)
+  upstream.next(sseOk('a', 'b'))
+  const streamed = await ask2(session, CHAT2, JSON.stringify({ stream: true, messages: ask() }))
+  assert.match(streamed.told, /\[DONE\]/)
+  upstream.next(hang())
+  const cancelled = session.request(CHAT2)
+  cancelled.on('error', () => {})
+  cancelled.end(BODY)
+  const exchange = await upstream.request(7)
+  cancelled.close(http2.constants.NGHTTP2_CANCEL)
+  await exchange.closed
+  const away = once(session, 'close')
+  await gateway.close({ drainTimeout: 600_000 })
+  await away
+})
+
+test('HTTP/2 has the same bounds: heads, resets, idle connections', bounded, async (t) => {
+  const { gateway, upstream } = await served(t, { header_timeout_ms: 300 })
+  const large = await connect2(t, gateway)
+  const headers = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`x-${at}`, 'y'.repeat(1000)]))
+  const { status } = await ask2(large, { ...CHAT2, ...headers }, BODY)
+  assert.ok([0, 431].includes(status), `${status}`)
+  const rapid = await connect2(t, gateway)
+  const closed = new Promise((resolve) => rapid.once('close', resolve))
+  for (let times = 0; times < 2000 && !rapid.closed && !rapid.destroyed; times++) {
+    const stream = rapid.request(CHAT2)
+    stream.on('error', () => {})
+    stream.close(http2.constants.NGHTTP2_CANCEL)
+  }
+  await closed
+  assert.equal((await fetch(`${gateway.url}/live`)).status, 200, 'others are answered')
+  assert.equal(upstream.count, 0)
+  const idle = await connect2(t, gateway)
+  await once(idle, 'close')
 })

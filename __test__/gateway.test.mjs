@@ -330,7 +330,10 @@ test('a stream that closing cuts says so in the shape of its API, and in its lin
     upstream.next(sse(({ text }) => text('hello')))
     const lines = []
     const gateway = await pool.serve({ http: '127.0.0.1:0', onRequest: (line) => lines.push(line) })
-    const response = await fetch(gateway.url + path, { method: 'POST', body: JSON.stringify({ ...body, stream: true }) })
+    const response = await fetch(gateway.url + path, {
+      method: 'POST',
+      body: JSON.stringify({ ...body, stream: true }),
+    })
     const closed = gateway.close({ drainTimeout: 0 })
     let told = ''
     const read = async () => {
@@ -378,6 +381,40 @@ test('options that cannot be are refused by name, and an address that is taken i
   }
   const gateway = await pool.serve({ http: '0.0.0.0:0', insecure: true })
   await gateway.close()
+})
+
+test('a pool that was shut down answers so through its fetch', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const pool = await openPool(t, [provider('main', upstream)])
+  await pool.shutdown()
+  const client = new OpenAI6({ apiKey: 'unused', baseURL: 'http://llmpool.local/v1', fetch: pool.fetch, maxRetries: 0 })
+  const error = await client.chat.completions.create({ model: 'auto', messages: ask() }).catch((error) => error)
+  assert.ok(error instanceof OpenAI6.InternalServerError)
+  assert.deepEqual([error.status, error.code], [503, 'closed'])
+})
+
+test('work goes by the name of its task, and its answer says whether it was kept', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const pool = await openPool(t, [provider('main', upstream)], { config: { tasks: { t: { cache_ttl_seconds: 60 } } } })
+  const gateway = await pool.serve({ http: '127.0.0.1:0' })
+  t.after(() => gateway.close({ drainTimeout: 0 }))
+  const body = JSON.stringify({ task: 't', prompt: 'Where?' })
+  for (const [send, kept] of [
+    [fetch, 'miss'],
+    [pool.fetch, 'hit'],
+  ]) {
+    const response = await send(`${gateway.url}/v1/infer`, { method: 'POST', body })
+    assert.deepEqual([response.status, response.headers.get('x-llmpool-cache')], [200, kept])
+    const answer = await response.json()
+    assert.deepEqual(
+      [answer.task, answer.provider, answer.from_cache, answer.request_id],
+      ['t', 'main', kept === 'hit', response.headers.get('x-request-id')],
+    )
+  }
+  assert.equal(upstream.count, 1)
+  const unknown = await fetch(`${gateway.url}/v1/infer`, { method: 'POST', body: '{"task":"tt","prompt":"x"}' })
+  assert.equal(unknown.status, 404)
+  assert.match((await unknown.json()).error.message, /there is no task "tt"/)
 })
 
 test('keys of the configuration hold from the next request after a reload', bounded, async (t) => {

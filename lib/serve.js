@@ -84,7 +84,7 @@ function writeLine(event, fields, time = Date.now()) {
 function greeting({ url, needsKey }, providers) {
   const here = url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
   const body = JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
-  const key = needsKey ? ` -H "authorization: Bearer $KEY"` : ''
+  const key = needsKey ? ` -H "authorization: Bearer $LLMPOOL_KEY"` : ''
   return [
     `llmpool ${version} serves ${providers.join(', ')}`,
     `  OpenAI's API:    ${here}/v1`,
@@ -92,7 +92,7 @@ function greeting({ url, needsKey }, providers) {
     `  health, metrics: ${here}/health, ${here}/metrics`,
     needsKey ? '  callers need a key, a token or a signature: docs/security.md' : '  everybody who reaches it may call',
     '',
-    'Try it:',
+    needsKey ? 'Try it, with a key in LLMPOOL_KEY (export LLMPOOL_KEY=<one of server.api_keys>):' : 'Try it:',
     `  curl ${here}/v1/chat/completions${key} -H 'content-type: application/json' -d '${body}'`,
     '',
   ].join('\n')
