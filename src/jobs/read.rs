@@ -10,7 +10,7 @@ use super::job::{JobSpec, Priority};
 use super::params::BackgroundParams;
 use crate::config::nearest;
 use crate::error::{Error, Problem};
-use crate::types::{ChatRequest, FieldError, Millis, ParsedCall, parse_call, read_text};
+use crate::types::{ChatRequest, FieldError, Millis, ParsedCall, parse_call, read_text, said_of_surrogates};
 
 /// What a processor can be told.
 const OPTIONS: &[&str] = &[
@@ -88,9 +88,9 @@ pub(crate) fn read_spec(json: &str) -> Result<JobSpec, FieldError> {
         timeout: Option<Millis>,
         max_retries: Option<u32>,
     }
-    let (fields, _) = read_text::<Fields>(json).map_err(|error| named(error, FIELDS))?;
+    let (fields, replaced) = read_text::<Fields>(json).map_err(|error| named(error, FIELDS))?;
     let Fields { id, priority, metadata, prompt, request, timeout, max_retries } = fields;
-    let call = match (prompt, request) {
+    let mut call = match (prompt, request) {
         (Some(prompt), None) if prompt.trim().is_empty() => return Err(refused("prompt", "must not be empty")),
         (Some(prompt), None) => ParsedCall { request: ChatRequest::user(prompt), ..ParsedCall::default() },
         (None, Some(request)) => parse_call(request.get()).map_err(|error| under("request", error))?,
@@ -100,6 +100,7 @@ pub(crate) fn read_spec(json: &str) -> Result<JobSpec, FieldError> {
     if call.stream {
         return Err(refused("request.stream", "a job has one whole answer; nobody is there to read it piece by piece"));
     }
+    call.warnings.extend(said_of_surrogates(replaced));
     Ok(JobSpec {
         id,
         priority: priority.as_deref().map_or(Ok(Priority::default()), str::parse)?,
@@ -179,6 +180,14 @@ mod tests {
         assert_eq!(spec.options.deadline, Some(Duration::from_millis(9)));
         assert_eq!((spec.options.max_retries, spec.request.model.as_deref()), (Some(2), Some("m")));
         assert_eq!(read_spec(r#"{"prompt":"x"}"#).expect("the shortest job").request, ChatRequest::user("x"));
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_and_said_so() {
+        for json in [r#"{"prompt":"\ud83d"}"#, r#"{"request":{"messages":[{"role":"user","content":"\ud83d"}]}}"#] {
+            let spec = read_spec(json).expect("a good job");
+            assert_eq!(spec.warnings.len(), 1, "{:?}", spec.warnings);
+        }
     }
 
     #[test]

@@ -24,10 +24,10 @@ pub use infer::{InferRequest, InferResponse, Labels, ParsedInfer, parse_infer};
 pub use message::{Content, FunctionCall, ImageUrl, Message, Part, ReasoningState, Role, ToolCall};
 pub use object::Object;
 pub use options::{Behaviour, CacheWish, CallOptions};
-pub(crate) use parse::{Millis, TEMPERATURES};
 pub use parse::{
     FieldError, ParsedCall, check, millis_of, parse_call, parse_openai, parse_options, read_text, said_of_surrogates,
 };
+pub(crate) use parse::{Millis, TEMPERATURES};
 pub use reply::{AttemptOutcome, AttemptRecord, ChatResponse, FinishReason, Reply};
 pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Tool, ToolChoice};
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
