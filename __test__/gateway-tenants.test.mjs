@@ -1,6 +1,7 @@
 // Tenants over a port: whose key it is, what its clients are told, and that nothing of one reaches another.
 
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
 import { ask, openPool, provider } from './support/pool.mjs'
 import { Upstream, ok } from './support/upstream.mjs'
@@ -56,6 +57,25 @@ test('a key says whose call it is, and nobody else does', bounded, async (t) => 
     lines.map(({ tenant }) => tenant),
     ['a', 'b', 'b', 'b', 'b', undefined, undefined],
   )
+})
+
+test('a token says on whose behalf it is used, and is bound like a key of that tenant', bounded, async (t) => {
+  const secret = 'a-secret-of-more-than-32-bytes-for-hs256'
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = (claims) => {
+    const said = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ exp: Math.floor(Date.now() / 1000) + 600, ...claims })}`
+    return `${said}.${createHmac('sha256', secret).update(said).digest('base64url')}`
+  }
+  const tenants = [{ id: 'a', rps: 0.001, burst: 1 }]
+  const { chat, pool } = await served(t, tenants, { server: { jwt: { alg: 'HS256', key: secret } } })
+  const statuses = []
+  for (const claims of [{ tenant: 'a' }, { tenant: 'a' }, { tenant: 'nobody' }, {}]) {
+    const { status, body } = await chat(token(claims))
+    statuses.push([status, body.error?.code])
+  }
+  const limited = [429, 'rate_limit_exceeded']
+  assert.deepEqual(statuses, [[200, undefined], limited, [403, 'permission_denied'], [200, undefined]])
+  assert.deepEqual(Object.keys(pool.getStats().tenants), ['a'])
 })
 
 test('what is left of its limits is with every answer, in headers of OpenAI', bounded, async (t) => {

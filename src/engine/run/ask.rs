@@ -45,7 +45,6 @@ pub(super) struct Asked {
 }
 
 /// What an attempt came to.
-#[expect(clippy::large_enum_variant, reason = "the largest is the usual one, and it is moved once")]
 pub(super) enum Ended {
     Answered(Answer),
     /// It is to be asked again at once, without what it refused.
