@@ -3,7 +3,7 @@
 //!
 //! [`LlmPoolBuilder`] says in code what a configuration file says, and has it checked by the same check; [`LlmPool`] is the
 //! pool, [`LlmClient`] one provider of it. What a program needs stands here at the root; [`config`], [`error`], [`types`],
-//! [`event`] and [`pool`] have the rest. `docs/rust.md` is the guide.
+//! [`event`], [`pool`] and [`analysis`] have the rest. `docs/rust.md` is the guide.
 //!
 //! ```no_run
 //! use llmpool::{Behaviour, ChatRequest, LlmClient, LlmPoolBuilder};
@@ -71,6 +71,7 @@ pub mod tasks;
 // rank 8
 pub mod pool;
 // rank 9
+pub mod analysis;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod jobs;
@@ -89,7 +90,7 @@ pub use engine::{
 pub use error::{Error, ErrorKind, Failure, FailureClass};
 #[doc(inline)]
 pub use jobs::BackgroundProcessor;
-pub use llm_pool::{ExecuteError, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
+pub use llm_pool::{ExecuteError, LlmAnalyzer, LlmClient, LlmClientBuilder, LlmPool, LlmPoolBuilder, PoolMember};
 pub use metrics::Window;
 #[doc(inline)]
 pub use pool::PoolStream;
@@ -124,6 +125,7 @@ mod layering {
         ("ensemble", 6),
         ("tasks", 7),
         ("pool", 8),
+        ("analysis", 9),
         ("gateway", 9),
         ("jobs", 9),
         ("llm_pool", 10),

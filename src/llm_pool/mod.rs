@@ -4,6 +4,7 @@
 //! mistake is told at once and every key of a file can be set. [`LlmPool`] is the pool; it adds nothing to the engine
 //! but a handier face. [`LlmClient`] is one provider of it.
 
+mod analyzer;
 mod background;
 mod builder;
 mod client;
@@ -18,6 +19,7 @@ mod tests;
 #[cfg(test)]
 mod tracing_tests;
 
+pub use analyzer::LlmAnalyzer;
 pub use builder::{LlmPoolBuilder, PoolMember};
 pub use client::LlmClient;
 pub use client_builder::LlmClientBuilder;
