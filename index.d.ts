@@ -283,6 +283,39 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
   background(options?: BackgroundOptions): BackgroundProcessor
 
   /**
+   * Describes a project by calls of the pool: first its files, then each folder from what is in it, the project last.
+   * What `.gitignore` leaves out and what is hidden is left out; secrets are masked before anything is sent. It begins at
+   * once, and goes through the pool like any call: limits, budgets, failover. `docs/analyzer.md` has all of it.
+   *
+   * Nothing is thrown here: whatever goes wrong, {@link Analysis.result} and whoever reads the progress are told.
+   *
+   * @param path a folder; a `file:` URL will do.
+   *
+   * @example
+   * ```js
+   * const analysis = pool.analyze('./src', { depth: 'standard', cacheDir: '.cache/analysis' })
+   * for await (const { done, total, path } of analysis) console.log(`${done}/${total} ${path}`)
+   * const { project, files, failed } = await analysis.result()
+   * await analysis.toMarkdown('./docs/code')
+   * ```
+   */
+  analyze(path: string | URL, options?: AnalysisOptions): Analysis
+
+  /** The same without the project as a whole: `project` of the result is null. */
+  analyzeDirectory(path: string | URL, options?: AnalysisOptions): Analysis
+
+  /**
+   * Describes one file.
+   *
+   * Rejects as {@link chat} does; {@link InvalidRequestError} also for a path or an option that cannot be, and for a file
+   * without a text.
+   */
+  analyzeFile(path: string | URL, options?: AnalysisOptions): Promise<FileAnalysis>
+
+  /** What {@link analyze} would send, and about what it would cost. Nobody is asked. Rejects as {@link analyzeFile} does. */
+  estimateAnalysis(path: string | URL, options?: AnalysisOptions): Promise<AnalysisEstimate>
+
+  /**
    * Serves the pool over HTTP, in the APIs of OpenAI and Anthropic, to programs that cannot call it. The server keeps
    * the process alive until it is closed; shutting the pool down closes it, too. What is not said here is the
    * configuration's section `server`. `docs/gateway.md` has the routes.
@@ -501,6 +534,173 @@ export interface BackgroundStats {
   averageWaitMs: number | null
   /** From first start to end, of all that were completed or failed; null before the first. */
   averageDurationMs: number | null
+}
+
+/** How code is analysed. Unknown options are refused. */
+export interface AnalysisOptions {
+  /** How much is said. @default 'standard' */
+  depth?: 'surface' | 'standard' | 'deep'
+  /** For whom: a model that works on the code, somebody who joins the project, readers of its documentation. @default 'developer' */
+  audience?: 'llm' | 'developer' | 'documentation'
+  /** What kind of project it is, in words that models read, such as `'a web shop'`; at most 200 characters. */
+  projectType?: string
+  /** Patterns as in a `.gitignore`, from the root: only files that match one, or stand in a folder that does. What is ignored or hidden stays out. */
+  include?: string | string[]
+  /** Patterns as in a `.gitignore`, from the root: none of these. */
+  exclude?: string | string[]
+  /** Files and folders that are worked on at a time, from 1; the pool's own limits hold besides. @default 8 */
+  concurrency?: number
+  /** Bytes, from 1; larger files are skipped. @default 1048576 */
+  maxFileBytes?: number
+  /** Tokens of a file that are sent at a time, from 500; a longer file is split and its parts are merged. @default 16000 */
+  partTokens?: number
+  /**
+   * A folder where results are kept: the next analysis sends only what has changed, and one that was broken off goes on.
+   * Made if it is not there. @default nothing is kept
+   */
+  cacheDir?: string
+  /** Only providers that serve this model or alias. @default every provider by its own */
+  model?: string
+  /** What paths of results are relative to, and what nothing is read outside of. @default the folder that is analysed, or the one the file is in */
+  root?: string
+  /** Ends it: calls under way are cancelled, and the result rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/** An analysis under way. Reading its progress is up to you, and leaving the loop early does not end it; the `signal` does. */
+export interface Analysis extends AsyncIterable<AnalysisProgress> {
+  /**
+   * Everything that came of it. A file or a folder that failed is in `failed` and sinks nothing.
+   *
+   * Rejects with {@link InvalidRequestError} for a path or an option that cannot be, or when there is nothing to analyse;
+   * with {@link PoolClosedError}; with the signal's reason; and when nothing at all came of it, with the first failure.
+   */
+  result(): Promise<AnalysisResult>
+  /**
+   * Writes Markdown into a folder, which is made if it is not there: `README.md` for the project and each folder,
+   * `<file>.md` for each file, linked with each other. Pages of an earlier analysis are written over; any other file in
+   * the way is an {@link InvalidRequestError}, and nothing is written. Nothing is ever written outside of the folder.
+   *
+   * @returns the paths of the pages.
+   */
+  toMarkdown(dir: string | URL): Promise<string[]>
+}
+
+/** A file, a folder or the project is over. */
+export interface AnalysisProgress {
+  /** How many are over, this one included. */
+  done: number
+  total: number
+  /** From the root; `.` is the root. */
+  path: string
+  kind: AnalysisKind
+  /** `cached`: kept from an earlier analysis. `skipped`: a file without a text, or a folder of which nothing came. */
+  outcome: 'analyzed' | 'cached' | 'skipped' | 'failed'
+}
+
+export type AnalysisKind = 'file' | 'directory' | 'project'
+
+export interface AnalysisResult {
+  /** What was analysed, from the root; `.` is the root. */
+  path: string
+  /** Null: not asked for, or among the failed. */
+  project: ProjectAnalysis | null
+  /** By path, the root first. */
+  directories: DirectoryAnalysis[]
+  /** By path. */
+  files: FileAnalysis[]
+  /** Files that were found and not sent, by path. */
+  skipped: SkippedFile[]
+  /** What was asked for and did not come, by path. What stands above it was made without it. */
+  failed: FailedAnalysis[]
+  warnings: string[]
+  /** Calls made through the pool. */
+  requests: number
+  /** Files, folders and the project whose result was kept from an earlier time. */
+  cached: number
+  /** Secrets that were masked. */
+  masked: number
+  /** Of the answers that were taken. */
+  usage: Usage
+  /** USD, of the answers that were taken; null: the price of one of them is not known. */
+  cost: number | null
+}
+
+export interface FileAnalysis {
+  /** From the root, with `/` on every system. */
+  path: string
+  type: 'source' | 'test' | 'configuration' | 'documentation' | 'build' | 'schema' | 'data' | 'other'
+  summary: string
+  /** Packages, modules and services that it uses. */
+  externalDependencies: string[]
+  publicInterfaces: CodeInterface[]
+}
+
+/** Something that others may use. Classes count as structs; what other languages call an interface or a protocol, as a trait. */
+export interface CodeInterface {
+  name: string
+  kind: 'function' | 'struct' | 'trait' | 'module' | 'api' | 'configuration' | 'data_model'
+  description: string
+}
+
+export interface DirectoryAnalysis {
+  /** From the root; `.` is the root. */
+  path: string
+  /** How many folders below the root. */
+  depth: number
+  summary: string
+  keyComponents: { name: string; description: string }[]
+  /** Of the files and folders right in it, taken from their own results. */
+  childSummaries: { path: string; kind: AnalysisKind; summary: string }[]
+  /** All that anything in it uses, taken from the results of what is in it. */
+  externalDependencies: string[]
+  publicInterfaces: CodeInterface[]
+}
+
+export interface ProjectAnalysis {
+  overview: string
+  architecture: string
+  coreTechnologies: string[]
+  mainInterfaces: CodeInterface[]
+  risks: string[]
+}
+
+export interface SkippedFile {
+  path: string
+  reason: 'binary' | 'too_large' | 'empty' | 'unreadable' | 'symlink' | 'lock_file' | 'generated'
+  message: string
+}
+
+export interface FailedAnalysis {
+  path: string
+  kind: AnalysisKind
+  message: string
+  errorClass: ErrorClass | null
+}
+
+/** What an analysis would send. Tokens of files are counted; those of answers, folders and the project are what is usual. */
+export interface AnalysisEstimate {
+  files: {
+    path: string
+    bytes: number
+    /** Pieces it is sent in. */
+    parts: number
+    promptTokens: number
+    /** Its result is kept: nothing is sent for it. */
+    cached: boolean
+  }[]
+  /** Folders, the root included. */
+  directories: number
+  skipped: SkippedFile[]
+  /** Calls that are made when nothing goes wrong. Folders and the project are always counted. */
+  requests: number
+  /** Files whose result is kept. */
+  cached: number
+  masked: number
+  promptTokens: number
+  completionTokens: number
+  /** USD, at the provider of the best priority that serves the model; null: its price is not known. */
+  cost: number | null
 }
 
 /** What goes over the configuration's section `server`, or beside it. */

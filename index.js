@@ -4,6 +4,7 @@
 // something (who answers, when to retry, what a number means) is in the Rust core behind `lib/bridge.js`.
 
 const { inspect } = require('node:util')
+const { analyze, readPath } = require('./lib/analysis')
 const { native, bridge, Call, DELIVER, open, register } = require('./lib/bridge')
 const { PoolEmitter, TELL } = require('./lib/emitter')
 const errors = require('./lib/errors')
@@ -206,6 +207,40 @@ class LLMPool extends PoolEmitter {
 
   async #takesJobs() {
     return this.#refusal(null) ?? (await this.#prepared())
+  }
+
+  // === code ===
+
+  /** @param {string | URL} path @param {object} [options] */
+  analyze(path, options) {
+    return analyze(this.#native, () => this.#toAnalyze(path, options), 'project')
+  }
+
+  /** @param {string | URL} path @param {object} [options] */
+  analyzeDirectory(path, options) {
+    return analyze(this.#native, () => this.#toAnalyze(path, options), 'directory')
+  }
+
+  /** @param {string | URL} path @param {object} [options] */
+  async analyzeFile(path, options) {
+    const { files } = await analyze(this.#native, () => this.#toAnalyze(path, options), 'file').result()
+    return files[0]
+  }
+
+  /** @param {string | URL} path @param {object} [options] */
+  async estimateAnalysis(path, options) {
+    const asked = this.#toAnalyze(path, options)
+    const send = (/** @type {number} */ id) => this.#native.estimateAnalysis(id, asked.path, asked.json)
+    return unwrap(await open(new Call(asked.signal), send).outcome)
+  }
+
+  /** @param {unknown} path @param {unknown} options */
+  #toAnalyze(path, options) {
+    const place = readPath(path, 'path')
+    const { json, signal } = readOptions(options)
+    unwrap(this.#refusal(signal))
+    this.#load()
+    return { path: place, json, signal }
   }
 
   // === serving it ===

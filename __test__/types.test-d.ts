@@ -226,3 +226,33 @@ async function results() {
   same<number>()(jobs.stats().waiting.critical)
 }
 results()
+
+// === code ===
+
+async function analyses() {
+  const analysis = pool.analyze('./src', {
+    depth: 'deep',
+    audience: 'llm',
+    include: '*.ts',
+    exclude: ['dist'],
+    concurrency: 2,
+  })
+  for await (const { done, total, path, kind, outcome } of analysis) {
+    same<number>()(done + total)
+    same<string>()(path)
+    same<'file' | 'directory' | 'project'>()(kind)
+    same<'analyzed' | 'cached' | 'skipped' | 'failed'>()(outcome)
+  }
+  const described = await analysis.result()
+  same<string | undefined>()(described.project?.overview)
+  same<number | null>()(described.cost)
+  same<string[]>()(await analysis.toMarkdown(new URL('file:///docs')))
+  same<string>()((await pool.analyzeFile('a.ts')).publicInterfaces[0].kind as string)
+  same<number>()((await pool.estimateAnalysis('./src')).requests)
+  pool.analyzeDirectory('./src', { signal: AbortSignal.timeout(1000) })
+  // @ts-expect-error a depth that is not there
+  pool.analyze('./src', { depth: 'abyss' })
+  // @ts-expect-error options are spelled right
+  pool.analyze('./src', { cachedir: 'x' })
+}
+analyses()

@@ -239,7 +239,10 @@ function opened(id, provider, model) {
 
 /** @param {number} id */
 function chunk(id) {
-  const call = /** @type {import('./stream').StreamCall | import('./fetch').FetchCall | undefined} */ (calls.get(id))
+  const call =
+    /** @type {import('./stream').StreamCall | import('./fetch').FetchCall | import('./analysis').AnalysisCall | undefined} */ (
+      calls.get(id)
+    )
   // Read in any case: the next record stands behind it.
   const piece = readChunk(records, /** @type {any} */ (call)?.provider, /** @type {any} */ (call)?.model)
   call?.push(piece)

@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "napi's generated registration code, and the places named in bridge.rs and records.rs")]
 
+mod analysis;
 mod bridge;
 #[cfg(feature = "gateway")]
 mod gateway;
