@@ -199,4 +199,13 @@ describe('Examples', () => {
       '',
     ])
   })
+
+  it('analyze.mjs describes this very folder, without a network', bounded, async (t) => {
+    const { code, stdout, stderr } = await runNode(t, '', {
+      file: join(ROOT, 'examples', 'analyze.mjs'),
+      cwd: folder(t),
+    })
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^about \d+ requests\n(\d+)\/\1 \.\n\d+ files, 0 failed: Said by nobody\.\n$/)
+  })
 })

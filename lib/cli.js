@@ -19,6 +19,7 @@ Commands:
   chat [prompt]   ask once; the answer goes to stdout
   serve           put a pool on a port, in the APIs of OpenAI and Anthropic
   key             make a key for a caller of it
+  analyze <path>  describe a code base: its files, its folders, the project
   demo            watch a pool survive three simulated providers; needs no key
   help [command]  show this, or the help of a command
 
@@ -97,6 +98,32 @@ Options:
   -h, --help    show this
 `
 
+const ANALYZE_HELP = `Usage: llmpool analyze <path> --config <file> [options]
+
+Describes a folder of code by models: its files first, then each folder from what is in it, the project last. What
+.gitignore leaves out and what is hidden stays out; secrets are masked before anything is sent. Without --out and --json
+the project's description goes to stdout; what was done goes to stderr.
+
+Options:
+  -c, --config <file>       configuration: JSON (comments allowed), YAML or TOML
+  -o, --out <dir>           write Markdown: a page for the project, each folder and each file
+      --json                print the whole result as JSON
+      --dry-run             say which files, how many tokens and about what cost, and send nothing
+      --depth <word>        surface, standard or deep; standard is the default
+      --audience <word>     llm, developer or documentation; developer is the default
+      --project-type <text> what kind of project it is
+      --include <pattern>   only these, as in a .gitignore; may be given again
+      --exclude <pattern>   none of these; may be given again
+      --concurrency <n>     files and folders that are worked on at a time; 8 is the default
+      --max-file-bytes <n>  larger files are skipped; 1048576 is the default
+      --cache-dir <dir>     keep results there; the next run sends only what has changed
+  -m, --model <name>        only providers that serve this model or alias
+  -h, --help                show this
+
+Exit codes: 0 all described, 1 something failed (the rest is there), 2 wrong usage, 69 no provider could answer, 78 bad
+configuration.
+`
+
 const DEMO_HELP = `Usage: llmpool demo [story]
 
 Runs a pool over three simulated providers on this machine: one fails and recovers, one limits its rate, one is healthy
@@ -105,19 +132,21 @@ and dearer. Needs no key and sends nothing anywhere. Takes ten seconds at the mo
 Stories:
   (none)   40 calls, one after another
   jobs     40 background jobs of four priorities
+  analyze  this package described by a simulated model that answers well, badly or half
 `
 
 /** @type {Record<string, () => Promise<boolean>>} */
 const STORIES = {
   calls: () => require('./demo').demo(),
   jobs: () => require('./demo/jobs').demoJobs(),
+  analyze: () => require('./demo/analyze').demoAnalyze(),
 }
 
 /** A mistake in how the program was called. */
 class UsageError extends Error {}
 
 /** @type {Record<string, (argv: string[]) => Promise<number>>} */
-const COMMANDS = { init, check, chat, serve, key, demo }
+const COMMANDS = { init, check, chat, serve, key, analyze, demo }
 
 /**
  * @param {string[]} argv without node and script
@@ -351,6 +380,71 @@ async function key(args) {
   const made = `llmp_${randomBytes(32).toString('base64url')}`
   const hash = `sha256:${createHash('sha256').update(made).digest('hex')}`
   return print(values.json ? JSON.stringify({ key: made, hash }) : `${made}\n${hash}`)
+}
+
+// === analyze ===
+
+/** @param {string[]} args */
+async function analyze(args) {
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', short: 'c' },
+      out: { type: 'string', short: 'o' },
+      json: { type: 'boolean', default: false },
+      'dry-run': { type: 'boolean', default: false },
+      depth: { type: 'string' },
+      audience: { type: 'string' },
+      'project-type': { type: 'string' },
+      include: { type: 'string', multiple: true },
+      exclude: { type: 'string', multiple: true },
+      concurrency: { type: 'string' },
+      'max-file-bytes': { type: 'string' },
+      'cache-dir': { type: 'string' },
+      model: { type: 'string', short: 'm' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) return print(ANALYZE_HELP)
+  if (positionals.length !== 1 || positionals[0] === '') throw new UsageError('analyze takes one path')
+  if (values.config === undefined) throw new UsageError('--config <file> is missing')
+  const { config, out, json, model, include, exclude } = values
+  if (out !== undefined && values['dry-run']) throw new UsageError('--dry-run writes no pages; leave --out out')
+  const interrupt = new AbortController()
+  const options = /** @type {import('../index').AnalysisOptions} */ ({
+    depth: values.depth,
+    audience: values.audience,
+    projectType: values['project-type'],
+    include,
+    exclude,
+    concurrency: wholeNumber('--concurrency', values.concurrency),
+    maxFileBytes: wholeNumber('--max-file-bytes', values['max-file-bytes']),
+    cacheDir: values['cache-dir'],
+    model,
+    signal: interrupt.signal,
+  })
+
+  const { LLMPool, InvalidRequestError } = require('../index.js')
+  const { analyze, dryRun } = require('./analyze')
+  const onInterrupt = () => interrupt.abort()
+  process.once('SIGINT', onInterrupt)
+  let pool
+  try {
+    pool = new LLMPool({ configPath: config })
+    if (values['dry-run']) {
+      await dryRun(pool, positionals[0], { options, json })
+      return EXIT.OK
+    }
+    return (await analyze(pool, positionals[0], { options, out, json })) ? EXIT.OK : EXIT.FAILURE
+  } catch (error) {
+    if (interrupt.signal.aborted) return EXIT.INTERRUPTED
+    const code = report(/** @type {any} */ (error), json)
+    return error instanceof InvalidRequestError ? EXIT.USAGE : code
+  } finally {
+    process.off('SIGINT', onInterrupt)
+    await pool?.shutdown({ drainTimeout: 0 })
+  }
 }
 
 // === demo ===
