@@ -155,6 +155,7 @@ impl Unusable {
             model: Some(response.reply.model),
             request_id: Some(response.request_id),
             attempts: response.attempts,
+            tenant: None,
         };
         Error::new(ErrorKind::Provider { failure }, message).with_context(context)
     }

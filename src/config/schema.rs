@@ -252,7 +252,11 @@ mod tests {
     #[test]
     fn the_examples_load_and_are_of_the_schema() {
         let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "examples"].iter().collect();
-        let environment = Environment::from_map([("OPENAI_API_KEY", "sk-1"), ("ANTHROPIC_API_KEY", "sk-2")]);
+        let environment = Environment::from_map([
+            ("OPENAI_API_KEY", "sk-1"),
+            ("ANTHROPIC_API_KEY", "sk-2"),
+            ("SIMULATED_PROVIDERS", "http://127.0.0.1:1"),
+        ]);
         let mut loaded = Vec::new();
         for entry in std::fs::read_dir(folder).expect("examples") {
             let path = entry.expect("an entry").path();
@@ -272,10 +276,10 @@ mod tests {
         }
         loaded.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names: Vec<_> = loaded.iter().map(|(name, _)| name.to_string_lossy()).collect();
-        assert_eq!(names, ["config.jsonc", "config.toml", "config.yaml", "llm-pool.toml"]);
+        assert_eq!(names, ["config.jsonc", "config.toml", "config.yaml", "gateway-demo.yaml", "llm-pool.toml"]);
         assert!(loaded[..3].iter().all(|(_, config)| *config == loaded[0].1), "the same in every format");
-        assert!(loaded[3].1.providers.iter().all(|provider| provider.service.name == "ollama"));
-        assert_eq!(loaded[3].1.tasks.len(), 6);
+        assert!(loaded[4].1.providers.iter().all(|provider| provider.service.name == "ollama"));
+        assert_eq!(loaded[4].1.tasks.len(), 6);
     }
 
     #[test]
