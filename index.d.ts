@@ -2079,7 +2079,7 @@ export interface PoolConfig {
       iss?: string
       /** A scope that a token must have, in `scope` or `scp`. @default none */
       scope?: string
-      /** Says on whose behalf the holder calls. @default 'tenant' */
+      /** The claim that says on whose behalf the holder calls; needed where there are tenants. @default 'tenant' */
       tenant_claim?: string
       /** Seconds by which the clocks of issuer and service may differ. @default 30 */
       leeway_s?: number

@@ -205,6 +205,20 @@ test('keys and tokens are taken side by side', bounded, async (t) => {
   }
 })
 
+test('where there are tenants, a token is for one of them', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const server = { http: '127.0.0.1:0', jwt: { alg: 'HS256', key: SECRET, tenant_claim: 'org' } }
+  const pool = await openPool(t, [provider('main', upstream)], { config: { server, tenants: [{ id: 'them' }] } })
+  const gateway = await pool.serve()
+  const status = async (claims) => {
+    const shown = token({ exp: now() + 60, ...claims }, { header: { alg: 'HS256' }, sign: withSecret(SECRET) })
+    return (await send(gateway, bearer(shown))).status
+  }
+  assert.deepEqual([await status({ org: 'them' }), await status({}), await status({ org: 'others' })], [200, 403, 403])
+  assert.equal(pool.getStats().tenants.them.totalRequests, 1)
+  assert.equal(upstream.count, 1)
+})
+
 // === signed requests ===
 
 const HMAC = { hmac: { clients: [{ id: 'ci', secret: SECRET }] } }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::TenantConfig;
 use super::nearest::nearest;
 use super::network;
 use super::public_key::{KeyKind, PublicKey};
@@ -27,7 +28,6 @@ const LEAST_SECRET: usize = 32;
 
 /// An algorithm of RFC 7518 or RFC 8037.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, reason = "their names in the standard")]
 pub enum JwtAlg {
     HS256,
     HS384,
@@ -62,6 +62,7 @@ pub struct JwtConfig {
 
 /// What signatures of tokens are checked with.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a configuration")]
 pub enum JwtKeys {
     Secret(Secret),
     Public(PublicKey),
@@ -247,6 +248,17 @@ pub(super) fn check_hmac(raw: Field<RawHmac>, at: &str, reader: &mut Reader<'_>)
         reader.problem(join(at, "max_skew_s"), "must be at least 1, found 0");
     }
     Some(HmacConfig { clients, max_skew })
+}
+
+/// A client of a tenant that there is not could do nothing.
+pub(super) fn check_tenants(hmac: Option<&HmacConfig>, tenants: &[TenantConfig], reader: &mut Reader<'_>) {
+    let known: Vec<&str> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+    for client in hmac.into_iter().flat_map(|hmac| &hmac.clients).filter(|_| !known.is_empty()) {
+        if let Some(tenant) = client.tenant.as_deref().filter(|tenant| !known.contains(tenant)) {
+            let message = format!("the tenant of {:?} is not there{}", client.id, nearest(tenant, &known));
+            reader.problem("server.hmac.clients", message);
+        }
+    }
 }
 
 fn check_client(raw: RawHmacClient, at: &str, reader: &mut Reader<'_>) -> Option<HmacClient> {

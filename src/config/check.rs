@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::beside::Files;
 use super::budget;
+use super::callers;
 use super::env::Environment;
 use super::failures;
 use super::nearest::nearest;
@@ -126,6 +127,7 @@ fn check<'a>(
     let around = Around { providers: &providers, tasks: &tasks, server: &server, qos: &qos, budget: budget.as_ref() };
     let tenants = tenants::check(tenants, &around, reader);
     server.tenant_keys = tenants::keys(&tenants);
+    callers::check_tenants(server.hmac.as_ref(), &tenants, reader);
     if providers.is_empty() && reader.problems.is_empty() {
         reader.problem("providers", "expected at least one provider; the last one was removed");
     } else if !providers.is_empty() && providers.iter().all(|provider| !provider.enabled) {

@@ -492,7 +492,8 @@ section! {
         iss: Text,
         /// One scope that a token must have, in `scope` or `scp`. Default: none.
         scope: Text,
-        /// The claim that says on whose behalf the holder calls. Default "tenant".
+        /// The claim that says on whose behalf the holder calls. Where there are tenants, a token must have it. Default
+        /// "tenant".
         tenant_claim: Text,
         /// By how much the clocks of issuer and service may differ. Default 30; 0 = not at all.
         leeway_s: Seconds,

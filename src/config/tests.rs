@@ -1072,7 +1072,7 @@ fn every_key_of_callers_makes_a_difference(base: &Value) {
     let hmac = with(json!({ "hmac": { "clients": [client] } }));
     let samples = json!({ "clients": [client, { "id": "d", "secret": SECRET }], "max_skew_s": 5 });
     assert_all_count(RawHmac::KEYS, &hmac, "/server/hmac", samples);
-    let samples = json!({ "id": "d", "secret": SECRET.repeat(2), "tenant": "t" });
+    let samples = json!({ "id": "d", "secret": SECRET.repeat(2), "tenant": "a" });
     assert_all_count(RawHmacClient::KEYS, &hmac, "/server/hmac/clients/0", samples);
     let tls = |name: &str| json!({ "cert": fixture(&format!("mtls/{name}.pem")), "key": fixture(&format!("mtls/{name}.key")) });
     let (mut other, base) = (with(json!({ "tls": tls("server") })), with(json!({ "tls": tls("server") })));
@@ -1122,6 +1122,10 @@ fn callers_that_cannot_be_let_in_safely_are_refused() {
             "server.hmac.max_skew_s: must be at least 1, found 0",
         ]
     );
+    let mut value = with(json!({}));
+    let client = json!({ "id": "a", "secret": SECRET, "tenant": "tham" });
+    merge(&mut value, json!({ "tenants": [{ "id": "them" }], "server": { "hmac": { "clients": [client] } } }));
+    assert_eq!(problems(&value), ["server.hmac.clients: the tenant of \"a\" is not there; did you mean \"them\"?"]);
     assert_eq!(
         found(json!({ "hmac": { "clients": [] } })),
         ["server.hmac.clients: expected at least one client, found an empty list"]

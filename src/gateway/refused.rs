@@ -31,7 +31,7 @@ pub(super) struct Refused {
     pub message: String,
     retry_after: Option<Duration>,
     /// What the caller has to show.
-    challenge: Option<HeaderValue>,
+    challenge: Option<Box<HeaderValue>>,
     /// The pool has tried what there was to try: asking again at once would only multiply that.
     tried: bool,
     /// Of the call, where there was one.
@@ -112,7 +112,7 @@ impl Refused {
 
     /// Says what the caller has to show: RFC 9110, 11.6.1.
     pub fn challenging(self, challenge: &str) -> Self {
-        Self { challenge: HeaderValue::from_str(challenge).ok(), ..self }
+        Self { challenge: HeaderValue::from_str(challenge).ok().map(Box::new), ..self }
     }
 
     pub fn come_back_in(self, wait: Duration) -> Self {
@@ -138,7 +138,7 @@ impl Refused {
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
         }
         if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+            headers.insert(WWW_AUTHENTICATE, *challenge);
         }
         if self.tried {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

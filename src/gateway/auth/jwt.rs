@@ -52,7 +52,7 @@ pub(super) async fn holder(text: &str, config: &JwtConfig, issuer: &Issuer, now:
     }
     let key = match &config.keys {
         JwtKeys::Secret(secret) => DecodingKey::from_secret(secret.expose().as_bytes()),
-        JwtKeys::Public(key) => decoding(&key),
+        JwtKeys::Public(key) => decoding(key),
         JwtKeys::Url { url, client } => {
             let source = Source { url: url.clone(), client: client.clone() };
             decoding(&issuer.key(&source, config.alg, token.header.kid.as_deref(), now).await?)

@@ -49,6 +49,7 @@ impl Caller {
 }
 
 /// How requests come to a gateway.
+#[expect(clippy::large_enum_variant, reason = "there is one of each port")]
 pub enum Door {
     /// Called by the program that holds the pool: there is nobody to keep out.
     Inside,
@@ -85,6 +86,8 @@ pub(super) struct Certified(pub TlsConfig);
 /// What the head of a request comes to.
 enum Admission {
     Granted(Caller),
+    /// A token says so, which its issuer has made and not the owner of the pool.
+    Token(Caller),
     /// If it has the body that was signed.
     Signed(hmac::Signed),
 }
@@ -169,7 +172,7 @@ impl Door {
         let takes_keys = known_keys(network, server).next().is_some();
         match &server.jwt {
             Some(config) if !takes_keys || jwt::is_token(shown) => {
-                jwt::holder(shown, config, &network.issuer, now).await.map(Admission::Granted)
+                jwt::holder(shown, config, &network.issuer, now).await.map(Admission::Token)
             }
             _ if takes_keys => Err(denied("invalid_api_key", "this API key is not known").challenging(INVALID)),
             _ => Err(hmac::unsigned()),
@@ -245,7 +248,13 @@ impl Gateway {
         }
         let is_open = OPEN.contains(&head.uri.path()) && matches!(head.method, Method::GET | Method::HEAD);
         let known = match self.door.recognise(&head, &server, now).await {
-            Ok(Admission::Granted(caller)) => Ok(caller),
+            // As nobody's it would have none of the limits that tenants have.
+            Ok(Admission::Token(caller)) if caller.tenant.is_none() && self.pool.engine().roster().has_tenants() => {
+                let message =
+                    "the token does not say for which tenant its holder calls; server.jwt.tenant_claim names the claim";
+                Err(Refused::forbidden(message))
+            }
+            Ok(Admission::Granted(caller) | Admission::Token(caller)) => Ok(caller),
             // The body of a probe means nothing, so none is waited for.
             Ok(Admission::Signed(signed)) if is_open => signed.verify(&[], &nonces::NONCES),
             Ok(Admission::Signed(signed)) => {
