@@ -20,8 +20,10 @@ class Bar {
     const filled = Math.round((WIDTH * done) / total)
     const bar = '#'.repeat(filled).padEnd(WIDTH, '-')
     const head = `[${bar}] ${done}/${total} `
-    const room = Math.max(0, (this.#output.columns ?? 80) - head.length - 1)
-    this.#output.write(`\r${head}${path.length > room ? `…${path.slice(1 - room)}` : path}\x1b[K`)
+    // Some terminals say that they have no columns.
+    const room = (this.#output.columns || 80) - head.length - 1
+    const shown = path.length <= room ? path : room > 1 ? `…${path.slice(1 - room)}` : ''
+    this.#output.write(`\r${head}${shown}\x1b[K`)
   }
 
   clear() {
