@@ -3,7 +3,7 @@
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::limits;
-use crate::types::{AttemptRecord, ChatResponse, NanoUsd};
+use crate::types::{AttemptRecord, ChatResponse, InferResponse, NanoUsd};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where Anthropic's clients look for it.
@@ -104,8 +104,16 @@ pub(super) fn name_warnings(headers: &mut HeaderMap, warnings: &[String]) {
     }
 }
 
+/// The same of work by the name of its task.
+pub(super) fn name_work(headers: &mut HeaderMap, response: &InferResponse) {
+    name_source(headers, Some(response.provider.as_str()), Some(&response.winner_model));
+    name_attempts(headers, &response.attempts);
+    name_cost(headers, response.cost);
+    name_warnings(headers, &response.warnings);
+}
+
 /// A text as a header: what is not printable ASCII is escaped, so that every client can read the head.
-fn text(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+pub(super) fn text(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return HeaderValue::from_str(text);
     }

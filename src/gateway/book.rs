@@ -19,12 +19,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, REQUEST_ID, REQUEST_ID_TOO};
+use super::grpc::HTTP_STATUS;
 use super::refused::Refused;
 use super::{Gateway, Log};
 use crate::error::{Error, ErrorKind};
 use crate::event::millis;
 use crate::time::{self, Instant};
-use crate::types::{AttemptRecord, ChatResponse, EmbedResponse, InferResponse, NanoUsd, RequestId, Usage};
+use crate::types::{AttemptRecord, ChatResponse, EmbedResponse, InferResponse, Labels, NanoUsd, RequestId, Usage};
 
 /// A client that left before it had its answer; the status that nginx gives it.
 const LEFT: u16 = 499;
@@ -75,6 +76,9 @@ pub struct Facts {
     /// Whether the answer was one that was kept, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached: Option<bool>,
+    /// As the caller labels its work.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// What went wrong after the answer had begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
@@ -118,6 +122,10 @@ impl Page {
 
     pub fn of_tenant(&self, tenant: &str) {
         self.note(|facts| facts.tenant = Some(tenant.to_owned()));
+    }
+
+    pub fn is_labelled(&self, labels: &Labels) {
+        self.note(|facts| facts.labels.clone_from(labels));
     }
 
     pub fn answered(&self, response: &ChatResponse) {
@@ -206,6 +214,12 @@ fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// An RPC that is refused is written down by the status that it would have had over HTTP.
+fn status_of(response: &Response) -> StatusCode {
+    let said = response.headers().get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
+    said.unwrap_or(response.status())
+}
+
 /// A line that is being written. Dropped before its answer is out: the client has left.
 struct Line {
     log: Log,
@@ -236,8 +250,12 @@ impl Line {
         }
     }
 
-    fn watch(self, response: Response) -> Response {
-        let status = response.status();
+    fn watch(mut self, response: Response) -> Response {
+        let status = status_of(&response);
+        // Nobody reads a body that is over before it has begun.
+        if http_body::Body::is_end_stream(response.body()) {
+            self.status = status.as_u16();
+        }
         response.map(|body| Body::new(Watched { body, status, line: self }))
     }
 }

@@ -36,11 +36,7 @@ async fn work(gateway: Arc<Gateway>, request: Request, page: &Page) -> Result<Re
     }
     let response = gateway.infer(&work, &options, warnings, page).await?;
     let mut answered = json(StatusCode::OK, &response);
-    let headers = answered.headers_mut();
-    answer::name_source(headers, Some(response.provider.as_str()), Some(&response.winner_model));
-    answer::name_attempts(headers, &response.attempts);
-    answer::name_cost(headers, response.cost);
-    answer::name_warnings(headers, &response.warnings);
+    answer::name_work(answered.headers_mut(), &response);
     Ok(answered)
 }
 
@@ -87,6 +83,7 @@ impl Gateway {
         if let Some(id) = &work.request_id {
             page.is_called(id);
         }
+        page.is_labelled(&work.labels);
         let is_free = matches!(self.door, Door::Inside) && options.tenant.is_none();
         if is_free || work.tenant.is_none() || work.tenant == options.tenant {
             return Ok(());

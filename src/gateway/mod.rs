@@ -18,6 +18,7 @@
 //! | `models`, `probes` | the lists and the state of the pool |
 //! | `openai`, `anthropic` | an API: what its requests mean, how it writes answers |
 //! | `infer` | the pool's own: work by the name of its task |
+//! | `grpc` | the same by gRPC |
 //! | `thoughts` | how the state of a model's reasoning travels through clients |
 //! | `server` | the port: which connections are taken, and the end |
 //! | `connection`, `flow` | one connection: what is spoken on it, and how long its client is waited for |
@@ -33,6 +34,7 @@ mod body;
 mod book;
 mod connection;
 mod flow;
+mod grpc;
 mod infer;
 mod limits;
 mod models;
@@ -86,15 +88,32 @@ pub struct Gateway {
     ending: CancellationToken,
     /// Unix seconds; what models are said to be as old as.
     since: u64,
+    /// No connection is taken any more: calls go elsewhere.
+    closing: CancellationToken,
 }
 
 impl Gateway {
     pub fn new(pool: Pool, door: Door, tell: Tell, log: Option<Log>) -> Arc<Self> {
-        Arc::new(Self { pool, door, tell, log, ending: CancellationToken::new(), since: time::unix_ms() / 1000 })
+        let (ending, closing) = (CancellationToken::new(), CancellationToken::new());
+        Arc::new(Self { pool, door, tell, log, ending, since: time::unix_ms() / 1000, closing })
     }
 
     /// The routes, as a service that answers every request.
     pub fn router(self: &Arc<Self>) -> Router {
+        self.served(self.routes())
+    }
+
+    /// Those of gRPC.
+    pub fn grpc_router(self: &Arc<Self>) -> Router {
+        self.served(grpc::routes())
+    }
+
+    /// All of them, for one port.
+    pub fn whole_router(self: &Arc<Self>) -> Router {
+        self.served(self.routes().merge(grpc::routes()))
+    }
+
+    fn routes(&self) -> Router<Arc<Self>> {
         Router::new()
             .route("/", get(probes::root))
             .route("/health", get(probes::health))
@@ -110,6 +129,11 @@ impl Gateway {
             .route("/v1/infer", post(infer::infer))
             .route("/v1/messages", post(anthropic::messages))
             .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+    }
+
+    /// What every request passes, whatever its route.
+    fn served(self: &Arc<Self>, routes: Router<Arc<Self>>) -> Router {
+        routes
             .fallback(no_such_route)
             .method_not_allowed_fallback(no_such_method)
             .with_state(Arc::clone(self))
@@ -119,6 +143,11 @@ impl Gateway {
             .layer(self.cors())
             .layer(CatchPanicLayer::custom(panicked))
             .layer(middleware::from_fn_with_state(Arc::clone(self), book::keep))
+    }
+
+    /// A call would have somebody to go to.
+    fn is_ready(&self) -> bool {
+        !self.closing.is_cancelled() && self.pool.is_open() && self.pool.engine().health().healthy
     }
 
     /// How the pool is served right now: a reload may have changed it.
@@ -141,7 +170,10 @@ impl Gateway {
 
 async fn no_such_route(request: Request) -> Response {
     let message = format!("there is no {} {}", request.method(), request.uri().path());
-    Refused::not_found(message).into_response(Dialect::of(request.uri().path()))
+    match Dialect::of(request.uri().path()) {
+        Dialect::Grpc => Refused::unimplemented(message).into_response(Dialect::Grpc),
+        dialect => Refused::not_found(message).into_response(dialect),
+    }
 }
 
 async fn no_such_method(State(_): State<Arc<Gateway>>, request: Request) -> Response {

@@ -54,16 +54,28 @@ pub(super) async fn root() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "name": "llmpool", "version": env!("CARGO_PKG_VERSION") }))
 }
 
+/// What is told of the pool.
+pub(super) struct Probe {
+    pub ok: bool,
+    pub word: &'static str,
+    pub health: PoolHealth,
+    /// Whoever asks may call, and so may know of the providers.
+    pub may_call: bool,
+}
+
+impl Probe {
+    pub fn of(gateway: &Gateway, may_call: bool) -> Self {
+        let health = gateway.pool.engine().health();
+        let ok = health.healthy && gateway.pool.is_open();
+        Self { ok, word: if ok { "ok" } else { "unavailable" }, health, may_call }
+    }
+}
+
 /// The state of the pool: 503 when no provider is available.
 pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let health = gateway.pool.engine().health();
-    let may_call = auth::is_known(&request);
-    let (status, word) = match health.healthy && gateway.pool.is_open() {
-        true => (StatusCode::OK, "ok"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
+    let Probe { ok, word, health, may_call } = Probe::of(&gateway, auth::is_known(&request));
     json(
-        status,
+        if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
         &Health {
             status: word,
             version: env!("CARGO_PKG_VERSION"),
@@ -82,7 +94,7 @@ pub(super) async fn live() -> Response {
 
 /// A call would have somebody to go to.
 pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
-    if gateway.pool.is_open() && gateway.pool.engine().health().healthy {
+    if gateway.is_ready() {
         json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
     } else {
         json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "unavailable" }))

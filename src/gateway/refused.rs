@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::answer::{self, ERROR_CODE, RETRY_AFTER_MS, SHOULD_RETRY};
@@ -20,6 +20,8 @@ pub(super) enum Dialect {
     Anthropic,
     /// The pool's own.
     Own,
+    /// Codes and metadata in place of a status and a body.
+    Grpc,
 }
 
 /// A request that is not answered.
@@ -52,9 +54,15 @@ impl Dialect {
         match () {
             () if is("/v1/messages") => Self::Anthropic,
             () if is("/v1/infer") => Self::Own,
+            () if is_rpc(path) => Self::Grpc,
             () => Self::OpenAi,
         }
     }
+}
+
+/// `/package.Service/Method`: no other route has a dot in its first part.
+fn is_rpc(path: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.split_once('/')).is_some_and(|(service, _)| service.contains('.'))
 }
 
 // === impl Refused ===
@@ -100,6 +108,11 @@ impl Refused {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// There is no such method of any service.
+    pub fn unimplemented(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "unimplemented", message)
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
@@ -126,6 +139,9 @@ impl Refused {
     }
 
     pub fn into_response(self, dialect: Dialect) -> Response {
+        if dialect == Dialect::Grpc {
+            return self.into_status().into_http();
+        }
         let body = self.body(dialect);
         let mut response = (self.status, Body::from(body)).into_response();
         if self.request_id.is_none() {
@@ -133,12 +149,28 @@ impl Refused {
         }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.say_in(headers);
+        response
+    }
+
+    /// In the pool's own words, which has one for everything.
+    pub(super) fn own_code(&self) -> &'static str {
+        self.code.unwrap_or("invalid_request")
+    }
+
+    /// The pool has tried what there was to try.
+    pub(super) fn was_tried(&self) -> bool {
+        self.tried
+    }
+
+    /// What programs go by, on every wire.
+    pub(super) fn say_in(&self, headers: &mut HeaderMap) {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
         }
-        if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, *challenge);
+        if let Some(challenge) = &self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::clone(challenge));
         }
         if self.tried {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -150,7 +182,6 @@ impl Refused {
             answer::name_source(headers, provider.as_ref().map(|name| name.as_str()), model.as_deref());
             answer::name_attempts(headers, attempts);
         }
-        response
     }
 
     /// Words an answer anew that was made without the id of its request.
@@ -173,11 +204,12 @@ impl Refused {
                 error: AnthropicFields { kind: anthropic_type(*status), message },
                 request_id: request_id.as_ref().map(RequestId::as_str),
             }),
+            Dialect::Grpc => Ok(Vec::new()), // it is all in the head
             Dialect::Own => {
                 let context = context.as_deref();
                 serde_json::to_vec(&OwnError {
                     error: OwnFields {
-                        code: code.unwrap_or("invalid_request"),
+                        code: self.own_code(),
                         message,
                         field: param.as_deref(),
                         provider: context.and_then(|context| context.provider.as_ref()),

@@ -76,10 +76,11 @@ impl Server {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|error| problem(format!("cannot listen on {address}: {error}")))?;
         let address = listener.local_addr().map_err(|error| problem(error.to_string()))?;
+        let gateway = Gateway::new(pool, door, tell, log);
         let server = Self {
             address,
-            gateway: Gateway::new(pool, door, tell, log),
-            closing: CancellationToken::new(),
+            closing: gateway.closing.clone(),
+            gateway,
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

@@ -22,21 +22,22 @@ use crate::pool::Pool;
 use crate::transport::fake::{self, FakeTransport};
 use crate::transport::{HttpReply, HttpRequest, Transport};
 
-type Answer = BoxFuture<'static, Result<HttpReply, TransportError>>;
+pub(super) type Answer = BoxFuture<'static, Result<HttpReply, TransportError>>;
 
-struct Served {
+pub(super) struct Served {
+    pub gateway: Arc<Gateway>,
     router: Router,
-    upstream: FakeTransport,
-    lines: Arc<Mutex<Vec<Entry>>>,
-    pool: Pool,
+    pub upstream: FakeTransport,
+    pub lines: Arc<Mutex<Vec<Entry>>>,
+    pub pool: Pool,
 }
 
-fn network(keys: &[&str]) -> Door {
+pub(super) fn network(keys: &[&str]) -> Door {
     let api_keys = keys.iter().map(|key| KeyHash::of(key)).collect();
     Door::Network(Network { api_keys, ..Network::default() })
 }
 
-fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Served {
+pub(super) fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static) -> Served {
     let config = json!({
         "providers": [{
             "name": "a", "type": "openai-compatible", "model": "m", "models": { "fast": "m-mini" },
@@ -47,6 +48,14 @@ fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static
         "tasks": { "t": {}, "v": { "strategy": "VOTING" } },
         "server": { "max_body_bytes": 1000, "cors_origins": ["https://good.test"] },
     });
+    serve_by(config, door, script)
+}
+
+pub(super) fn serve_by(
+    config: Value,
+    door: Door,
+    script: impl FnMut(&HttpRequest) -> Answer + Send + 'static,
+) -> Served {
     let upstream = FakeTransport::new(script);
     let settings = Settings::new(Source::Inline(config.clone()));
     let environment = Environment::from_map::<String, String>([]);
@@ -58,12 +67,17 @@ fn serve(door: Door, script: impl FnMut(&HttpRequest) -> Answer + Send + 'static
     let written = Arc::clone(&lines);
     let log = move |entry: &Entry| written.lock().expect("no panic").push(entry.clone());
     let gateway = Gateway::new(pool.clone(), door, Arc::new(|_| {}), Some(Arc::new(log)));
-    Served { router: gateway.router(), upstream, lines, pool }
+    Served { router: gateway.router(), gateway, upstream, lines, pool }
 }
 
 impl Served {
-    async fn send(&self, request: Request) -> Response {
+    pub(super) async fn send(&self, request: Request) -> Response {
         self.router.clone().oneshot(request).await.expect("a router never fails")
+    }
+
+    /// Of the requests that are over, in their order.
+    pub(super) fn statuses(&self) -> Vec<u16> {
+        self.lines.lock().expect("no panic").iter().map(|line| line.status).collect()
     }
 
     async fn post(&self, body: &Value) -> Response {
@@ -71,7 +85,7 @@ impl Served {
     }
 }
 
-fn post(path: &str, body: &Value, headers: &[(&str, &str)]) -> Request {
+pub(super) fn post(path: &str, body: &Value, headers: &[(&str, &str)]) -> Request {
     let mut request = Request::builder().method(Method::POST).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -79,20 +93,20 @@ fn post(path: &str, body: &Value, headers: &[(&str, &str)]) -> Request {
     request.body(Body::from(body.to_string())).expect("a request")
 }
 
-fn get(path: &str) -> Request {
+pub(super) fn get(path: &str) -> Request {
     Request::builder().uri(path).body(Body::empty()).expect("a request")
 }
 
-async fn text(response: Response) -> String {
+pub(super) async fn text(response: Response) -> String {
     let body = response.into_body().collect().await.expect("a whole body").to_bytes();
     String::from_utf8(body.into()).expect("UTF-8")
 }
 
-async fn read(response: Response) -> Value {
+pub(super) async fn read(response: Response) -> Value {
     serde_json::from_str(&text(response).await).expect("JSON")
 }
 
-fn answers(_: &HttpRequest) -> Answer {
+pub(super) fn answers(_: &HttpRequest) -> Answer {
     let body = json!({
         "id": "r1", "object": "chat.completion", "created": 1, "model": "m-2",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": "hello" }, "finish_reason": "stop" }],
@@ -101,7 +115,10 @@ fn answers(_: &HttpRequest) -> Answer {
     fake::reply(200, &[("content-type", "application/json")], body.to_string())
 }
 
-fn streams(pieces: &'static [&'static str], breaks: bool) -> impl FnMut(&HttpRequest) -> Answer + Send + 'static {
+pub(super) fn streams(
+    pieces: &'static [&'static str],
+    breaks: bool,
+) -> impl FnMut(&HttpRequest) -> Answer + Send + 'static {
     move |_| {
         let end = breaks.then(|| Err(TransportError::new(TransportErrorKind::Body, "reset")));
         let body = stream::iter(pieces).map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).chain(stream::iter(end));
@@ -109,9 +126,10 @@ fn streams(pieces: &'static [&'static str], breaks: bool) -> impl FnMut(&HttpReq
     }
 }
 
-const HELLO: &str = "data: {\"id\":\"s1\",\"model\":\"m-2\",\"created\":7,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n";
-const FINISH: &str = "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
-const DONE: &str = "data: [DONE]\n\n";
+pub(super) const HELLO: &str = "data: {\"id\":\"s1\",\"model\":\"m-2\",\"created\":7,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n";
+pub(super) const FINISH: &str =
+    "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 fn ask() -> Value {
     json!({ "model": "fast", "messages": [{ "role": "user", "content": "hi" }] })
@@ -124,7 +142,7 @@ fn asked(more: Value) -> Value {
     request
 }
 
-fn header<'r>(response: &'r Response, name: &str) -> &'r str {
+pub(super) fn header<'r>(response: &'r Response, name: &str) -> &'r str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("ASCII"))
 }
 

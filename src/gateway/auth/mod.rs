@@ -94,6 +94,8 @@ enum Admission {
 
 /// Routes that everybody may ask: a probe has no key.
 const OPEN: &[&str] = &["/", "/health", "/live", "/ready"];
+/// RPCs likewise.
+const OPEN_RPCS: &[&str] = &["/grpc.health.v1.Health/Check", "/llmpool.v1.LlmPool/Health"];
 
 // === impl OwnTls ===
 
@@ -246,7 +248,9 @@ impl Gateway {
             let message = "pages of this origin may not call; server.cors_origins lists those that may";
             return Err(Refused::forbidden(message));
         }
-        let is_open = OPEN.contains(&head.uri.path()) && matches!(head.method, Method::GET | Method::HEAD);
+        let path = head.uri.path();
+        let is_probe = OPEN.contains(&path) && matches!(head.method, Method::GET | Method::HEAD);
+        let is_open = is_probe || OPEN_RPCS.contains(&path) && head.method == Method::POST;
         let known = match self.door.recognise(&head, &server, now).await {
             // As nobody's it would have none of the limits that tenants have.
             Ok(Admission::Token(caller)) if caller.tenant.is_none() && self.pool.engine().roster().has_tenants() => {
@@ -256,7 +260,7 @@ impl Gateway {
             }
             Ok(Admission::Granted(caller) | Admission::Token(caller)) => Ok(caller),
             // The body of a probe means nothing, so none is waited for.
-            Ok(Admission::Signed(signed)) if is_open => signed.verify(&[], &nonces::NONCES),
+            Ok(Admission::Signed(signed)) if is_probe => signed.verify(&[], &nonces::NONCES),
             Ok(Admission::Signed(signed)) => {
                 let bytes = body::bytes(&head.headers, body, &server).await?;
                 body = Body::from(bytes.clone());
