@@ -708,6 +708,12 @@ export interface ServeOptions {
   /** An address and a port; 0 picks a free one. @default the configuration's `server.http`: '127.0.0.1:7071' */
   http?: string
   /**
+   * Where gRPC is spoken, likewise; null: nowhere. The address of `http`: one port for both.
+   *
+   * @default the configuration's `server.grpc`: '127.0.0.1:7070' while HTTP is at its own default, else nowhere
+   */
+  grpc?: string | null
+  /**
    * Keys, or `sha256:` and the digits of their hashes, beside those of the configuration. Where neither keys nor any other
    * way to know callers is set, everybody may call.
    */
@@ -738,6 +744,10 @@ export interface Gateway {
   readonly url: string
   /** Such as `127.0.0.1:7071`. */
   readonly address: string
+  /** What clients of gRPC take, such as `127.0.0.1:7070`; null: it is not spoken. */
+  readonly grpcAddress: string | null
+  /** The same as a URL, for clients that take one. */
+  readonly grpcUrl: string | null
   /** Callers needed a key, a token or a signature when it started. */
   readonly needsKey: boolean
   /** Takes no connection any more, gives requests under way so long, then cuts them. May be called again. */
@@ -757,7 +767,7 @@ export interface ServedRequest {
   method: string
   /** Without its query. */
   path: string
-  /** 499: the client left before the answer was whole. */
+  /** 499: the client left before the answer was whole. Of an RPC: the status that its code stands for. */
   status: number
   durationMs: number
   /** As the client calls itself. */
@@ -773,6 +783,9 @@ export interface ServedRequest {
   completionTokens?: number
   /** USD; `null` or absent when it is not known. */
   cost?: number | null
+  /** Labels of work, as the caller gave them. */
+  project?: string
+  meta?: Record<string, string>
   /** The class of the failure, also of one after the answer had begun. */
   error?: string
 }

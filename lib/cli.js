@@ -71,7 +71,7 @@ Exit codes: 0 answered, 1 failed, 2 wrong usage, 69 no provider could answer, 78
 
 const SERVE_HELP = `Usage: llmpool serve --config <file> [options]
 
-Serves a pool over HTTP until SIGTERM or SIGINT; then requests under way are waited for, and a second signal ends them.
+Serves a pool over HTTP and gRPC until SIGTERM or SIGINT; then requests under way are waited for, and a second signal ends them.
 The configuration is watched and taken over while it runs; SIGHUP reads it at once. Its section "server" says where to
 listen, who may call and within which bounds.
 
@@ -80,6 +80,7 @@ Every request and every change is a line of JSON on stdout, without anything tha
 Options:
   -c, --config <file>   configuration: JSON (comments allowed), YAML or TOML
       --http <address>  where to listen, such as 127.0.0.1:7071; port 0 picks a free one
+      --grpc <address>  where gRPC is spoken, such as 127.0.0.1:7070, or "off"; the address of HTTP = one port for both
       --insecure        serve everybody on an address that others can reach
       --stats-file <file>  keeps what was asked and spent today, so that a restart forgets nothing
       --quiet           no lines on stdout
@@ -350,6 +351,7 @@ async function serve(args) {
     options: {
       config: { type: 'string', short: 'c' },
       http: { type: 'string' },
+      grpc: { type: 'string' },
       insecure: { type: 'boolean', default: false },
       'stats-file': { type: 'string' },
       quiet: { type: 'boolean', default: false },
@@ -359,8 +361,9 @@ async function serve(args) {
   if (values.help) return print(SERVE_HELP)
   if (values.config === undefined) throw new UsageError('--config <file> is missing')
   const { config, http, insecure, quiet, 'stats-file': statsFile } = values
+  const grpc = values.grpc === 'off' ? null : values.grpc
   try {
-    await require('./serve').serve({ config, http, insecure, quiet, statsFile })
+    await require('./serve').serve({ config, http, grpc, insecure, quiet, statsFile })
     return EXIT.OK
   } catch (error) {
     return report(/** @type {any} */ (error), false)

@@ -18,16 +18,19 @@ class Gateway {
 
   /**
    * @param {any} native
-   * @param {{ server: number, address: string, needsKey: boolean, tls: boolean }} serving
+   * @param {{ server: number, address: string, grpcAddress: string | null, needsKey: boolean, tls: boolean }} serving
    * @param {((entry: any) => void) | undefined} onRequest
    */
-  constructor(native, { server, address, needsKey, tls }, onRequest) {
+  constructor(native, { server, address, grpcAddress, needsKey, tls }, onRequest) {
     /** @type {() => void} */
     this.onClosed = () => {}
     this.#native = native
     this.#server = server
     this.address = address
-    this.url = `${tls ? 'https' : 'http'}://${address}`
+    const scheme = tls ? 'https' : 'http'
+    this.url = `${scheme}://${address}`
+    this.grpcAddress = grpcAddress
+    this.grpcUrl = grpcAddress === null ? null : `${scheme}://${grpcAddress}`
     this.needsKey = needsKey
     this.onRequest = onRequest
     for (const own of ['onRequest', 'onClosed']) Object.defineProperty(this, own, { enumerable: false })

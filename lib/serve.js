@@ -18,10 +18,10 @@ const TOLD = [
 ]
 
 /**
- * @param {{ config: string, http?: string, insecure: boolean, quiet: boolean, statsFile?: string }} options
+ * @param {{ config: string, http?: string, grpc?: string | null, insecure: boolean, quiet: boolean, statsFile?: string }} options
  * @returns {Promise<void>} when it has ended in good order
  */
-async function serve({ config, http, insecure, quiet, statsFile }) {
+async function serve({ config, http, grpc, insecure, quiet, statsFile }) {
   const { LLMPool } = require('../index.js')
   const pool = new LLMPool({ configPath: config, ...(statsFile === undefined ? {} : { statsFile }) })
   const log = quiet ? () => {} : writeLine
@@ -36,6 +36,7 @@ async function serve({ config, http, insecure, quiet, statsFile }) {
     pool.on('configChanged', () => log('configChanged', { version: pool.getStats().configVersion }))
     const gateway = await pool.serve({
       ...(http === undefined ? {} : { http }),
+      ...(grpc === undefined ? {} : { grpc }),
       ...(insecure ? { insecure } : {}),
       ...(quiet ? {} : { onRequest: ({ time, ...entry }) => log('request', entry, time) }),
     })
@@ -81,7 +82,7 @@ function writeLine(event, fields, time = Date.now()) {
 }
 
 /** @param {import('../index').Gateway} gateway @param {string[]} providers */
-function greeting({ url, needsKey }, providers) {
+function greeting({ url, grpcAddress, needsKey }, providers) {
   const here = url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
   const body = JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
   const key = needsKey ? ` -H "authorization: Bearer $LLMPOOL_KEY"` : ''
@@ -89,6 +90,7 @@ function greeting({ url, needsKey }, providers) {
     `llmpool ${version} serves ${providers.join(', ')}`,
     `  OpenAI's API:    ${here}/v1`,
     `  Anthropic's API: ${here}`,
+    ...(grpcAddress === null ? [] : [`  gRPC:            ${grpcAddress}`]),
     `  health, metrics: ${here}/health, ${here}/metrics`,
     needsKey ? '  callers need a key, a token or a signature: docs/security.md' : '  everybody who reaches it may call',
     '',

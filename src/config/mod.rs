@@ -64,7 +64,7 @@ pub use overlay::Overlay;
 pub use public_key::{KeyKind, PublicKey};
 pub use schema::json_schema;
 pub use secret::{MASK, Secret};
-pub use server::{KeyHash, ServerConfig};
+pub use server::{GrpcAddress, KeyHash, ServerConfig};
 pub use settings::{Remote, Settings, Source};
 pub use tasks::{EnsembleConfig, JudgeConfig, TaskConfig};
 pub use tenants::TenantConfig;

@@ -438,12 +438,15 @@ section! {
 }
 
 section! {
-    /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http` and
-    /// `max_connections` holds after a reload: `tls`, `header_timeout_ms` and `write_timeout_ms` for new connections, the rest
-    /// for the next request. Who may call, and how that is shown: [`security.md`](security.md).
+    /// Read by `llmpool serve` and `pool.serve()`; a pool that is not served has no use for it. All of it but `http`, `grpc`
+    /// and `max_connections` holds after a reload: `tls`, `header_timeout_ms` and `write_timeout_ms` for new connections, the
+    /// rest for the next request. Who may call, and how that is shown: [`security.md`](security.md).
     struct RawServer {
         /// Where to listen: an address and a port, 0 for a free one. Default "127.0.0.1:7071".
         http: Text,
+        /// Where gRPC is spoken, likewise; `null` = nowhere. The address of `http` = one port for both; with port 0 each has
+        /// a free one of its own. Default "127.0.0.1:7070" where `http` is at its default, too; else nowhere.
+        grpc: Text,
         /// Who may call: keys, or `sha256:` and the 64 hexadecimal digits of a key's SHA-256. Default: none. Without keys,
         /// `jwt`, `hmac` and `tls.client_ca` everybody may call, which is refused on an address that others can reach.
         api_keys: Vec<Field<Hidden>>,
@@ -465,7 +468,7 @@ section! {
         /// For a client to take anything of what it is sent; then its connection is closed. How long a provider takes does
         /// not count. Default 60000; at least 1, `null` = no limit.
         write_timeout_ms: Millis,
-        /// Connections at once; further ones wait. Default 10000; at least 1, `null` = no limit.
+        /// Connections at once, of each port; further ones wait. Default 10000; at least 1, `null` = no limit.
         max_connections: u32,
         /// How long requests under way get when it closes; then they are ended. Default 10000; 0 = none.
         drain_timeout_ms: Millis,

@@ -16,6 +16,8 @@ use crate::transport::ClientParams;
 
 /// On this machine only. The port is the one after gRPC's 7070.
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);
+/// Likewise.
+const GRPC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 /// As long as the longest request of `qos.max_prompt_bytes`.
 const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// A head is one packet; whoever needs longer holds a connection for its own sake.
@@ -35,6 +37,7 @@ const HASHED: &str = "sha256:";
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerConfig {
     pub http: SocketAddr,
+    pub grpc: GrpcAddress,
     pub api_keys: Vec<KeyHash>,
     /// Keys of tenants, each with the id of its own; written in `tenants[].api_keys`.
     pub tenant_keys: Vec<(KeyHash, String)>,
@@ -55,6 +58,16 @@ pub struct ServerConfig {
     pub max_connections: Option<u32>,
     pub drain_timeout: Duration,
     pub cors_origins: Vec<String>,
+}
+
+/// Where gRPC is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GrpcAddress {
+    /// Nobody has said.
+    #[default]
+    Unsaid,
+    Nowhere,
+    At(SocketAddr),
 }
 
 /// The SHA-256 of a key: enough to recognise it, useless to whoever reads it.
@@ -101,6 +114,20 @@ impl fmt::Debug for KeyHash {
     }
 }
 
+// === impl GrpcAddress ===
+
+impl GrpcAddress {
+    /// Where to listen, over what the configuration says, beside `http`. Whoever puts HTTP elsewhere than at its default
+    /// has not asked for a second port at ours: two programs on one machine would want the same one.
+    pub fn over(self, configured: Self, http: SocketAddr) -> Option<SocketAddr> {
+        match (self, configured) {
+            (Self::At(address), _) | (Self::Unsaid, Self::At(address)) => Some(address),
+            (Self::Nowhere, _) | (Self::Unsaid, Self::Nowhere) => None,
+            (Self::Unsaid, Self::Unsaid) => (http == HTTP).then_some(GRPC),
+        }
+    }
+}
+
 // === impl ServerConfig ===
 
 impl ServerConfig {
@@ -117,6 +144,7 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
     let at = "server";
     let RawServer {
         http,
+        grpc,
         api_keys,
         jwt,
         hmac,
@@ -149,7 +177,11 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
         reader.problem(join(at, key), "must be at least 1, or null for no limit, found 0");
     }
     ServerConfig {
-        http: check_address(http, &join(at, "http"), reader),
+        http: check_address(http, &join(at, "http"), reader).unwrap_or(HTTP),
+        grpc: match grpc {
+            Field::Null => GrpcAddress::Nowhere,
+            said => check_address(said, &join(at, "grpc"), reader).map_or(GrpcAddress::Unsaid, GrpcAddress::At),
+        },
         api_keys: check_keys(api_keys, &join(at, "api_keys"), reader),
         tenant_keys: Vec::new(), // tenants are checked later
         jwt: callers::check_jwt(jwt, &join(at, "jwt"), client, reader),
@@ -166,13 +198,14 @@ pub(super) fn check(raw: RawServer, client: &ClientParams, files: &mut Files, re
     }
 }
 
-fn check_address(address: Field<Text>, path: &str, reader: &mut Reader<'_>) -> SocketAddr {
-    let Some(text) = address.some() else { return HTTP };
-    ServerConfig::parse_address(&text.value).unwrap_or_else(|| {
+fn check_address(address: Field<Text>, path: &str, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let text = address.some()?;
+    let address = ServerConfig::parse_address(&text.value);
+    if address.is_none() {
         let said = shown(&text.shown).map_or_else(String::new, |shown| format!(", found {shown:?}"));
         reader.problem(path, format!("must be an address and a port such as \"127.0.0.1:7071\"{said}"));
-        HTTP
-    })
+    }
+    address
 }
 
 pub(super) fn check_keys(keys: Field<Vec<Field<Hidden>>>, path: &str, reader: &mut Reader<'_>) -> Vec<KeyHash> {
@@ -216,6 +249,23 @@ mod tests {
         assert!(KeyHash::parse("abd") != Ok(KeyHash::of("abc")));
         for wrong in ["", "sha256:", "sha256:ba78", &hash.replace('b', "x"), &hash.replace("ba", "é")] {
             assert!(KeyHash::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_spoken_where_somebody_says_or_beside_http() {
+        use GrpcAddress::{At, Nowhere, Unsaid};
+        let (one, other) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
+        for (option, configured, http, address) in [
+            (Unsaid, Unsaid, HTTP, Some(GRPC)),
+            (Unsaid, Unsaid, one, None),
+            (Unsaid, At(one), one, Some(one)),
+            (At(other), At(one), HTTP, Some(other)),
+            (At(other), Nowhere, one, Some(other)),
+            (Nowhere, At(one), HTTP, None),
+            (Unsaid, Nowhere, HTTP, None),
+        ] {
+            assert_eq!(option.over(configured, http), address, "{option:?} over {configured:?}");
         }
     }
 

@@ -983,7 +983,7 @@ fn every_key_makes_a_difference() {
         &base,
         "/server",
         json!({
-            "http": "127.0.0.1:0", "api_keys": ["k"],
+            "http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "api_keys": ["k"],
             "jwt": { "alg": "HS256", "key": SECRET }, "hmac": { "clients": [{ "id": "c", "secret": SECRET }] },
             "tls": { "cert": fixture("mtls/server.pem"), "key": fixture("mtls/server.key") }, "insecure": true, "max_body_bytes": 5, "header_timeout_ms": 5,
             "body_timeout_ms": 5, "write_timeout_ms": 5, "max_connections": 5, "drain_timeout_ms": 5, "cors_origins": ["https://a.b"]
@@ -1162,7 +1162,7 @@ fn certificates_that_cannot_be_used_are_refused_and_watched() {
 #[test]
 fn a_server_that_cannot_be_is_refused_and_says_no_key() {
     let server = json!({
-        "http": "example.com:80", "api_keys": ["sha256:00", "good"], "max_body_bytes": 0, "header_timeout_ms": 0,
+        "http": "example.com:80", "grpc": "7070", "api_keys": ["sha256:00", "good"], "max_body_bytes": 0, "header_timeout_ms": 0,
         "cors_origins": ["https://a.b/", "*", "null"]
     });
     let mut value = with(json!({}));
@@ -1173,6 +1173,7 @@ fn a_server_that_cannot_be_is_refused_and_says_no_key() {
             "server.max_body_bytes: must be at least 1, or null for no limit, found 0",
             "server.header_timeout_ms: must be at least 1, or null for no limit, found 0",
             "server.http: must be an address and a port such as \"127.0.0.1:7071\", found \"example.com:80\"",
+            "server.grpc: must be an address and a port such as \"127.0.0.1:7071\", found \"7070\"",
             "server.api_keys[0]: expected 64 hexadecimal digits after \"sha256:\"",
             "server.cors_origins[0]: expected an origin such as \"https://app.example.com\", found \"https://a.b/\"",
             "server.cors_origins[2]: expected an origin such as \"https://app.example.com\", found \"null\"",

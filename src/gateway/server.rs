@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use http::Extensions;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,13 +18,16 @@ use super::connection::{Port, serve_connection};
 use super::flow::Patience;
 use super::origin::Local;
 use super::{Door, Gateway, Log, Network, Tell, tls};
-use crate::config::{KeyHash, ServerConfig, TlsConfig, TlsFiles};
+use crate::config::{GrpcAddress, KeyHash, ServerConfig, TlsConfig, TlsFiles};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::pool::Pool;
 use crate::time;
 
 /// After an error of `accept` (no file is left to open): trying again at once would burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The keys of the configuration by which an address is named in errors.
+const HTTP: &str = "server.http";
+const GRPC: &str = "server.grpc";
 /// For those whose time is over to be told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct ServerOptions {
     /// Where to listen; `None`: as configured.
     pub http: Option<SocketAddr>,
+    /// Where gRPC is spoken, likewise.
+    pub grpc: GrpcAddress,
     /// Beside those of the configuration.
     pub api_keys: Vec<KeyHash>,
     pub cors_origins: Vec<String>,
@@ -41,9 +47,10 @@ pub struct ServerOptions {
     pub tls: Option<TlsFiles>,
 }
 
-/// A pool on a port.
+/// A pool on its ports.
 pub struct Server {
     address: SocketAddr,
+    grpc_address: Option<SocketAddr>,
     gateway: Arc<Gateway>,
     /// No connection is taken any more.
     closing: CancellationToken,
@@ -59,55 +66,90 @@ impl Server {
     /// Everybody could reach it and nobody needs a key; or the address cannot be had.
     pub async fn start(pool: Pool, options: ServerOptions, tell: Tell, log: Option<Log>) -> Result<Self, Error> {
         let config = Arc::clone(pool.engine().roster().server());
-        let ServerOptions { http, api_keys, cors_origins, insecure, tls } = options;
+        let ServerOptions { http, grpc, api_keys, cors_origins, insecure, tls } = options;
         let tls = match tls {
             Some(files) => Some(OwnTls::new(read_tls(&files).await?, files)),
             None => None,
         };
-        let address = http.unwrap_or(config.http);
-        let closed = !address.ip().is_loopback() && !insecure;
+        let http = http.unwrap_or(config.http);
+        let grpc = grpc.over(config.grpc, http);
+        let public = [(HTTP, Some(http)), (GRPC, grpc)].into_iter().find_map(|(key, address)| {
+            let address = address.filter(|address| !address.ip().is_loopback())?;
+            Some((key, address))
+        });
+        let closed = public.is_some() && !insecure;
         let door = Door::Network(Network { api_keys, cors_origins, closed, tls, ..Network::default() });
-        if closed && !door.is_guarded(&config) && !config.insecure {
-            return Err(problem(format!(
-                "others can reach {address}, and everybody could call: set api_keys, jwt, hmac or tls.client_ca, or insecure if \
-                 that is meant"
-            )));
+        if let Some((key, address)) = public
+            && closed
+            && !door.is_guarded(&config)
+            && !config.insecure
+        {
+            let message = "and everybody could call: set api_keys, jwt, hmac or tls.client_ca, or insecure if \
+                 that is meant";
+            return Err(problem(key, format!("others can reach {address}, {message}")));
         }
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| problem(format!("cannot listen on {address}: {error}")))?;
-        let address = listener.local_addr().map_err(|error| problem(error.to_string()))?;
+        // A free port is another one each time it is asked for.
+        let shared = grpc == Some(http) && http.port() != 0;
+        let (listener, address) = listen(HTTP, http).await?;
+        let (beside, grpc_address) = match grpc {
+            Some(_) if shared => (None, Some(address)),
+            Some(grpc) => listen(GRPC, grpc).await.map(|(listener, address)| (Some(listener), Some(address)))?,
+            None => (None, None),
+        };
         let gateway = Gateway::new(pool, door, tell, log);
         let server = Self {
             address,
+            grpc_address,
             closing: gateway.closing.clone(),
             gateway,
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        let router = if shared { server.gateway.whole_router() } else { server.gateway.router() };
+        server.accept(listener, address, router, &config, insecure);
+        if let (Some(listener), Some(address)) = (beside, grpc_address) {
+            server.accept(listener, address, server.gateway.grpc_router(), &config, insecure);
+        }
+        Ok(server)
+    }
+
+    /// Serves what comes to one port.
+    fn accept(
+        &self,
+        listener: TcpListener,
+        address: SocketAddr,
+        router: Router,
+        config: &ServerConfig,
+        insecure: bool,
+    ) {
         let mut known = Extensions::new();
         if address.ip().is_loopback() && !insecure {
             known.insert(Local);
         }
         let accepting = Accepting {
             listener,
-            gateway: Arc::clone(&server.gateway),
+            gateway: Arc::clone(&self.gateway),
             known,
-            free: Arc::new(Semaphore::new(most_connections(&config))),
+            free: Arc::new(Semaphore::new(most_connections(config))),
             port: Port {
-                router: server.gateway.router(),
-                patience: Patience::of(&config),
-                closing: server.closing.clone(),
-                ending: server.ending.clone(),
-                tasks: server.tasks.clone(),
+                router,
+                patience: Patience::of(config),
+                closing: self.closing.clone(),
+                ending: self.ending.clone(),
+                tasks: self.tasks.clone(),
             },
         };
-        server.tasks.spawn(accepting.run());
-        Ok(server)
+        self.tasks.spawn(accepting.run());
     }
 
     /// Where it listens, with the port that it was given.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where gRPC is spoken; `None`: nowhere.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// Are connections made safe, as things stand?
@@ -172,8 +214,15 @@ async fn read_tls(files: &TlsFiles) -> Result<TlsConfig, Error> {
     })
 }
 
-fn problem(message: String) -> Error {
-    Error::configuration(vec![Problem { path: "server.http".to_owned(), message }])
+fn problem(key: &str, message: String) -> Error {
+    Error::configuration(vec![Problem { path: key.to_owned(), message }])
+}
+
+async fn listen(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| problem(key, format!("cannot listen on {address}: {error}")))?;
+    let address = listener.local_addr().map_err(|error| problem(key, error.to_string()))?;
+    Ok((listener, address))
 }
 
 fn most_connections(config: &ServerConfig) -> usize {

@@ -12,14 +12,14 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use napi_derive::napi;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tower::ServiceExt;
 
 use super::bridge::Channel;
 use super::pool::{Inner, NativePool, drain_time};
 use super::record;
 use super::stream::Credit;
-use crate::config::{KeyHash, ServerConfig, TlsConfig, TlsFiles};
+use crate::config::{GrpcAddress, KeyHash, ServerConfig, TlsConfig, TlsFiles};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::event::Event;
 use crate::gateway::{Door, Entry, Gateway, Log, Server, ServerOptions, Tell};
@@ -41,6 +41,9 @@ pub(super) struct Services {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Options {
     http: Option<String>,
+    /// `Some(None)`: nowhere.
+    #[serde(default, deserialize_with = "said")]
+    grpc: Option<Option<String>>,
     #[serde(default)]
     api_keys: Vec<String>,
     #[serde(default)]
@@ -67,6 +70,7 @@ struct Tls {
 struct Serving {
     server: u32,
     address: String,
+    grpc_address: Option<String>,
     needs_key: bool,
     tls: bool,
 }
@@ -141,18 +145,24 @@ impl NativePool {
 impl Inner {
     async fn serve(self: &Arc<Self>, options_json: &str) -> Result<Serving, Error> {
         let pool = self.ready()?.clone();
-        let Options { http, api_keys, cors_origins, insecure, tls, log } = read(options_json)?;
-        let http = http.map(|text| address(&text)).transpose()?;
+        let Options { http, grpc, api_keys, cors_origins, insecure, tls, log } = read(options_json)?;
+        let http = http.map(|text| address("http", &text)).transpose()?;
+        let grpc = match grpc {
+            None => GrpcAddress::Unsaid,
+            Some(None) => GrpcAddress::Nowhere,
+            Some(Some(text)) => GrpcAddress::At(address("grpc", &text)?),
+        };
         let api_keys = keys(&api_keys)?;
         let number = NEXT_SERVER.fetch_add(1, Ordering::Relaxed);
         let log = log.then(|| self.log(number));
         let tls = tls.map(|Tls { cert, key, client_ca }| TlsFiles { cert, key, client_ca });
-        let options = ServerOptions { http, api_keys, cors_origins, insecure, tls };
+        let options = ServerOptions { http, grpc, api_keys, cors_origins, insecure, tls };
         let server = Server::start(pool, options, self.tell(), log).await?;
         let address = server.address().to_string();
+        let grpc_address = server.grpc_address().map(|address| address.to_string());
         let (needs_key, tls) = (server.needs_key(), server.is_safe());
         held(&self.services.servers).insert(number, Arc::new(server));
-        Ok(Serving { server: number, address, needs_key, tls })
+        Ok(Serving { server: number, address, grpc_address, needs_key, tls })
     }
 
     /// What the files of servers with certificates of their own hold now.
@@ -244,8 +254,13 @@ fn read(options_json: &str) -> Result<Options, Error> {
     })
 }
 
-fn address(text: &str) -> Result<std::net::SocketAddr, Error> {
-    let wrong = || problem("http", format!("must be an address and a port such as \"127.0.0.1:7071\", found {text:?}"));
+/// A value that is there, `null` included.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn address(option: &str, text: &str) -> Result<std::net::SocketAddr, Error> {
+    let wrong = || problem(option, format!("must be an address and a port such as \"127.0.0.1:7071\", found {text:?}"));
     ServerConfig::parse_address(text).ok_or_else(wrong)
 }
 

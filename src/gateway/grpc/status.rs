@@ -67,6 +67,29 @@ impl Refused {
 mod tests {
     use super::*;
 
+    /// `AlreadyExists` is `ALREADY_EXISTS` on every page about gRPC.
+    fn word(code: Code) -> String {
+        let split = |letter: char| if letter.is_uppercase() { format!("_{letter}") } else { letter.to_string() };
+        format!("{code:?}").chars().map(split).collect::<String>().trim_start_matches('_').to_uppercase()
+    }
+
+    #[test]
+    fn the_page_has_the_table() {
+        let page = include_str!("../../../docs/grpc.md");
+        let rows: Vec<String> = page
+            .lines()
+            .filter_map(|line| {
+                let mut cells = line.split('|').map(str::trim).skip(1);
+                let (status, code) = (cells.next()?, cells.next()?);
+                status.parse::<u16>().ok().map(|status| format!("{status} {code}"))
+            })
+            .collect();
+        let mut known = CODES.to_vec();
+        known.sort_by_key(|(status, _)| *status);
+        let known: Vec<String> = known.into_iter().map(|(status, code)| format!("{status} `{}`", word(code))).collect();
+        assert_eq!(rows, known);
+    }
+
     #[test]
     fn every_status_has_a_code_and_every_code_a_status() {
         for (status, code) in CODES {
