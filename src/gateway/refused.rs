@@ -60,9 +60,12 @@ impl Dialect {
     }
 }
 
-/// `/package.Service/Method`: no other route has a dot in its first part.
+/// `/package.Service/Method`: no other route has names with a dot between them in its first part.
 fn is_rpc(path: &str) -> bool {
-    path.strip_prefix('/').and_then(|path| path.split_once('/')).is_some_and(|(service, _)| service.contains('.'))
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'_');
+    let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
+    service.contains('.') && service.split('.').all(is_name)
 }
 
 // === impl Refused ===

@@ -241,6 +241,7 @@ async fn what_is_no_rpc_is_refused_in_its_own_way() {
     assert_eq!(send("/llmpool.v1.LlmPool/Infer", "application/json").await, code(Code::Unimplemented));
     assert_eq!(send("/llmpool.v1.LlmPool/Infer", grpc).await, code(Code::Internal), "that is no message");
     assert_eq!(send("/nowhere", "application/json").await, (404, None));
+    assert_eq!(send("/./metrics", "application/json").await, (404, None), "dots alone are no service");
     assert_eq!(send("/v1/infer", "application/json").await, (400, None), "both on one port");
-    assert_eq!(served.statuses(), [501, 501, 415, 500, 404, 400]);
+    assert_eq!(served.statuses(), [501, 501, 415, 500, 404, 404, 400]);
 }
