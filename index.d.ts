@@ -436,7 +436,7 @@ export type JobResult = {
   id: string
   priority: JobPriority
   /** null where the job had none. */
-  metadata: any
+  metadata: unknown
   /** How often it was handed to the pool; 0: it was cancelled before that. */
   tries: number
   /** From its submission to its first start. */
@@ -445,7 +445,7 @@ export type JobResult = {
   durationMs: number
 } & (
   | { status: 'completed'; response: ChatResponse; error?: undefined }
-  | { status: 'failed' | 'cancelled'; error: any; response?: undefined }
+  | { status: 'failed' | 'cancelled'; error: Error; response?: undefined }
 )
 
 /** Told before the job's own promise settles. A listener that throws breaks no job. */
