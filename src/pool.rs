@@ -312,7 +312,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<ChatResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
+        let result = match self.enter(Knock::of_chat(options, request)) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 match self.engine.keeps(options) {
@@ -340,7 +340,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<PoolStream> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
+        let result = match self.enter(Knock::of_chat(options, &request)) {
             Ok(call) => {
                 let ended = self.ended(cancelled);
                 let opened = match self.engine.keeps(options) {
@@ -449,7 +449,7 @@ impl Pool {
         cancelled: impl Future<Output = ()>,
     ) -> Completed<EmbedResponse> {
         let mut log = EventLog::new(Arc::clone(&self.interest));
-        let result = match self.enter(Knock::of(options, request.model.as_deref())) {
+        let result = match self.enter(Knock::of_embed(options, request)) {
             Ok(_call) => {
                 let ended = self.ended(cancelled);
                 self.engine.embed(request, options, warnings, &mut log, ended).await

@@ -57,6 +57,7 @@ mod structured;
 #[cfg(test)]
 mod testing;
 mod tool_ids;
+mod unread;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -80,6 +81,7 @@ pub use models_list::ModelsRequest;
 pub use rate_headers::{Quota, RateHeaders};
 pub use rows::FailureRow;
 use rows::Rows;
+pub use unread::Unread;
 
 use crate::error::Failure;
 use crate::types::{ChatRequest, FieldError, StreamEvent};

@@ -74,6 +74,8 @@ pub enum Unbounded {
     Parts,
     /// Fields that the pool does not read.
     ExtraBody,
+    /// Of another API, or of one that is passed on: which it is, the call knows.
+    Unread,
     /// A function of the caller's own.
     Function,
 }

@@ -225,6 +225,7 @@ impl Unbounded {
             Self::Answer => "neither the call nor the provider sets max_tokens",
             Self::Parts => "what pictures, sound and files cost has no bound: the model's context_window is not known",
             Self::ExtraBody => "extra_body may change what the request costs",
+            Self::Unread => "the call has a field that the pool passes on unread, which may change what it costs",
             Self::Function => "what a function costs has no bound: only mode \"soft\" can count it",
         }
     }
@@ -235,6 +236,7 @@ impl Unbounded {
             Self::Answer => "max_tokens",
             Self::Parts => "messages",
             Self::ExtraBody => "extra_body",
+            Self::Unread => "",
             Self::Function => "fn",
         }
     }

@@ -24,13 +24,14 @@ use super::purse::{BudgetStats, Purse};
 use super::refusal::{Refusal, span};
 use super::roster::Roster;
 use super::{Engine, lock};
+use crate::adapter::Unread;
 use crate::config::{EnsembleConfig, TenantConfig};
 use crate::error::{Context, Error, ErrorKind, TenantLimit};
 use crate::event::{Event, EventKind, EventLog};
 use crate::metrics::{TenantFigures, TenantTotals};
 use crate::policy::{Bucket, DayCounts, Fit, RateLimiter, RateParams, Reservation, Tokens};
 use crate::time::{self, Instant, Now};
-use crate::types::{CallOptions, InferRequest, NanoUsd, Usage};
+use crate::types::{CallOptions, ChatRequest, EmbedRequest, InferRequest, NanoUsd, Usage};
 
 /// Tenants that are gone are remembered up to this many: enough for every slip of a hand, and no leak where ids are made.
 const MOST_DEPARTED: usize = 1_000;
@@ -136,17 +137,27 @@ pub struct Knock<'a> {
     pub task: Option<&'a str>,
     /// As it is asked for; `None`: each provider's own.
     pub model: Option<&'a str>,
+    /// What else it says to whoever answers.
+    pub unread: Unread<'a>,
 }
 
 impl<'a> Knock<'a> {
     pub fn of(options: &'a CallOptions, model: Option<&'a str>) -> Self {
-        Self { tenant: options.tenant.as_deref(), task: options.task.as_deref(), model }
+        Self { tenant: options.tenant.as_deref(), task: options.task.as_deref(), model, ..Self::default() }
+    }
+
+    pub fn of_chat(options: &'a CallOptions, request: &'a ChatRequest) -> Self {
+        Self { unread: Unread::of_chat(request), ..Self::of(options, request.model.as_deref()) }
+    }
+
+    pub fn of_embed(options: &'a CallOptions, request: &'a EmbedRequest) -> Self {
+        Self { unread: Unread::of_embed(request), ..Self::of(options, request.model.as_deref()) }
     }
 
     /// What the work says goes over `options`.
     pub fn of_work(work: &'a InferRequest, options: &'a CallOptions) -> Self {
         let tenant = work.tenant.as_deref().or(options.tenant.as_deref());
-        Self { tenant, task: Some(&work.task), model: None }
+        Self { tenant, task: Some(&work.task), ..Self::default() }
     }
 }
 
@@ -472,7 +483,7 @@ impl Roster {
 
 impl Tenant {
     /// May it ask this of anybody?
-    fn may(&self, roster: &Roster, Knock { tenant: _, task, model }: Knock<'_>) -> Result<(), Error> {
+    fn may(&self, roster: &Roster, Knock { tenant: _, task, model, unread }: Knock<'_>) -> Result<(), Error> {
         let id = self.id();
         if !self.may_do(task) {
             let message = match task {
@@ -490,6 +501,10 @@ impl Tenant {
                 Some(model) => format!("the tenant {id:?} may not use the model {model:?}"),
                 None => format!("the tenant {id:?} may use none of the providers' own models; the call names no other"),
             };
+            return Err(denied(id, "models", message));
+        }
+        if let Some(field) = self.config.models.as_ref().and_then(|_| unread.names_a_model()) {
+            let message = format!("the tenant {id:?} may use its models only, and {field} may name another");
             return Err(denied(id, "models", message));
         }
         Ok(())

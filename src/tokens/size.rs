@@ -5,9 +5,10 @@
 use std::io;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::image::PART_TOKENS;
-use crate::types::{ChatRequest, Content, Message, Part, ResponseFormat};
+use crate::types::{ChatRequest, Content, ForeignFields, Message, Part, ResponseFormat};
 
 /// Tokens around each message: where it begins, who speaks, where it ends. Source: OpenAI's cookbook, "How to count tokens
 /// with tiktoken"; other dialects differ by a token or two.
@@ -56,13 +57,22 @@ pub fn estimate_prompt(request: &ChatRequest) -> u64 {
 const UNSEEN_TOKENS: u64 = 1_024;
 
 /// More tokens than the prompt of a request can have, whatever the model: a token is at least a byte, and what frames a
-/// message is shorter than its JSON. `None`: it has pictures, sound or files, whose tokens have no bound in their bytes.
+/// message is shorter than its JSON. `None`: it has pictures, sound or files, whose tokens have no bound in their bytes, or
+/// blocks of another API that are not known to be text.
 pub fn most_prompt_tokens(request: &ChatRequest) -> Option<u64> {
     if PromptSize::of(request).parts > 0 {
         return None;
     }
-    let ChatRequest { messages, tools, response_format, openai_fields, .. } = request;
+    let ChatRequest { messages, tools, response_format, openai_fields, foreign, .. } = request;
     let mut bytes = 0;
+    if let Some(ForeignFields { fields, .. }) = foreign.as_deref() {
+        // A provider of that API reads this, with what only it can make anything of.
+        let said = [fields.get("system"), fields.get("messages")];
+        if !said.into_iter().flatten().all(is_text) {
+            return None;
+        }
+        serde_json::to_writer(Length(&mut bytes), fields).ok()?;
+    }
     // What cannot be written as JSON cannot be sent either.
     serde_json::to_writer(Length(&mut bytes), &(messages, tools, response_format, openai_fields)).ok()?;
     for message in messages {
@@ -70,6 +80,20 @@ pub fn most_prompt_tokens(request: &ChatRequest) -> Option<u64> {
         serde_json::to_writer(Length(&mut bytes), &(&message.reasoning, &message.reasoning_state)).ok()?;
     }
     Some((bytes as u64).saturating_add(UNSEEN_TOKENS))
+}
+
+/// Is all of it text, as deep as blocks are within blocks?
+fn is_text(said: &Value) -> bool {
+    const TEXT: [&str; 5] = ["text", "thinking", "redacted_thinking", "tool_use", "tool_result"];
+    match said {
+        Value::Array(blocks) => blocks.iter().all(is_text),
+        Value::Object(block) => {
+            let kind = block.get("type");
+            let is_text_itself = kind.is_none_or(|kind| kind.as_str().is_some_and(|kind| TEXT.contains(&kind)));
+            is_text_itself && block.get("content").is_none_or(is_text)
+        }
+        _ => true,
+    }
 }
 
 /// What is to be done with each thing a model reads.
@@ -165,7 +189,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::types::{Function, ImageUrl, Role, Tool, ToolCall};
+    use crate::types::{Api, Function, ImageUrl, Role, Tool, ToolCall};
 
     fn of(message: Message) -> PromptSize {
         PromptSize::of(&ChatRequest::new(vec![message]))
@@ -227,6 +251,25 @@ mod tests {
         let part = Part::File { file: json!({ "file_id": "f" }) };
         let message = Message { content: Content::Parts(vec![part]), ..Message::text(Role::User, "") };
         assert_eq!(most_prompt_tokens(&ChatRequest::new(vec![message])), None);
+    }
+
+    #[test]
+    fn what_only_another_api_says_is_part_of_the_prompt() {
+        let said = |content: Value| {
+            let fields = json!({ "messages": [{ "role": "user", "content": content }] });
+            let fields = serde_json::from_value(fields).expect("an object");
+            let foreign = ForeignFields { api: Api::Anthropic, fields, understood: &["messages"] };
+            most_prompt_tokens(&ChatRequest { foreign: Some(Box::new(foreign)), ..ChatRequest::user("x") })
+        };
+        let hidden = "x".repeat(9_000);
+        let thought = json!([{ "type": "redacted_thinking", "data": hidden }]);
+        assert!(said(thought).is_some_and(|most| most > 9_000 + UNSEEN_TOKENS));
+        for elsewhere in [
+            json!([{ "type": "document", "source": { "type": "file", "file_id": "f" } }]),
+            json!([{ "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "search_result" }] }]),
+        ] {
+            assert_eq!(said(elsewhere), None);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Run;
 use super::visit::Visit;
+use crate::adapter::{AdapterKind, Unread};
 use crate::engine::attempt::input_tokens;
 use crate::engine::purse::{AnswerSize, Extent, Purse, Unbounded};
 use crate::engine::refusal::{Refusal, span};
@@ -26,6 +27,8 @@ pub(super) struct CallSize {
     most_prompt: Option<u64>,
     /// Types of providers whose request gets fields that the pool does not read.
     extra_body: Vec<String>,
+    /// Other such fields that may change what it costs, where a strict budget wants to know.
+    unread: Vec<(AdapterKind, String)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,7 @@ impl CallSize {
                 kind: Kind::Chat,
                 most_prompt: if strict { most_prompt_tokens(request) } else { None },
                 extra_body: request.extra_body.keys().cloned().collect(),
+                unread: if strict { Unread::of_chat(request).may_cost_more() } else { Vec::new() },
             },
             Work::Embed(request) => Self {
                 prompt: PromptSize { framing: embedded(request), ..PromptSize::default() },
@@ -63,6 +67,7 @@ impl CallSize {
                 kind: Kind::Embed,
                 most_prompt: Some(most_embedded(&request.input)),
                 extra_body: request.extra_body.keys().cloned().collect(),
+                unread: Vec::new(),
             },
             Work::Own { .. } => Self {
                 prompt: PromptSize::default(),
@@ -70,6 +75,7 @@ impl CallSize {
                 kind: Kind::Own,
                 most_prompt: None,
                 extra_body: Vec::new(),
+                unread: Vec::new(),
             },
         }
     }
@@ -103,6 +109,9 @@ impl CallSize {
         let config = visit.provider.config();
         if !config.extra_body.is_empty() || self.extra_body.iter().any(|kind| kind == config.service.name) {
             return Err(Unbounded::ExtraBody);
+        }
+        if self.unread.iter().any(|(adapter, _)| *adapter == config.service.adapter) {
+            return Err(Unbounded::Unread);
         }
         let answer = match self.kind {
             Kind::Chat => u64::from(bound.ok_or(Unbounded::Answer)?),
@@ -184,6 +193,10 @@ impl Run<'_> {
             Refusal::Unbounded { what, .. } => Some((what, refusal.describe(now.mono))),
             _ => None,
         });
-        unbounded.map(|(what, message)| FieldError { field: what.field().to_owned(), message }.into())
+        unbounded.map(|(what, message)| {
+            let unread = self.size.as_ref().filter(|_| *what == Unbounded::Unread).and_then(|size| size.unread.first());
+            let field = unread.map_or(what.field(), |(_, name)| name);
+            FieldError { field: field.to_owned(), message }.into()
+        })
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::{TenantStats, Unbounded};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::event::Event;
 use crate::time;
-use crate::types::{CacheWish, CallOptions, ChatRequest, EmbedRequest, InferRequest, NanoUsd, Strategy};
+use crate::types::{CacheWish, CallOptions, ChatRequest, EmbedRequest, InferRequest, NanoUsd, Strategy, parse_openai};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What [`answer`] says it used.
@@ -222,6 +222,28 @@ async fn a_tenant_is_answered_by_its_models_and_by_no_other() {
     assert!(matches!(unknown.kind(), ErrorKind::NoProvider { .. }), "{unknown:?}");
     assert_eq!(ask("own", None).await.expect("whoever serves one").provider.as_str(), "a");
     assert_eq!(ask("own", Some("fast")).await.map(drop).map_err(|error| limit(&error).1), Err("models"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_field_that_is_passed_on_unread_is_a_way_around_models_and_strict_budgets() {
+    let strict = json!({ "monthly_usd": 1, "mode": "strict" });
+    let story = story(json!([{ "id": "acme", "models": ["m"] }, { "id": "careful", "budget": strict }, { "id": "b" }]));
+    let ask = async |tenant: &str, more: Value| {
+        let mut body = json!({ "model": "m", "max_tokens": 5, "messages": [{ "role": "user", "content": "x" }] });
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let request = parse_openai(&body.to_string()).expect("valid").request;
+        story.pool.chat(&request, &of(tenant)).await
+    };
+    let error = ask("acme", json!({ "models": ["dear"] })).await.expect_err("another model");
+    assert_eq!((limit(&error), matches!(error.kind(), ErrorKind::PermissionDenied)), (("acme", "models"), true));
+    assert!(error.to_string().contains("models may name another"), "{error}");
+    ask("acme", json!({ "best_of": 2 })).await.expect("no model");
+    for (field, value) in [("models", json!(["dear"])), ("best_of", json!(50)), ("service_tier", json!("priority"))] {
+        let error = ask("careful", json!({ field: value })).await.expect_err("it may cost more");
+        assert!(matches!(error.kind(), ErrorKind::InvalidRequest { field: named } if named == field), "{error:?}");
+        ask("b", json!({ field: value })).await.expect("nothing is bound by it");
+    }
+    ask("careful", json!({ "logprobs": true })).await.expect("a field that costs nothing");
 }
 
 #[tokio::test(start_paused = true)]
