@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::key_parts::of_provider;
 use super::line::{Line, Ticket};
 use super::lock;
-use super::models::Models;
+use super::models::{Model, Models};
 use super::permit::{Dispatch, Hold, Outcome, Permit, Spent};
 use super::purse::{Bill, Extent, Purse, Purses, Till};
 use super::refusal::Refusal;
@@ -103,8 +103,14 @@ pub(super) struct Asking<'a> {
     pub purse: Option<Arc<Purse>>,
     /// On whose behalf; `None`: nobody's.
     pub tenant: Option<&'a Tenant>,
-    /// Looked at by budgets alone.
+    /// Looked at by budgets and by a tenant's limit of tokens.
     pub extent: Extent,
+}
+
+impl Asking<'_> {
+    fn room_of_tenant(&self, model: &Model, now: Now) -> Result<Option<Room<'_>>, Refusal> {
+        self.tenant.map_or(Ok(None), |tenant| tenant.room(now, self.extent.likely(model)))
+    }
 }
 
 impl Provider {
@@ -331,7 +337,7 @@ impl Provider {
         // Before the limits: a call must not wait for a limit only to find that nothing may be spent.
         let mut till = Till::open(&purses);
         till.check(&known, &asking.extent, now).inspect_err(|refusal| till.note(refusal))?;
-        let room = asking.tenant.map_or(Ok(None), |tenant| tenant.room(now, asking.tokens))?;
+        let room = asking.room_of_tenant(&known, now)?;
         let (key, fit) = state.check(now, asking, self.config.max_concurrent, ahead)?;
         // It may hand out the one probe of a half-open breaker; from here on nothing refuses any more.
         let (pass, transition) = state.breaker.admit(now.mono).map_err(Refusal::open)?;
@@ -547,7 +553,7 @@ impl Provider {
     /// What [`Provider::admit`] would have against it now. Reserves nothing and moves nothing.
     pub(super) fn refuses(&self, now: Now, asking: &Asking<'_>) -> Option<Refusal> {
         let ahead = self.line.ahead(asking.ticket);
-        let of_tenant = asking.tenant.and_then(|tenant| tenant.room(now, asking.tokens).err());
+        let of_tenant = asking.room_of_tenant(self.models.get(asking.model), now).err();
         of_tenant.or_else(|| lock(&self.state).check(now, asking, self.config.max_concurrent, ahead).err())
     }
 
@@ -560,8 +566,9 @@ impl Provider {
         let ahead = self.line.ahead(asking.ticket);
         let mut state = lock(&self.state);
         let purses = self.purses(asking);
-        let afford = Till::open(&purses).check(self.models.get(asking.model), &asking.extent, now);
-        let of_tenant = asking.tenant.map_or(Ok(()), |tenant| tenant.room(now, asking.tokens).map(drop));
+        let known = self.models.get(asking.model);
+        let afford = Till::open(&purses).check(known, &asking.extent, now);
+        let of_tenant = asking.room_of_tenant(known, now).map(drop);
         let afford = afford.and(of_tenant);
         let mut verdicts = state.verdicts(now, asking, self.config.max_concurrent, ahead);
         verdicts.insert(0, ("budget", afford.clone().err()));

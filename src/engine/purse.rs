@@ -20,7 +20,9 @@ use super::models::Model;
 use super::refusal::Refusal;
 use super::roster::Roster;
 use crate::event::{Event, EventKind, EventLog};
-use crate::policy::{Budget, BudgetMode, BudgetParams, BudgetWarning, BudgetWindow, Period, Reserved, SavedBudget};
+use crate::policy::{
+    Budget, BudgetMode, BudgetParams, BudgetWarning, BudgetWindow, Period, Reserved, SavedBudget, Tokens,
+};
 use crate::time::{Instant, Now};
 use crate::types::{NanoUsd, ProviderName, Usage};
 
@@ -178,6 +180,17 @@ impl Whose {
 impl Extent {
     /// Of a call that no budget asks.
     pub const UNASKED: Self = Self { prompt: 0, answer: AnswerSize::Nothing, most: Ok((0, 0)) };
+
+    /// What a tenant's limit of tokens reserves: an answer that the call does not bound is taken for as long as nearly all
+    /// of the model's are. Where nothing at all were reserved, calls at once would pass a limit together.
+    pub fn likely(&self, model: &Model) -> Tokens {
+        let answer = match self.answer {
+            AnswerSize::Nothing => 0,
+            AnswerSize::UpTo(Some(bound)) => bound.into(),
+            AnswerSize::UpTo(None) => lock(&model.answers).expected(None),
+        };
+        Tokens { prompt: self.prompt, answer }
+    }
 }
 
 // === impl Purse ===

@@ -20,6 +20,8 @@ use crate::types::{AttemptOutcome, EmbedInput, EmbedRequest, FieldError};
 #[derive(Debug)]
 pub(super) struct CallSize {
     prompt: PromptSize,
+    /// Of inputs to embed, the tokens of each and all behind it, about: those of a batch that came are paid.
+    inputs: Vec<u64>,
     /// The bound that the call sets its answer.
     answer: Option<u32>,
     kind: Kind,
@@ -55,6 +57,7 @@ impl CallSize {
         match work {
             Work::Chat(request) | Work::Stream(request) => Self {
                 prompt: PromptSize::of(request),
+                inputs: Vec::new(),
                 answer: request.max_tokens,
                 kind: Kind::Chat,
                 most_prompt: if strict { most_prompt_tokens(request) } else { None },
@@ -62,7 +65,8 @@ impl CallSize {
                 unread: if strict { Unread::of_chat(request).may_cost_more() } else { Vec::new() },
             },
             Work::Embed(request) => Self {
-                prompt: PromptSize { framing: embedded(request), ..PromptSize::default() },
+                prompt: PromptSize::default(),
+                inputs: embedded(request),
                 answer: None,
                 kind: Kind::Embed,
                 most_prompt: Some(most_embedded(&request.input)),
@@ -71,6 +75,7 @@ impl CallSize {
             },
             Work::Own { .. } => Self {
                 prompt: PromptSize::default(),
+                inputs: Vec::new(),
                 answer: None,
                 kind: Kind::Own,
                 most_prompt: None,
@@ -84,7 +89,10 @@ impl CallSize {
     pub fn at(&self, visit: &Visit) -> Extent {
         let bound = visit.provider.endpoint().answer_bound(self.answer, &visit.without);
         Extent {
-            prompt: visit.provider.counter(&visit.model).estimate(&self.prompt),
+            prompt: match self.kind {
+                Kind::Embed => self.inputs.get(visit.gathered.vectors.len()).copied().unwrap_or_default(),
+                Kind::Chat | Kind::Own => visit.provider.counter(&visit.model).estimate(&self.prompt),
+            },
             answer: match self.kind {
                 Kind::Embed => AnswerSize::Nothing,
                 Kind::Chat => AnswerSize::UpTo(bound),
@@ -94,7 +102,7 @@ impl CallSize {
         }
     }
 
-    /// What limits of tokens reserve. Embeddings go in batches whose lengths are not known here, and of a function nothing is
+    /// What the limits of a provider's tokens reserve. Embeddings go in batches whose lengths are not known here, and of a function nothing is
     /// known: limits learn from what they report.
     pub fn tokens(&self, extent: &Extent) -> Tokens {
         match (self.kind, extent.answer) {
@@ -124,9 +132,15 @@ impl CallSize {
     }
 }
 
-/// Tokens of all inputs, about.
-fn embedded(request: &EmbedRequest) -> u64 {
-    (0..request.input.len()).map(|at| input_tokens(&request.input, at)).sum()
+/// Tokens of each input and all behind it, about.
+fn embedded(request: &EmbedRequest) -> Vec<u64> {
+    let mut tokens: Vec<u64> = (0..request.input.len()).map(|at| input_tokens(&request.input, at)).collect();
+    let mut rest = 0;
+    for tokens in tokens.iter_mut().rev() {
+        rest += *tokens;
+        *tokens = rest;
+    }
+    tokens
 }
 
 /// More tokens than they can have: a token is at least a byte, and each text may get one at its beginning and its end.

@@ -12,6 +12,7 @@ use crate::engine::{TenantStats, Unbounded};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::event::Event;
 use crate::time;
+use crate::transport::fake;
 use crate::types::{CacheWish, CallOptions, ChatRequest, EmbedRequest, InferRequest, NanoUsd, Strategy, parse_openai};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,12 +108,12 @@ fn work(task: &str) -> InferRequest {
 #[tokio::test(start_paused = true)]
 async fn a_plan_of_several_runs_is_one_call_and_all_its_tokens_and_money() {
     let story =
-        story(json!([{ "id": "acme", "rps": 1, "burst": 1, "tokens_per_day": 1000, "budget": { "monthly_usd": 1 } }]));
+        story(json!([{ "id": "acme", "rps": 1, "burst": 1, "tokens_per_day": 3000, "budget": { "monthly_usd": 1 } }]));
     let options = CallOptions { strategy: Some(Strategy::Voting), ..of("acme") };
     story.ask_with(&options).await.expect("two answers");
     let TenantStats { total_requests, total_tokens, tokens_remaining, total_cost, budget, .. } = stats(&story, "acme");
     let cost = NanoUsd(2 * (12 * 10_000 + 6 * 20_000));
-    assert_eq!((total_requests, total_tokens, tokens_remaining), (1, 2 * TOKENS, Some(1000 - 2 * TOKENS)));
+    assert_eq!((total_requests, total_tokens, tokens_remaining), (1, 2 * TOKENS, Some(3000 - 2 * TOKENS)));
     let monthly = budget.and_then(|budget| budget.monthly).expect("a limit");
     assert_eq!((total_cost, monthly.spent, monthly.reserved), (cost, cost, NanoUsd(0)));
 }
@@ -134,6 +135,43 @@ async fn tokens_of_the_day_are_set_aside_before_a_request_goes_out() {
     assert_eq!(stats(&story, "acme").tokens_remaining, Some(100 - TOKENS), "corrected by what was used");
     let none = story.ask_with(&of("b")).await.expect_err("a limit of nothing");
     assert_eq!((limit(&none), none.retry_after()), (("b", "tokens_per_day"), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_bound_is_taken_for_as_long_as_others_were() {
+    let story = Story::with_config(config(json!([{ "id": "acme", "tokens_per_day": 3_000 }])), |_| slow(SECOND, "ok"));
+    let options = of("acme");
+    let together = async || {
+        let asked = (0..60).map(|_| story.ask_with(&options));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().filter(Result::is_ok).count() as u64
+    };
+    assert_eq!(together().await, 2, "a thousand tokens each, while nothing is known of the model");
+    for _ in 0..8 {
+        story.ask_with(&options).await.expect("one after the other there is room");
+    }
+    let left = stats(&story, "acme").tokens_remaining.expect("a limit");
+    assert_eq!(left, 3_000 - 10 * TOKENS);
+    assert_eq!(together().await, 60, "all it takes is room for what ten answers had");
+}
+
+#[tokio::test(start_paused = true)]
+async fn embeddings_set_tokens_aside_as_well() {
+    let vectors = || {
+        let body = json!({ "data": [{ "index": 0, "embedding": [1.0] }], "usage": { "prompt_tokens": 50 } });
+        Box::pin(async move {
+            after(SECOND).await;
+            fake::reply(200, &[], body.to_string()).await
+        })
+    };
+    let story = Story::with_config(config(json!([{ "id": "acme", "tokens_per_day": 100 }])), move |_| vectors());
+    let options = of("acme");
+    let (long, fits) = (EmbedRequest::new(["word ".repeat(200)]), EmbedRequest::new(["word ".repeat(60)]));
+    let error = story.pool.embed(&long, &options).await.expect_err("it alone is more");
+    assert_eq!((limit(&error), error.retry_after()), (("acme", "tokens_per_day"), None));
+    let (first, second) = tokio::join!(story.pool.embed(&fits, &options), story.pool.embed(&fits, &options));
+    assert_eq!([first.is_ok(), second.is_ok()].into_iter().filter(|ok| *ok).count(), 1, "not both together");
+    assert_eq!(stats(&story, "acme").tokens_remaining, Some(50), "corrected by what was used");
 }
 
 #[tokio::test(start_paused = true)]
