@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Config, Document, Environment, Format, Settings, Source};
+use crate::policy::BudgetParams;
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
@@ -69,8 +70,18 @@ fn the_compose_file_brings_every_secret_that_the_configuration_reads() {
     assert_eq!(config.warnings, [""; 0]);
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     assert_eq!(ids, ["web", "batch"]);
+    let daily = |budget: &Option<BudgetParams>| budget.as_ref().and_then(|budget| budget.daily).map(|usd| usd.0);
+    let of_tenants: Option<u64> = config.tenants.iter().map(|tenant| daily(&tenant.budget)).sum();
+    assert!(of_tenants.is_some() && of_tenants <= daily(&config.budget), "what tenants may spend, the pool may");
     // The folder is mounted, so that a file that is replaced is seen.
     assert_eq!(gateway["volumes"][0], "./config:/etc/llmpool:ro");
+}
+
+#[test]
+fn no_secret_gets_into_the_image() {
+    let mut left_out = read("Dockerfile.dockerignore");
+    left_out.insert(0, '\n');
+    assert!(left_out.contains("\ndeploy/secrets\n"), "where the compose file has them");
 }
 
 #[test]
