@@ -25,7 +25,7 @@ struct Health<'a> {
     healthy: bool,
     total_providers: usize,
     available_providers: usize,
-    /// Only for those who may call.
+    /// Only for the operator: it says what providers answered to everybody's calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<&'a PoolHealth>,
 }
@@ -59,21 +59,21 @@ pub(super) struct Probe {
     pub ok: bool,
     pub word: &'static str,
     pub health: PoolHealth,
-    /// Whoever asks may call, and so may know of the providers.
-    pub may_call: bool,
+    /// Whoever asks may know of the providers.
+    pub is_operator: bool,
 }
 
 impl Probe {
-    pub fn of(gateway: &Gateway, may_call: bool) -> Self {
+    pub fn of(gateway: &Gateway, is_operator: bool) -> Self {
         let health = gateway.pool.engine().health();
         let ok = health.healthy && gateway.pool.is_open();
-        Self { ok, word: if ok { "ok" } else { "unavailable" }, health, may_call }
+        Self { ok, word: if ok { "ok" } else { "unavailable" }, health, is_operator }
     }
 }
 
 /// The state of the pool: 503 when no provider is available.
 pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let Probe { ok, word, health, may_call } = Probe::of(&gateway, auth::is_known(&request));
+    let Probe { ok, word, health, is_operator } = Probe::of(&gateway, auth::is_operator(&request));
     json(
         if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
         &Health {
@@ -82,7 +82,7 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request
             healthy: health.healthy,
             total_providers: health.total_providers,
             available_providers: health.available_providers,
-            pool: may_call.then_some(&health),
+            pool: is_operator.then_some(&health),
         },
     )
 }

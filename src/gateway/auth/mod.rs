@@ -248,9 +248,8 @@ impl Gateway {
             let message = "pages of this origin may not call; server.cors_origins lists those that may";
             return Err(Refused::forbidden(message));
         }
-        let path = head.uri.path();
-        let is_probe = OPEN.contains(&path) && matches!(head.method, Method::GET | Method::HEAD);
-        let is_open = is_probe || OPEN_RPCS.contains(&path) && head.method == Method::POST;
+        let is_probe = is_probe(&head.method, head.uri.path());
+        let is_open = is_open(&head.method, head.uri.path());
         let known = match self.door.recognise(&head, &server, now).await {
             // As nobody's it would have none of the limits that tenants have.
             Ok(Admission::Token(caller)) if caller.tenant.is_none() && self.pool.engine().roster().has_tenants() => {
@@ -277,7 +276,16 @@ impl Gateway {
     }
 }
 
-/// May the sender of this request know more than everybody?
-pub(super) fn is_known(request: &Request) -> bool {
-    request.extensions().get::<Caller>().is_some()
+/// May everybody ask this?
+pub(super) fn is_open(method: &Method, path: &str) -> bool {
+    is_probe(method, path) || OPEN_RPCS.contains(&path) && *method == Method::POST
+}
+
+fn is_probe(method: &Method, path: &str) -> bool {
+    OPEN.contains(&path) && matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Does the sender of this request run the pool? A tenant knows of itself alone.
+pub(super) fn is_operator(request: &Request) -> bool {
+    request.extensions().get::<Caller>().is_some_and(|caller| caller.tenant.is_none())
 }

@@ -126,8 +126,8 @@ struct Asked {
     options: CallOptions,
     patience: Option<Duration>,
     page: Page,
-    /// Whoever asks may know more than everybody.
-    is_known: bool,
+    /// Whoever asks may know of the providers.
+    is_operator: bool,
 }
 
 impl Asked {
@@ -136,7 +136,7 @@ impl Asked {
             options: ask::options(request, &page.request_id)?,
             patience: timeout::of(request.headers())?,
             page: page.clone(),
-            is_known: auth::is_known(request),
+            is_operator: auth::is_operator(request),
         })
     }
 
@@ -192,8 +192,8 @@ impl LlmPool for Served {
         mut request: tonic::Request<pb::HealthRequest>,
     ) -> Result<tonic::Response<pb::HealthResponse>, Status> {
         let asked = Asked::take(&mut request)?;
-        let Probe { ok: _, word, health, may_call } = Probe::of(&self.0, asked.is_known);
-        let told = may_call.then_some(&health);
+        let Probe { ok: _, word, health, is_operator } = Probe::of(&self.0, asked.is_operator);
+        let told = is_operator.then_some(&health);
         Ok(tonic::Response::new(pb::HealthResponse {
             status: word.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
