@@ -30,6 +30,15 @@ async function served(t, tenants, { config = {}, server = {} } = {}) {
   return { upstream, pool, gateway, lines, get, post, chat }
 }
 
+const SECRET = 'a-secret-of-more-than-32-bytes-for-hs256'
+const signed = { jwt: { alg: 'HS256', key: SECRET } }
+const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
+const tokenOf = (tenant) => {
+  const claims = { exp: Math.floor(Date.now() / 1000) + 600, tenant }
+  const said = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`
+  return `${said}.${createHmac('sha256', SECRET).update(said).digest('base64url')}`
+}
+
 const limits = (headers) =>
   Object.fromEntries(
     [...headers].filter(([name]) => name.startsWith('x-ratelimit-')).map(([name, value]) => [name.slice(12), value]),
@@ -60,17 +69,11 @@ test('a key says whose call it is, and nobody else does', bounded, async (t) => 
 })
 
 test('a token says on whose behalf it is used, and is bound like a key of that tenant', bounded, async (t) => {
-  const secret = 'a-secret-of-more-than-32-bytes-for-hs256'
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const token = (claims) => {
-    const said = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ exp: Math.floor(Date.now() / 1000) + 600, ...claims })}`
-    return `${said}.${createHmac('sha256', secret).update(said).digest('base64url')}`
-  }
   const tenants = [{ id: 'a', rps: 0.001, burst: 1 }]
-  const { chat, pool } = await served(t, tenants, { server: { jwt: { alg: 'HS256', key: secret } } })
+  const { chat, pool } = await served(t, tenants, { server: signed })
   const statuses = []
-  for (const claims of [{ tenant: 'a' }, { tenant: 'a' }, { tenant: 'nobody' }, {}]) {
-    const { status, body } = await chat(token(claims))
+  for (const tenant of ['a', 'a', 'nobody', undefined]) {
+    const { status, body } = await chat(tokenOf(tenant))
     statuses.push([status, body.error?.code])
   }
   const limited = [429, 'rate_limit_exceeded']
@@ -80,7 +83,7 @@ test('a token says on whose behalf it is used, and is bound like a key of that t
 
 test('what is left of its limits is with every answer, in headers of OpenAI', bounded, async (t) => {
   const tenants = [
-    { id: 'a', api_keys: ['key-of-a'], rps: 0.001, burst: 2, tokens_per_day: 1000 },
+    { id: 'a', api_keys: ['key-of-a'], rps: 0.001, burst: 2, tokens_per_day: 9000 },
     { id: 'free', api_keys: ['key-of-free'] },
   ]
   const { chat, get } = await served(t, tenants)
@@ -90,7 +93,7 @@ test('what is left of its limits is with every answer, in headers of OpenAI', bo
   const tokens = limits(first.headers)
   assert.deepEqual(
     [tokens['limit-tokens'], tokens['remaining-tokens']],
-    ['1000', `${1000 - first.body.usage.total_tokens}`],
+    ['9000', `${9000 - first.body.usage.total_tokens}`],
   )
   assert.match(tokens['reset-tokens'], /^((\d+h)?\d+m)?\d+s$/)
   assert.equal((await chat('key-of-a')).status, 200)
@@ -122,32 +125,113 @@ test('tokens and money that are used up are a 429 in the shape of each API', bou
   assert.equal(upstream.count, 0)
 })
 
-test('what is none of its own is a 403', bounded, async (t) => {
+test('what is none of its own is a 403, and a model that is not its own is not there', bounded, async (t) => {
   const tenants = [
     { id: 'off', api_keys: ['key-off'], enabled: false },
     { id: 'models', api_keys: ['key-models'], models: ['fast'] },
     { id: 'tasks', api_keys: ['key-tasks'], tasks: ['sum'] },
   ]
-  const { chat, get, upstream } = await served(t, tenants, { config: { tasks: { sum: {} } } })
+  const { chat, get, upstream, pool } = await served(t, tenants, { config: { tasks: { sum: {} } } })
+  const told = []
+  pool.on('tenantRefused', ({ tenant, limit }) => told.push([tenant, limit]))
   for (const [key, more] of [
     ['key-off', {}],
-    ['key-models', { model: 'gpt-4o' }],
+    ['key-models', { model: 'fast', models: ['dear'] }],
     ['key-tasks', {}],
   ]) {
     const { status, body, headers } = await chat(key, more)
     assert.deepEqual([status, body.error.type, body.error.code], [403, 'permission_error', 'permission_denied'])
     assert.equal(headers.get('x-llmpool-error'), 'permission_denied')
   }
+  const hidden = []
+  for (const model of ['gpt-4o', 'auto', 'no-such']) {
+    const { status, body } = await chat('key-models', { model })
+    hidden.push([status, body.error.code, body.error.message.replace(model, '')])
+  }
+  assert.deepEqual(
+    [hidden[0], hidden[1], hidden[0][0]],
+    [hidden[2], hidden[2], 404],
+    'nothing says which models there are',
+  )
   assert.equal((await get('/v1/models', 'key-off')).status, 403, 'who is switched off sees nothing')
+  for (const path of ['/', '/live', '/ready', '/health']) assert.equal((await get(path, 'key-off')).status, 200, path)
+  const asRefused = [
+    ['off', 'enabled'],
+    ['models', 'models'],
+    ['tasks', 'tasks'],
+    ['models', 'models'],
+    ['models', 'models'],
+    ['off', 'enabled'],
+  ]
+  await until(() => told.length === asRefused.length)
+  assert.deepEqual(told, asRefused, 'the operator hears of each')
   assert.equal((await get('/metrics', 'key-models')).status, 403, 'metrics tell of everybody')
   const metrics = await get('/metrics')
-  assert.match(await metrics.text(), /llmpool_tenant_refused_requests_total\{tenant="models"\} 1/)
+  assert.match(await metrics.text(), /llmpool_tenant_refused_requests_total\{tenant="models"\} 3/)
   assert.equal(upstream.count, 0)
   assert.equal((await chat('key-models', { model: 'fast' })).status, 200)
   const listed = async (key) => (await (await get('/v1/models', key)).json()).data.map(({ id }) => id)
-  assert.deepEqual(await listed('key-models'), ['auto', 'fast'], 'it sees what it may use')
+  assert.deepEqual(await listed('key-models'), ['fast'], 'it sees what it may use')
   assert.deepEqual(await listed(OPERATOR), ['auto', 'gpt-4o', 'fast'])
   assert.equal((await get('/v1/models/gpt-4o', 'key-models')).status, 404)
+})
+
+test('no field that is passed on is a way around a strict budget', bounded, async (t) => {
+  const tenants = [{ id: 'a', api_keys: ['key-of-a'], budget: { daily_usd: 1, mode: 'strict' } }]
+  const { chat, upstream } = await served(t, tenants)
+  for (const [field, value] of Object.entries({ models: ['dear'], service_tier: 'priority', best_of: 50 })) {
+    const { status, body } = await chat('key-of-a', { max_tokens: 5, [field]: value })
+    assert.deepEqual([status, body.error.param], [400, field])
+  }
+  assert.equal(upstream.count, 0)
+  assert.equal((await chat('key-of-a', { max_tokens: 5, service_tier: 'default' })).status, 200)
+})
+
+test('counting is a call like another', bounded, async (t) => {
+  const tenants = [
+    { id: 'a', api_keys: ['key-of-a'], rps: 0.001, burst: 2, models: ['fast'] },
+    { id: 'none', api_keys: ['key-of-none'], rps: 0 },
+  ]
+  const { post, pool, upstream } = await served(t, tenants)
+  const count = (key, model, content = 'x') =>
+    post('/v1/messages/count_tokens', { model, messages: [{ role: 'user', content }] }, key)
+  assert.equal((await count('key-of-a', 'gpt-4o')).status, 404)
+  assert.ok((await count('key-of-a', 'fast')).body.input_tokens > 0)
+  assert.ok((await count('key-of-a', 'fast', 'word '.repeat(20_000))).body.input_tokens > 10_000, 'a long one too')
+  const { status, headers } = await count('key-of-a', 'fast')
+  assert.deepEqual([status, headers.get('x-should-retry')], [429, null])
+  const never = await count('key-of-none', 'fast')
+  assert.deepEqual(
+    [never.status, never.headers.get('x-should-retry'), never.headers.get('retry-after')],
+    [429, 'false', null],
+  )
+  assert.deepEqual(
+    [limits(never.headers)['limit-requests'], limits(never.headers)['remaining-requests']],
+    ['0', '0'],
+    'a burst that nothing is let into is none',
+  )
+  assert.deepEqual([pool.getStats().tenants.a.totalRequests, pool.getStats().tenants.a.refusedRequests], [2, 2])
+  assert.equal(upstream.count, 0)
+})
+
+test('how the providers are doing is the operator’s to know', bounded, async (t) => {
+  const { get } = await served(t, [{ id: 'a', api_keys: ['key-of-a'] }])
+  const health = async (key) => (await get('/health', key)).json()
+  assert.deepEqual(await health('key-of-a'), await health('a stranger'))
+  assert.equal((await health('key-of-a')).pool, undefined)
+  assert.ok((await health(OPERATOR)).pool.providers)
+})
+
+test('a token that names a tenant is nothing once there are none', bounded, async (t) => {
+  const { pool, upstream, chat, post } = await served(t, [{ id: 'a', api_keys: ['key-of-a'] }], { server: signed })
+  assert.equal((await chat(tokenOf('a'))).status, 200)
+  const config = { server: { http: '127.0.0.1:0', api_keys: [OPERATOR], ...signed } }
+  await pool.reload({ ...config, providers: [provider('main', upstream)], tenants: [] })
+  for (const path of ['/v1/chat/completions', '/v1/messages/count_tokens']) {
+    assert.equal((await post(path, { model: 'auto', messages: ask() }, tokenOf('a'))).status, 403)
+  }
+  assert.equal((await chat(tokenOf())).status, 200, 'one that names nobody is the operator’s')
+  await pool.chat(ask(), { tenant: 'a' }) // in the program it is a label now
 })
 
 test('work by the name of its task is bound like every call', bounded, async (t) => {

@@ -459,6 +459,19 @@ impl Pool {
         self.completed(result, log)
     }
 
+    /// Lets in what asks no provider, which counts it like a call.
+    ///
+    /// # Errors
+    /// As a call is refused before it looks for a provider.
+    pub fn let_in(&self, knock: Knock<'_>) -> Completed<()> {
+        self.completed(self.enter(knock).map(drop), EventLog::new(Arc::clone(&self.interest)))
+    }
+
+    /// Counts and tells what was refused before it became a call.
+    pub fn refuse(&self, error: Error) -> Completed<()> {
+        self.completed(Err(error), EventLog::new(Arc::clone(&self.interest)))
+    }
+
     /// Where every call comes in: the pool is open, and its tenant lets it.
     fn enter(&self, knock: Knock<'_>) -> Result<TaskTrackerToken, Error> {
         // The token first: a shutdown that closes in between then waits for this call's refusal.

@@ -158,6 +158,7 @@ impl KeyMaker {
             submitted: _,
             cache: _,
             tenant,
+            by_credential: _,
             strategy,
             task,
             hedge_after: _,

@@ -131,6 +131,20 @@ impl Refusal {
         }
     }
 
+    /// The same for a tenant's own clients: what the pool and its providers may spend, and have spent, is not theirs to know.
+    pub fn describe_to_strangers(&self, now: Instant) -> String {
+        match self {
+            Self::Budget { whose: whose @ (Whose::Pool | Whose::Provider(_)), over, free_at } => {
+                let then = match free_at {
+                    None if over.is_held() => "requests under way hold the rest until they end".to_owned(),
+                    _ => anew(*free_at, now),
+                };
+                format!("{} {} budget has no room for it; {then}", budget_of(whose), over.period.as_str())
+            }
+            other => other.describe(now),
+        }
+    }
+
     pub fn describe(&self, now: Instant) -> String {
         let seconds = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
         match self {
@@ -168,9 +182,8 @@ impl Refusal {
                 let [limit, spent, reserved, asked] = [limit, spent, reserved, asked].map(|nano| nano.as_usd());
                 let (whose, period) = (budget_of(whose), period.as_str());
                 let then = match free_at {
-                    Some(at) => format!("it begins anew in {}", span(at.saturating_duration_since(now))),
                     None if over.is_held() => format!("requests under way hold {reserved} USD until they end"),
-                    None => "this request alone is more".to_owned(),
+                    _ => anew(*free_at, now),
                 };
                 format!(
                     "{whose} {period} budget of {limit} USD has no room for {asked} USD: {spent} USD are spent and \
@@ -198,6 +211,14 @@ impl Refusal {
             Self::PoolBusy { limit } => format!("the pool's routing.max_concurrent of {limit} is reached"),
         }
     }
+}
+
+/// When a budget has room that requests under way are not in the way of.
+fn anew(free_at: Option<Instant>, now: Instant) -> String {
+    free_at.map_or_else(
+        || "this request alone is more".to_owned(),
+        |at| format!("it begins anew in {}", span(at.saturating_duration_since(now))),
+    )
 }
 
 fn budget_of(whose: &Whose) -> Cow<'static, str> {

@@ -134,6 +134,8 @@ pub struct TenantStats {
 pub struct Knock<'a> {
     /// `None`: nobody's; it is bound by no tenant's limits.
     pub tenant: Option<&'a str>,
+    /// As [`CallOptions::by_credential`].
+    pub by_credential: bool,
     pub task: Option<&'a str>,
     /// As it is asked for; `None`: each provider's own.
     pub model: Option<&'a str>,
@@ -143,7 +145,9 @@ pub struct Knock<'a> {
 
 impl<'a> Knock<'a> {
     pub fn of(options: &'a CallOptions, model: Option<&'a str>) -> Self {
-        Self { tenant: options.tenant.as_deref(), task: options.task.as_deref(), model, ..Self::default() }
+        let CallOptions { tenant, task, by_credential, .. } = options;
+        let (tenant, task, by_credential) = (tenant.as_deref(), task.as_deref(), *by_credential);
+        Self { tenant, by_credential, task, model, ..Self::default() }
     }
 
     pub fn of_chat(options: &'a CallOptions, request: &'a ChatRequest) -> Self {
@@ -157,7 +161,7 @@ impl<'a> Knock<'a> {
     /// What the work says goes over `options`.
     pub fn of_work(work: &'a InferRequest, options: &'a CallOptions) -> Self {
         let tenant = work.tenant.as_deref().or(options.tenant.as_deref());
-        Self { tenant, task: Some(&work.task), ..Self::default() }
+        Self { tenant, task: Some(&work.task), ..Self::of(options, None) }
     }
 }
 
@@ -227,7 +231,8 @@ impl Tenant {
     fn quota(&self, now: Now) -> TenantQuota {
         self.look(|live| TenantQuota {
             requests: live.requests.as_ref().map(|bucket| Quota {
-                limit: bucket.params().burst.into(),
+                // A rate of 0 lets nothing in, however large its burst.
+                limit: if bucket.params().rps > 0.0 { bucket.params().burst.into() } else { 0 },
                 remaining: bucket.left(now.mono),
                 reset: bucket.full_in(now.mono),
             }),
@@ -383,7 +388,7 @@ impl Engine {
     /// Its tenant is not known or switched off, may not do this, or comes too often.
     pub fn let_in(&self, knock: Knock<'_>) -> Result<(), Error> {
         let roster = self.roster();
-        let Some(tenant) = roster.known_tenant(knock.tenant)? else { return Ok(()) };
+        let Some(tenant) = roster.known_tenant(knock.tenant, knock.by_credential)? else { return Ok(()) };
         tenant.may(&roster, knock)?;
         let now = time::now().mono;
         let mut taken = Ok(());
@@ -465,12 +470,13 @@ impl Roster {
         own.map_or(most, |own| own.min(most))
     }
 
-    /// The tenant of a call, which may come in at all; `None`: nobody's, or there are no tenants.
+    /// The tenant of a call, which may come in at all; `None`: nobody's, or a label of the program's where there are no
+    /// tenants. A credential names no labels: one that outlives the last tenant would be a key without limits.
     ///
     /// # Errors
-    /// There are tenants, and it is none of them; it is switched off.
-    pub fn known_tenant(&self, id: Option<&str>) -> Result<Option<&Arc<Tenant>>, Error> {
-        let Some(id) = id.filter(|_| self.has_tenants()) else { return Ok(None) };
+    /// There are tenants, or it is a credential that says so, and it is none of them; it is switched off.
+    pub fn known_tenant(&self, id: Option<&str>, by_credential: bool) -> Result<Option<&Arc<Tenant>>, Error> {
+        let Some(id) = id.filter(|_| by_credential || self.has_tenants()) else { return Ok(None) };
         match self.tenant(id) {
             None => Err(denied(id, "id", format!("there is no tenant {id:?}"))),
             Some(tenant) if !tenant.config.enabled => {
@@ -479,11 +485,31 @@ impl Roster {
             tenant => Ok(tenant),
         }
     }
+
+    /// May anybody answer this tenant whom that model is asked of? `None`: each provider's own model. That nobody serves it
+    /// is told by whoever looks for a provider.
+    ///
+    /// # Errors
+    /// It is served, and by none that the tenant may use.
+    pub fn may_ask_for(&self, tenant: &Tenant, model: Option<&str>) -> Result<(), Error> {
+        let id = tenant.id();
+        let enabled = self.providers().iter().filter(|provider| provider.config().enabled);
+        let serving = enabled.filter_map(|provider| Some((provider, provider.resolve_model(model)?)));
+        let mut allowed = serving.map(|(provider, model)| tenant.may_use(provider, model)).peekable();
+        if allowed.peek().is_none() || allowed.any(|allowed| allowed) {
+            return Ok(());
+        }
+        let message = match model {
+            Some(model) => format!("the tenant {id:?} may not use the model {model:?}"),
+            None => format!("the tenant {id:?} may use none of the providers' own models; the call names no other"),
+        };
+        Err(denied(id, "models", message))
+    }
 }
 
 impl Tenant {
     /// May it ask this of anybody?
-    fn may(&self, roster: &Roster, Knock { tenant: _, task, model, unread }: Knock<'_>) -> Result<(), Error> {
+    fn may(&self, roster: &Roster, Knock { task, model, unread, .. }: Knock<'_>) -> Result<(), Error> {
         let id = self.id();
         if !self.may_do(task) {
             let message = match task {
@@ -492,17 +518,7 @@ impl Tenant {
             };
             return Err(denied(id, "tasks", message));
         }
-        let enabled = roster.providers().iter().filter(|provider| provider.config().enabled);
-        let serving = enabled.filter_map(|provider| Some((provider, provider.resolve_model(model)?)));
-        let mut allowed = serving.map(|(provider, model)| self.may_use(provider, model)).peekable();
-        // That nobody serves it is told by whoever looks for a provider.
-        if allowed.peek().is_some() && !allowed.any(|allowed| allowed) {
-            let message = match model {
-                Some(model) => format!("the tenant {id:?} may not use the model {model:?}"),
-                None => format!("the tenant {id:?} may use none of the providers' own models; the call names no other"),
-            };
-            return Err(denied(id, "models", message));
-        }
+        roster.may_ask_for(self, model)?;
         if let Some(field) = self.config.models.as_ref().and_then(|_| unread.names_a_model()) {
             let message = format!("the tenant {id:?} may use its models only, and {field} may name another");
             return Err(denied(id, "models", message));

@@ -24,6 +24,7 @@ const LONGEST_TEXT: usize = 256;
 pub(super) fn options(request: &Request, request_id: &RequestId) -> Result<CallOptions, Refused> {
     let headers = request.headers();
     let session = text(headers, "x-llmpool-session")?;
+    let tenant = Caller::of(request).tenant;
     Ok(CallOptions {
         timeout: millis(headers, "x-llmpool-timeout-ms")?,
         deadline: millis(headers, "x-llmpool-deadline-ms")?,
@@ -33,7 +34,8 @@ pub(super) fn options(request: &Request, request_id: &RequestId) -> Result<CallO
         // Coding agents name their session in a header of their own.
         session: session.or(text(headers, "x-claude-code-session-id")?).map(str::to_owned),
         // Whoever calls over a port is who its key says, and nobody else.
-        tenant: Caller::of(request).tenant,
+        by_credential: tenant.is_some(),
+        tenant,
         request_id: Some(request_id.clone()),
         ..CallOptions::default()
     })
@@ -96,19 +98,41 @@ impl Gateway {
         }
     }
 
-    /// What the pool is asked for: `None` is every provider with its own model.
-    pub(super) fn model(&self, asked: Option<String>) -> Result<Option<String>, Refused> {
+    /// What the pool is asked for: `None` is every provider with its own model. What a tenant may not use is not there: it
+    /// would learn which models others have.
+    pub(super) fn model(
+        &self,
+        asked: Option<String>,
+        tenant: Option<&str>,
+        page: &Page,
+    ) -> Result<Option<String>, Refused> {
         let roster = self.pool.engine().roster();
         let serves = |model: &str| {
             let mut enabled = roster.providers().iter().filter(|provider| provider.config().enabled);
             enabled.any(|provider| provider.resolve_model(Some(model)).is_some())
         };
-        match asked {
-            Some(model) if serves(&model) => Ok(Some(model)),
-            Some(model) if model == ANY_MODEL => Ok(None),
-            Some(model) => Err(Refused::no_such_model(&model)),
-            None => Ok(None),
+        let model = match asked {
+            Some(model) if serves(&model) => Some(model),
+            Some(model) if model == ANY_MODEL => None,
+            Some(model) => return Err(Refused::no_such_model(&model)),
+            None => None,
+        };
+        let may_ask = |tenant| roster.may_ask_for(tenant, model.as_deref());
+        match tenant.and_then(|id| roster.tenant(id)).map_or(Ok(()), |tenant| may_ask(tenant)) {
+            Ok(()) => Ok(model),
+            Err(error) => {
+                self.refuse(error, page);
+                Err(Refused::no_such_model(model.as_deref().unwrap_or(ANY_MODEL)))
+            }
         }
+    }
+
+    /// A request was over before it became a call: counts that, and tells of it.
+    pub(super) fn refuse(&self, error: Error, page: &Page) -> Refused {
+        let completed = self.pool.refuse(error);
+        (self.tell)(completed.events);
+        let error = completed.result.err().unwrap_or_else(Error::closed); // it is the one that was given
+        refused(error, page)
     }
 }
 

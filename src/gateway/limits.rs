@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Gateway;
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::book::Page;
 use super::refused::{Dialect, Refused};
 use crate::engine::{Quota, TenantQuota};
@@ -32,11 +32,15 @@ const OF_EVERYBODY: &str = "/metrics";
 /// Turns away tenants that may not come in at all, and tells the others how they stand.
 pub(super) async fn tell(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let Some(tenant) = Caller::of(&request).tenant else { return next.run(request).await };
-    Page::of(&request).of_tenant(&tenant);
+    let page = Page::of(&request);
+    page.of_tenant(&tenant);
     let engine = gateway.pool.engine();
     let path = request.uri().path();
-    if let Err(error) = engine.roster().known_tenant(Some(&tenant)) {
-        return Refused::from(error).into_response(Dialect::of(path));
+    if auth::is_open(request.method(), path) {
+        return next.run(request).await;
+    }
+    if let Err(error) = engine.roster().known_tenant(Some(&tenant), true).map(drop) {
+        return gateway.refuse(error, &page).into_response(Dialect::of(path));
     }
     if path == OF_EVERYBODY {
         let message = "metrics tell of every tenant; a key of server.api_keys reads them";

@@ -46,7 +46,10 @@ impl Gateway {
             let model = provider.resolve_model(Some(name));
             tenant.is_none_or(|tenant| model.is_some_and(|model| tenant.may_use(provider, model)))
         };
-        let mut names: Vec<(String, Vec<&str>)> = vec![(ANY_MODEL.to_owned(), vec!["llmpool"])];
+        let mut names: Vec<(String, Vec<&str>)> = Vec::new();
+        if tenant.is_none_or(|tenant| roster.may_ask_for(tenant, None).is_ok()) {
+            names.push((ANY_MODEL.to_owned(), vec!["llmpool"]));
+        }
         for provider in roster.providers().iter().filter(|provider| provider.config().enabled) {
             let config = provider.config();
             let names_of_it = std::iter::once(&config.model).chain(config.models.keys());

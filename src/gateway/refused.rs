@@ -348,17 +348,18 @@ impl From<Error> for Refused {
             ErrorKind::IdempotencyMismatch => Some("request_id".to_owned()),
             _ => None,
         };
+        let reset = error.retry_after();
         Self {
             status,
             code,
             param,
             message: error.to_string(),
-            retry_after: error.retry_after(),
+            retry_after: reset,
             challenge: None,
             // A pool that closes has tried nothing: another process may answer. A tenant that comes too often is to come
-            // again when it was told.
+            // again when it was told, if it was.
             tried: !matches!(error.kind(), ErrorKind::Closed)
-                && error.context().tenant.as_ref().is_none_or(|limit| limit.limit != "rps"),
+                && error.context().tenant.as_ref().is_none_or(|limit| limit.limit != "rps" || reset.is_none()),
             context: Some(Box::new(error.context().clone())),
             request_id: error.context().request_id.clone(),
         }

@@ -37,6 +37,9 @@ pub struct CallOptions {
     pub cache: Option<CacheWish>,
     /// On whose behalf: answers that are kept are never shared between tenants.
     pub tenant: Option<String>,
+    /// The tenant stands in what a stranger has shown (a key, a token, a signature): there must be such a tenant, even where
+    /// there are none, and errors tell of no money but its own. Default: the program says it.
+    pub by_credential: bool,
     /// How several models answer together; `None`: one provider answers, or as the task says.
     pub strategy: Option<Strategy>,
     /// Which task of the configuration this is.

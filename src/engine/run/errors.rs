@@ -47,7 +47,7 @@ impl Run<'_> {
                 }
                 None => match first_limited.and_then(|visit| visit.refusal.as_ref()) {
                     Some(refusal) if waits_for_turn(refusal) => {
-                        format!("every usable provider is busy: {}", refusal.describe(now.mono))
+                        format!("every usable provider is busy: {}", self.describe(refusal, now))
                     }
                     _ => "every usable provider is rate limited".to_owned(),
                 },
@@ -70,7 +70,7 @@ impl Run<'_> {
                     .iter()
                     .map(|visit| {
                         let refusal = visit.refusal.as_ref();
-                        let describe = |refusal: &Refusal| refusal.describe(now.mono);
+                        let describe = |refusal: &Refusal| self.describe(refusal, now);
                         let until = refusal.and_then(Refusal::until);
                         Reason {
                             provider: visit.provider.name().clone(),
@@ -81,6 +81,11 @@ impl Run<'_> {
                     .collect(),
             ),
         }
+    }
+
+    /// What a provider was not asked for, as far as the caller may know.
+    pub(super) fn describe(&self, refusal: &Refusal, now: Now) -> String {
+        if self.by_stranger { refusal.describe_to_strangers(now.mono) } else { refusal.describe(now.mono) }
     }
 
     /// The last failure, as the caller sees it.

@@ -127,6 +127,8 @@ struct Run<'a> {
     tenant: Option<&'a Tenant>,
     /// The same as the caller has it.
     on_behalf_of: Option<&'a str>,
+    /// Its caller is a tenant's client, whom the pool's own money is nothing to.
+    by_stranger: bool,
     /// When the backoff before the next retry ends, once there is one.
     backoff_until: Option<Instant>,
     /// The retry budget was asked for the retry that is waited for.
@@ -229,6 +231,7 @@ impl<'a> Run<'a> {
             meter: options.meter.clone(),
             tenant,
             on_behalf_of: options.tenant.as_deref(),
+            by_stranger: options.by_credential && options.tenant.is_some(),
             backoff_until: None,
             paid: false,
             ticket: None,

@@ -197,14 +197,14 @@ impl Run<'_> {
             };
             let said = considered.iter().zip(refusals);
             let said =
-                said.map(|(visit, refusal)| format!("{}: {}", visit.provider.name(), refusal.describe(now.mono)));
+                said.map(|(visit, refusal)| format!("{}: {}", visit.provider.name(), self.describe(refusal, now)));
             let message = format!("no budget has room for this call: {}", said.collect::<Vec<_>>().join("; "));
             let error = Error::new(ErrorKind::BudgetExceeded(Box::new(exceeded)), message);
             let of_tenant = whose.tenant().map_or_else(Context::default, |tenant| limit_of(tenant, "budget"));
             return Some(error.with_context(Context { provider: whose.provider().cloned(), ..of_tenant }));
         }
         let unbounded = refusals.iter().find_map(|refusal| match refusal {
-            Refusal::Unbounded { what, .. } => Some((what, refusal.describe(now.mono))),
+            Refusal::Unbounded { what, .. } => Some((what, self.describe(refusal, now))),
             _ => None,
         });
         unbounded.map(|(what, message)| {

@@ -211,6 +211,25 @@ async fn a_budget_that_is_spent_ends_the_calls_of_its_tenant_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_pool_may_spend_is_not_told_to_a_tenants_clients() {
+    let mut config = config(json!([{ "id": "acme" }]));
+    config["budget"] = json!({ "monthly_usd": 0.000_001 });
+    let story = Story::with_config(config.clone(), |_| answer("ok"));
+    let own = story.ask_with(&of("acme")).await.expect_err("over it");
+    assert!(own.to_string().contains("monthly budget of 0.000001 USD"), "the program may know: {own}");
+    let shown = CallOptions { by_credential: true, ..of("acme") };
+    let told = story.ask_with(&shown).await.expect_err("over it").to_string();
+    assert!(told.contains("the pool's monthly budget has no room for it; this request alone is more"), "{told}");
+    assert!(!told.contains("USD"), "{told}");
+
+    config["tenants"] = json!([{ "id": "acme", "budget": { "monthly_usd": 0.000_001 } }]);
+    config["budget"] = json!({ "monthly_usd": 1 });
+    let story = Story::with_config(config, |_| answer("ok"));
+    let told = story.ask_with(&shown).await.expect_err("over it").to_string();
+    assert!(told.contains("the tenant \"acme\"'s monthly budget of 0.000001 USD"), "its own it may know: {told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_budget_of_a_tenant_wants_a_bound() {
     let story = story(json!([{ "id": "acme", "budget": { "monthly_usd": 1, "mode": "strict" } }]));
     let error = story.ask_with(&of("acme")).await.expect_err("no max_tokens");
@@ -304,6 +323,9 @@ async fn whom_the_configuration_does_not_know_is_nobody() {
     assert_eq!(story.pool.engine().stats().tenants.len(), 1, "no name that a caller makes up is kept");
     let free = Story::new(&["a"], |_| answer("ok"));
     free.ask_with(&of("anybody")).await.expect("without tenants it is a label");
+    let shown = CallOptions { by_credential: true, ..of("acme") };
+    let error = free.ask_with(&shown).await.expect_err("a credential that outlived the last tenant");
+    assert_eq!(limit(&error), ("acme", "id"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,8 +18,11 @@ use super::book::Page;
 use super::probes::json as json_response;
 use super::refused::{Dialect, Refused};
 use super::{Gateway, answer, ask, body, pump};
-use crate::engine::Countable;
+use crate::engine::{Countable, Knock};
 use crate::types::{CallOptions, ParsedCall};
+
+/// Bytes of a request whose tokens are counted in about a millisecond.
+const COUNTED_AT_ONCE: usize = 16 * 1024;
 
 /// Headers of the API that a provider of it is to see: what they switch on is in the body.
 const OWN_HEADERS: [&str; 2] = ["anthropic-version", "anthropic-beta"];
@@ -35,7 +38,7 @@ async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result
     let text = body::read(request, &gateway.server()).await?;
     let ParsedCall { mut request, stream, warnings, .. } = read::request(&text)?;
     drop(text);
-    request.model = gateway.model(request.model)?;
+    request.model = gateway.model(request.model, options.tenant.as_deref(), &page)?;
     if stream {
         let said = warnings.clone();
         let stream = gateway.open(request, options, warnings, &page).await?;
@@ -61,15 +64,27 @@ fn options(request: &Request, page: &Page) -> Result<CallOptions, Refused> {
 
 /// `POST /v1/messages/count_tokens`: how many tokens a prompt has, as the pool counts for that model.
 pub(super) async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    match count(&gateway, request).await {
+    let page = Page::of(&request);
+    match count(&gateway, request, &page).await {
         Ok(tokens) => json_response(StatusCode::OK, &json!({ "input_tokens": tokens })),
         Err(refused) => refused.into_response(Dialect::Anthropic),
     }
 }
 
-async fn count(gateway: &Gateway, request: Request) -> Result<u64, Refused> {
+/// Counting costs no money and yet a processor: it is one of the calls that a tenant may make.
+async fn count(gateway: &Gateway, request: Request, page: &Page) -> Result<u64, Refused> {
+    let options = ask::options(&request, &page.request_id)?;
     let text = body::read(request, &gateway.server()).await?;
     let ParsedCall { request, .. } = read::request(&text)?;
-    let model = gateway.model(request.model.clone())?;
-    Ok(gateway.pool.engine().count_tokens(Countable::Prompt(&request), model.as_deref()))
+    let model = gateway.model(request.model.clone(), options.tenant.as_deref(), page)?;
+    let let_in = gateway.pool.let_in(Knock::of(&options, model.as_deref()));
+    (gateway.tell)(let_in.events);
+    let_in.result.map_err(|error| ask::refused(error, page))?;
+    let pool = gateway.pool.clone();
+    let count = move || pool.engine().count_tokens(Countable::Prompt(&request), model.as_deref());
+    if text.len() <= COUNTED_AT_ONCE {
+        return Ok(count());
+    }
+    // Elsewhere than where all connections are served.
+    tokio::task::spawn_blocking(count).await.map_err(|error| Refused::internal(error.to_string()))
 }

@@ -25,7 +25,7 @@ async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result
     let text = body::read(request, &gateway.server()).await?;
     let ParsedCall { mut request, stream, stream_usage, warnings, .. } = relax::parse(&text)?;
     drop(text);
-    request.model = gateway.model(request.model)?;
+    request.model = gateway.model(request.model, options.tenant.as_deref(), &page)?;
     if stream {
         let said = warnings.clone();
         let stream = gateway.open(request, options, warnings, &page).await?;

@@ -25,7 +25,7 @@ async fn embed(gateway: Arc<Gateway>, request: Request, page: Page) -> Result<Re
     let text = body::read(request, &gateway.server()).await?;
     let ParsedEmbed { mut request, warnings, .. } = parse_openai_embed(&text)?;
     drop(text);
-    request.model = gateway.model(request.model)?;
+    request.model = gateway.model(request.model, options.tenant.as_deref(), &page)?;
     let response = gateway.embed(&request, options, warnings, &page).await?;
     let mut answered = json(StatusCode::OK, &List::of(&response));
     let headers = answered.headers_mut();
