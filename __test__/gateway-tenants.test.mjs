@@ -77,7 +77,8 @@ test('a token says on whose behalf it is used, and is bound like a key of that t
     statuses.push([status, body.error?.code])
   }
   const limited = [429, 'rate_limit_exceeded']
-  assert.deepEqual(statuses, [[200, undefined], limited, [403, 'permission_denied'], [200, undefined]])
+  // A token that names no tenant is nobody's where there are tenants.
+  assert.deepEqual(statuses, [[200, undefined], limited, [403, 'permission_denied'], [403, 'forbidden']])
   assert.deepEqual(Object.keys(pool.getStats().tenants), ['a'])
 })
 
