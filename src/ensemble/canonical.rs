@@ -1,8 +1,8 @@
 //! When two answers say the same.
 //!
 //! Calls of tools and JSON are compared by what they mean: order of keys, spaces and how a number is written do not
-//! count. Texts are equal without case, spaces, emphasis and the punctuation around them; which others are as good as
-//! equal is decided in `similar`.
+//! count. Texts are equal without case, spaces, emphasis and the punctuation around them, save a sign that touches a
+//! digit: .5 is not 5, 6' is not 6" and 5! is not 5. Which others are as good as equal is decided in `similar`.
 
 use serde_json::Value;
 
@@ -80,6 +80,9 @@ fn without_fence(text: &str) -> &str {
 
 /// Lower case, one space between words, no emphasis, and nothing around it but words.
 fn plain(text: &str) -> String {
+    // Emphasis has two ends: a sign that is there an odd number of times may be a sign of a number, as in 5*.
+    let is_odd = |sign: char| text.chars().filter(|letter| *letter == sign).count() % 2 == 1;
+    let (odd_stars, odd_ticks) = (is_odd('*'), is_odd('`'));
     let mut plain = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !plain.is_empty() {
@@ -88,19 +91,57 @@ fn plain(text: &str) -> String {
         let mut before = None;
         let mut letters = word.chars().peekable();
         while let Some(letter) = letters.next() {
-            let next = letters.peek().copied();
-            let is_inside = [before, next].iter().all(|letter| letter.is_some_and(char::is_alphanumeric));
-            // Between letters it is no emphasis: 2*3 is not 23.
-            if !matches!(letter, '*' | '`') || is_inside {
+            let beside = [before, letters.peek().copied()];
+            // Between letters it is no emphasis, 2*3 is not 23; nor is it alone: 2 * 3.
+            let is_inside = beside.iter().all(|letter| letter.is_some_and(char::is_alphanumeric));
+            let is_alone = beside.iter().all(Option::is_none);
+            let is_odd = if letter == '*' { odd_stars } else { odd_ticks };
+            let is_of_a_number = is_odd && beside.iter().flatten().any(|letter| letter.is_numeric());
+            if !matches!(letter, '*' | '`') || is_inside || is_alone || is_of_a_number {
                 plain.extend(letter.to_lowercase());
             }
             before = Some(letter);
         }
     }
-    let around = |letter: char| matches!(letter, '.' | '!' | '?' | '"' | '\'' | '“' | '”' | '„' | '‘' | '’' | ' ');
-    let bare = plain.trim_matches(around);
+    let bare = bare(&plain);
     // An answer that is nothing but such signs is what it is.
     if bare.is_empty() { plain } else { bare.to_owned() }
+}
+
+/// Quotation marks that belong together.
+const QUOTES: [(char, char); 7] =
+    [('"', '"'), ('\'', '\''), ('“', '”'), ('„', '“'), ('„', '”'), ('‘', '’'), ('‚', '‘')];
+
+/// A text without the punctuation around it. A sign that touches a digit stays, as it may be part of the number: only a
+/// pair of quotation marks around all of it and a full stop at the end never are.
+fn bare(text: &str) -> &str {
+    let is_around = |letter: char| matches!(letter, '.' | '!' | '?' | '"' | '\'' | '“' | '”' | '„' | '‘' | '’' | ' ');
+    let mut bare = text;
+    while let Some(inside) = unquoted(bare) {
+        bare = inside;
+    }
+    let begun = bare.trim_start_matches(is_around);
+    if !begun.starts_with(char::is_numeric) {
+        bare = begun;
+    }
+    let ended = bare.trim_end_matches(is_around);
+    if !ended.ends_with(char::is_numeric) || &bare[ended.len()..] == "." {
+        bare = ended;
+    }
+    bare
+}
+
+/// What is between a pair of quotation marks that stands around all of it, with or without a full stop behind them.
+fn unquoted(text: &str) -> Option<&str> {
+    let quoted = |text: &'_ str| {
+        QUOTES.iter().find_map(|(open, close)| {
+            let inside = text.strip_prefix(*open)?.strip_suffix(*close)?;
+            (!inside.is_empty() && !inside.contains([*open, *close]))
+                .then_some(open.len_utf8()..text.len() - close.len_utf8())
+        })
+    };
+    let whole = text.strip_suffix('.').unwrap_or(text);
+    quoted(text).or_else(|| quoted(whole)).map(|inside| &text[inside])
 }
 
 #[cfg(test)]
@@ -135,6 +176,32 @@ mod tests {
         }
         assert!(!text("2*3").says(&text("23"), 1.0), "between letters it is no emphasis");
         assert!(!text("?").says(&text("!"), 1.0), "signs alone are an answer");
+    }
+
+    #[test]
+    fn a_sign_that_touches_a_digit_is_part_of_the_number() {
+        let different = [
+            [".5", "5"],
+            ["6'", "6\""],
+            ["6'", "6"],
+            ["6''", "6'"],
+            ["5!", "5"],
+            ["5!!", "5!"],
+            ["5*", "5"],
+            ["2 * 3", "2 3"],
+            ["it is .5", "it is 5"],
+            ["it is 5'", "it is 5\"."],
+            ["'90s", "90s"],
+            ["3.14...", "3.14"],
+        ];
+        for [one, other] in different {
+            assert!(!text(one).says(&text(other), 1.0), "{one} / {other}");
+        }
+        for other in ["5.", "\"5\"", "“5.”", "\"5\".", "**5**", "`5`.", "'5'", " 5\n"] {
+            assert!(text("5").says(&text(other), 1.0), "{other}");
+        }
+        assert!(text("It is 42").says(&text("\"It is **42**.\""), 1.0));
+        assert!(text(".5").says(&text("\".5\"."), 1.0));
     }
 
     #[test]

@@ -245,7 +245,7 @@ mod tests {
         let count = |answers: [&str; 2]| {
             Count::new(answers.iter().enumerate().map(|(place, says)| ballot(place, says)).collect(), 0.5)
         };
-        let similar = count(["the rocket takes off", "the rocket take off"]);
+        let similar = count(["the rocket takes off", "the rocket takes off now"]);
         assert_eq!(similar.ballots().map(|(_, group)| group).collect::<Vec<_>>(), [1, 1]);
         assert!(!similar.is_unanimous() && count(["x y", "x y"]).is_unanimous());
         assert_eq!((similar.distinct(), count(["x y", "x y"]).distinct()), (vec![0, 1], vec![0]));

@@ -1,13 +1,15 @@
 //! When two texts that are not equal say the same all the same.
 //!
 //! Texts that are not equal may be *similar*. That many letters are the same proves nothing: "safe" and "unsafe", 15 % and
-//! 16 % differ by a letter and say the opposite. So two things must hold. The words of one stand in the other, in the same
-//! order, up to their endings: one text may say more than the other, but never another word in the place of one. And what
-//! it says more is neither a number, nor a sign, nor a word that denies ([`turns_the_meaning`]). Only then are letters
-//! compared. What this cannot see is meaning: "yes" and "certainly" are two answers.
+//! 16 % differ by a letter and say the opposite, "Niger" and "Nigeria" are two countries. So two things must hold. The words
+//! of one stand in the other, in the same order: one text may say more than the other, but never another word in the place
+//! of one, be it another form of it. And what it says more is neither a number, nor a sign, nor a word that denies
+//! ([`turns_the_meaning`]). Only then are letters compared. What this cannot see is meaning: "yes" and "certainly" are two
+//! answers. Two groups too many cost a vote; one too few gives an answer that nobody gave.
 
-/// Longer texts are the same when they are equal and only then: comparing pieces of them would hold up every other call.
-const MOST_COMPARED: usize = 64 * 1024;
+/// Longer texts are the same when they are equal and only then: comparing pieces of them, each answer with each other one,
+/// would hold up every other call and outlast the deadline.
+const MOST_COMPARED: usize = 8 * 1024;
 
 /// Texts as [`Canonical`](super::canonical::Canonical) has them: lower case, one space between words.
 pub fn are_similar(one: &str, other: &str, similarity: f64) -> bool {
@@ -21,26 +23,24 @@ pub fn are_similar(one: &str, other: &str, similarity: f64) -> bool {
 fn have_the_same_words(one: &[&str], other: &[&str]) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     let turning = |words: &[&str]| words.iter().filter(|word| turns_the_meaning(word)).count();
-    if short.is_empty() || turning(short) != turning(long) {
-        return false;
-    }
     // Each word of the short one with the first that fits: when any choice fits them all, this one does.
     let mut rest = long.iter();
-    short.iter().all(|word| rest.any(|other| word == other || is_another_form(word, other)))
+    !short.is_empty() && short.iter().all(|word| rest.any(|other| word == other)) && turning(short) == turning(long)
 }
 
-/// Words, numbers and signs. Apostrophes belong to their word; a sign before a number, and a point or a comma in it, to
-/// the number.
+/// Words, numbers and signs. Apostrophes belong to their word; a sign before a number, and a point or a comma in it or
+/// before it, to the number.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut begun: Option<usize> = None;
     let mut before = ' ';
-    let mut letters = text.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        let next = letters.peek().map_or(' ', |(_, next)| *next);
+    let mut last = ' ';
+    for (at, letter) in text.char_indices() {
+        let rest = &text[at + letter.len_utf8()..];
+        let next = rest.chars().next().unwrap_or(' ');
         let joins = match letter {
-            '\'' | '’' => before.is_alphanumeric() && next.is_alphanumeric(),
-            '.' | ',' => before.is_numeric() && next.is_numeric(),
+            '\'' | '’' => before.is_alphanumeric() && next.is_alphanumeric() && !before.is_numeric(),
+            '.' | ',' => next.is_numeric() && (before.is_numeric() || !before.is_alphanumeric()),
             '-' | '−' => !before.is_alphanumeric() && next.is_numeric(),
             letter => letter.is_alphanumeric(),
         };
@@ -48,18 +48,45 @@ fn words(text: &str) -> Vec<&str> {
             begun.get_or_insert(at);
         } else {
             words.extend(begun.take().map(|from| &text[from..at]));
-            if !letter.is_whitespace() && !PUNCTUATION.contains(letter) {
+            if !letter.is_whitespace() && (!PUNCTUATION.contains(letter) || is_of_a_number(letter, before, last, rest))
+            {
                 words.push(&text[at..at + letter.len_utf8()]);
             }
         }
         before = letter;
+        if letter.is_alphanumeric() {
+            last = letter;
+        }
     }
     words.extend(begun.map(|from| &text[from..]));
     words
 }
 
-/// Structures a text and says nothing by itself. Every other sign does: %, <, €, ✓.
+/// Structures a text and says nothing by itself, unless it is [of a number](is_of_a_number). Every other sign does: %, <,
+/// €, ✓.
 const PUNCTUATION: &str = ".,;:!?…\"'“”„‘’«»()[]{}-–—_*`/\\|·•";
+
+/// Among punctuation what may stand for an operation: next to a number it does, with or without a space between.
+const OPERATORS: &str = "-–—_*/\\|·•";
+
+/// Does a sign of punctuation belong to a number beside it? `before`: the letter before it; `last`: the last one before it
+/// that is no sign.
+fn is_of_a_number(sign: char, before: char, last: char, rest: &str) -> bool {
+    /// So far is looked for the number behind a sign: $, a bracket and a space may stand between.
+    const FAR: usize = 8;
+    let is_before = before.is_numeric();
+    match sign {
+        _ if OPERATORS.contains(sign) => {
+            let next = rest.chars().take(FAR).find(|letter| letter.is_alphanumeric());
+            last.is_numeric() || next.is_some_and(char::is_numeric)
+        }
+        // A factorial, feet and inches.
+        '!' | '"' | '\'' | '”' | '’' => is_before,
+        // A ratio.
+        ':' => last.is_numeric() && rest.trim_start().starts_with(char::is_numeric),
+        _ => is_before && rest.starts_with(char::is_numeric),
+    }
+}
 
 /// A number, a sign, or a word that denies. Of these two texts must have the same, or they say other things.
 fn turns_the_meaning(word: &str) -> bool {
@@ -77,7 +104,7 @@ fn turns_the_meaning(word: &str) -> bool {
 
 /// Words that deny or except, in languages in which answers are often given. In others a word that is added passes for
 /// one more word; a word in the place of another never does, in no language.
-const DENYING: [&str; 78] = [
+const DENYING: [&str; 82] = [
     "no",
     "not",
     "never",
@@ -94,6 +121,10 @@ const DENYING: [&str; 78] = [
     "hardly",
     "barely",
     "scarcely",
+    "rarely",
+    "seldom",
+    "minus",
+    "negative",
     "except",
     "unless",
     "false",
@@ -161,7 +192,7 @@ const DENYING: [&str; 78] = [
 /// The same in scripts without spaces, where a word is a whole clause.
 const DENYING_SIGNS: &str = "不没沒无無非未勿别別莫否";
 
-/// Numbers as words: their endings are not endings, six is not sixty.
+/// Numbers as words.
 const NUMBERS: [&str; 38] = [
     "zero",
     "one",
@@ -203,19 +234,6 @@ const NUMBERS: [&str; 38] = [
     "once",
 ];
 
-/// The same word with another ending: plural, tense, case. A shorter word has no endings, and a longer ending makes
-/// another word of it: "care" and "careless".
-fn is_another_form(one: &str, other: &str) -> bool {
-    const SHORTEST: usize = 3;
-    const LONGEST_ENDING: usize = 2;
-    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
-    let is_ending = |ending: &str| ending.chars().count() <= LONGEST_ENDING && ending.chars().all(char::is_lowercase);
-    short.chars().count() >= SHORTEST
-        && !turns_the_meaning(short)
-        && !turns_the_meaning(long)
-        && long.strip_prefix(short).is_some_and(is_ending)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -232,7 +250,6 @@ mod tests {
     fn texts_are_similar_when_one_has_the_words_of_the_other() {
         let one = "The launch of the new rocket takes place on 5 May at noon.";
         for other in [
-            "The launch of the new rocket take place on 5 May at noon",
             "The launch of the new rocket, takes place (on 5 May) at noon",
             "The launch of the new big rocket takes place on 5 May at noon.",
         ] {
@@ -245,6 +262,7 @@ mod tests {
             "The launch of the old rocket takes place on 5 May at noon.",
             "The launch of the new rocket takes no place on 5 May at noon.",
             "The launch of the rocket new takes place on 5 May at noon.",
+            "The launch of the new rocket take place on 5 May at noon.",
             "No launch is planned.",
         ] {
             assert!(!text(one).says(&text(other), 0.9) && !text(other).says(&text(one), 0.9), "{other}");
@@ -269,6 +287,21 @@ mod tests {
             ("c'est vrai pour tous les cas de cette liste", "ce n'est vrai pour tous les cas de cette liste"),
             ("在这种情况下部署到生产环境是安全的", "在这种情况下部署到生产环境是不安全的"),
             ("the quick brown fox bites the big black dog", "the quick black dog bites the big brown fox"),
+            ("the largest of all these countries is Niger", "the largest of all these countries is Nigeria"),
+            ("the letter was written by William to his son", "the letter was written by Williams to his son"),
+            ("the part of the whole that remains is 1/2", "the part of the whole that remains is 1-2"),
+            ("the part of the whole that remains is 1 / 2", "the part of the whole that remains is 1 - 2"),
+            ("the part of the whole that remains is n/2", "the part of the whole that remains is n-2"),
+            ("the part of the whole that remains is 1:2", "the part of the whole that remains is 1, 2"),
+            ("the value of the constant is .5 in this case", "the value of the constant is 5 in this case"),
+            ("the value of the constant is -.5 in this case", "the value of the constant is .5 in this case"),
+            ("the balance of the account is -$5 at the end", "the balance of the account is $5 at the end"),
+            ("the value of the product is 5! in this case", "the value of the product is 5 in this case"),
+            ("the height of the whole wall is 6' in all", "the height of the whole wall is 6\" in all"),
+            ("the value of the product is 2(3) in this case", "the value of the product is 2 3 in this case"),
+            ("the sum of all of it is minus five hundred", "the sum of all of it is five hundred"),
+            ("he is seldom to be found in his own house", "he is to be found in his own house"),
+            ("he is rarely to be found in his own house", "he is to be found in his own house"),
             ("value of the first is < that of the second", "value of the first is > that of the second"),
         ] {
             assert!(!text(one).says(&text(other), 0.3), "{one} / {other}");

@@ -258,7 +258,7 @@ async fn what_a_word_turns_round_is_another_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_are_alike_and_not_equal_are_judged() {
-    let script = says(&[("a", "The rocket takes off"), ("b", "The rocket take off"), ("judge", "1")]);
+    let script = says(&[("a", "The rocket takes off"), ("b", "The rocket takes off now"), ("judge", "1")]);
     let story = Story::with_config(config(&["a", "b"], json!({ "similarity": 0.8 })), script);
     let response = story.ask_with(&by(Strategy::Judge)).await.expect("an answer");
     assert_eq!((outcome(&response).1, outcome(&response).2), ("JUDGE", vec![1, 1]));
