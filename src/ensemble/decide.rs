@@ -5,7 +5,7 @@
 //! do not depend on which answer is looked at first. Every tie is broken by weight, then by priority, then by the place
 //! in the configuration, which no two share.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use super::canonical::Canonical;
 
@@ -121,13 +121,13 @@ impl Count {
         })
     }
 
-    /// The place of the best answer of a group.
+    /// The place of the answer that speaks for a group: what most of its members say in the same words, as the best of
+    /// them says it.
     fn speaker(&self, group: usize) -> usize {
-        let best = self.members(group).max_by(|one, other| {
-            one.weight
-                .cmp(&other.weight)
-                .then_with(|| other.priority.cmp(&one.priority))
-                .then_with(|| other.place.cmp(&one.place))
+        let best = self.members(group).max_by_key(|ballot| {
+            let equal = || self.members(group).filter(|other| other.says == ballot.says);
+            let weight: u64 = equal().map(|other| u64::from(other.weight)).sum();
+            (equal().count(), weight, ballot.weight, Reverse(ballot.priority), Reverse(ballot.place))
         });
         best.map(|ballot| ballot.place).unwrap_or_default()
     }
@@ -249,6 +249,24 @@ mod tests {
         assert_eq!(similar.ballots().map(|(_, group)| group).collect::<Vec<_>>(), [1, 1]);
         assert!(!similar.is_unanimous() && count(["x y", "x y"]).is_unanimous());
         assert_eq!((similar.distinct(), count(["x y", "x y"]).distinct()), (vec![0, 1], vec![0]));
+    }
+
+    #[test]
+    fn the_words_of_most_speak_for_a_group() {
+        let long = "the new rocket takes off at noon on the fifth of may";
+        let longer = "the new rocket takes off at noon on the fifth of may too";
+        let speaker = |said: &[&str], weights: &[u32]| {
+            let ballots = said.iter().zip(weights).enumerate();
+            let ballots = ballots.map(|(place, (says, weight))| Ballot { weight: *weight, ..ballot(place, says) });
+            let count = Count::new(ballots.collect(), 0.5);
+            assert!(count.ballots().all(|(_, group)| group == 1));
+            (count.voting(), count.weighted(), count.consensus(0.5))
+        };
+        let all = |place| (Some(place), Some(place), Some(place));
+        assert_eq!(speaker(&[longer, long, long], &[9, 1, 1]), all(1), "the heaviest is of the few");
+        assert_eq!(speaker(&[longer, long, long], &[9, 1, 2]), all(2));
+        assert_eq!(speaker(&[longer, long], &[1, 2]), all(1), "weight breaks ties");
+        assert_eq!(speaker(&[longer, long, longer, long], &[1, 3, 2, 1]), all(1));
     }
 
     #[test]
