@@ -92,11 +92,12 @@ fn hidden(message: &Message) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// Which of so many answers a judge has chosen, counted from 0. `None`: its words name none, or more than one.
+/// Which of so many answers a judge has chosen, counted from 0: the number that an object of the agreed form names, or that
+/// is all it says. `None`: anything else. A number in a sentence is no verdict: "None of the 2 is right."
 pub fn verdict(words: &str, count: usize) -> Option<usize> {
     let number = match named(words) {
         Some(chosen) => number_of(&chosen)?,
-        None => only_number(words)?,
+        None => bare_number(words)?,
     };
     (1..=count).contains(&number).then(|| number - 1)
 }
@@ -109,21 +110,25 @@ fn named(words: &str) -> Option<Value> {
 }
 
 fn number_of(chosen: &Value) -> Option<usize> {
-    let number = match chosen {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.trim().parse().ok(),
+    match chosen {
+        Value::Number(number) => bare_number(&number.to_string()),
+        Value::String(text) => bare_number(text),
         _ => None,
-    };
-    usize::try_from(number?).ok()
+    }
 }
 
-/// The one number in plain words. Two different ones are no verdict.
-fn only_number(words: &str) -> Option<usize> {
-    let mut numbers = words
-        .split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| word.starts_with(|first: char| first.is_ascii_digit()));
-    let first = numbers.next()?;
-    numbers.all(|number| number == first).then(|| first.parse().ok())?
+/// `2`, with or without "Answer" before it, emphasis, quotation marks and a full stop.
+fn bare_number(words: &str) -> Option<usize> {
+    let is_around = |letter: char| letter.is_whitespace() || matches!(letter, '*' | '`' | '"' | '\'');
+    let bare = words.trim_matches(is_around);
+    let bare = bare.strip_suffix('.').unwrap_or(bare).trim_end_matches(is_around);
+    const NAME: usize = "answer".len();
+    let named = bare.get(..NAME).is_some_and(|name| name.eq_ignore_ascii_case("answer"));
+    let number = if named { bare[NAME..].trim_start_matches([' ', ':', '#', '*']) } else { bare };
+    let whole = number.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'));
+    let digits = whole.map_or(number, |(digits, _)| digits);
+    // A sign before it would pass for a number too.
+    digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 fn said(reply: &Reply) -> Value {
@@ -145,7 +150,21 @@ mod tests {
             (r#"Sure! {"best": 1, "reason": "of 2 and 3 neither"}"#, Some(0)),
             ("2", Some(1)),
             ("Answer 2.", Some(1)),
-            ("Answer 2 is the best: 2", Some(1)),
+            ("answer: 2", Some(1)),
+            ("**Answer 2**", Some(1)),
+            ("```\n2\n```", Some(1)),
+            ("\"2\"", Some(1)),
+            (r#"{"winner": 2.0}"#, Some(1)),
+            (r#"{"winner": "2."}"#, Some(1)),
+            (r#"{"winner": "Answer 2"}"#, Some(1)),
+            ("Answer 2 is the best: 2", None),
+            ("None of the 2 answers is right.", None),
+            ("2 is wrong", None),
+            ("not 2", None),
+            (".2", None),
+            ("-2", None),
+            ("answer", None),
+            (r#"{"winner": "not 2"}"#, None),
             ("", None),
             ("the first", None),
             ("1 or 2", None),
