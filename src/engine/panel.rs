@@ -108,7 +108,7 @@ impl Engine {
         });
     }
 
-    /// Answers were compared, and the decision went the way of those marked.
+    /// Answers were compared, and more agreed than not, or a judge has said so: with those marked.
     pub fn compared<'a>(&self, answers: impl IntoIterator<Item = (&'a ProviderName, bool)>) {
         let mut plans = lock(&self.plans);
         answers.into_iter().for_each(|(name, won)| plans.compared(name, won));

@@ -78,8 +78,11 @@ impl Count {
         (self.size(best) > 1 || self.ballots.len() == 1).then(|| self.speaker(best))
     }
 
-    /// The best of the group with the most weight, each answer's being its weight times its win rate. `None`: there is
-    /// no answer.
+    /// The best of the group with the most weight, each answer's being its weight times one more than its win rate.
+    /// `None`: there is no answer.
+    ///
+    /// So what is learnt at most doubles a weight: of providers of one weight, one that was always right never outweighs
+    /// two that agree, and what they say against it can still be learnt.
     pub fn weighted(&self) -> Option<usize> {
         let best = self.best_group(|one, other| self.score(one).total_cmp(&self.score(other)))?;
         Some(self.speaker(best))
@@ -102,6 +105,15 @@ impl Count {
     pub fn agree(&self, one: usize, other: usize) -> bool {
         let group = |place| self.ballots.iter().position(|ballot| ballot.place == place).map(|at| self.groups[at]);
         group(one).is_some() && group(one) == group(other)
+    }
+
+    /// Is an answer of a group that is larger than each other one, and not alone in it?
+    pub fn is_of_most(&self, place: usize) -> bool {
+        let group = self.ballots.iter().position(|ballot| ballot.place == place).map(|at| self.groups[at]);
+        group.is_some_and(|group| {
+            let size = self.size(group);
+            size > 1 && self.firsts().into_iter().all(|other| other == group || self.size(other) < size)
+        })
     }
 
     fn firsts(&self) -> Vec<usize> {
@@ -145,7 +157,7 @@ impl Count {
     }
 
     fn score(&self, group: usize) -> f64 {
-        self.members(group).map(|ballot| f64::from(ballot.weight) * ballot.win_rate).sum()
+        self.members(group).map(|ballot| f64::from(ballot.weight) * (1.0 + ballot.win_rate)).sum()
     }
 
     fn priority(&self, group: usize) -> u32 {
@@ -204,8 +216,11 @@ mod tests {
         assert_eq!(Count::new(ballots.clone(), 1.0).weighted(), Some(1));
         ballots[0].weight = 3;
         assert_eq!(Count::new(ballots.clone(), 1.0).weighted(), Some(0));
-        ballots[0].win_rate = 0.1;
+        (ballots[0].win_rate, ballots[1].win_rate, ballots[2].win_rate) = (0.1, 0.9, 0.9);
         assert_eq!(Count::new(ballots.clone(), 1.0).weighted(), Some(1));
+        ballots[0].weight = 1;
+        (ballots[0].win_rate, ballots[1].win_rate, ballots[2].win_rate) = (1.0, 0.0, 0.0);
+        assert_eq!(Count::new(ballots.clone(), 1.0).weighted(), Some(1), "what is learnt outweighs no two that agree");
         ballots.iter_mut().for_each(|ballot| ballot.weight = 0);
         assert_eq!(Count::new(ballots, 1.0).weighted(), Some(0), "without any weight the place decides");
         assert_eq!(count(&[]).weighted(), None);
@@ -267,6 +282,20 @@ mod tests {
         assert_eq!(speaker(&[longer, long, long], &[9, 1, 2]), all(2));
         assert_eq!(speaker(&[longer, long], &[1, 2]), all(1), "weight breaks ties");
         assert_eq!(speaker(&[longer, long, longer, long], &[1, 3, 2, 1]), all(1));
+    }
+
+    #[test]
+    fn most_is_more_than_any_other_group_and_more_than_one() {
+        for (answers, place, expected) in [
+            (&["a", "b", "b"][..], 1, true),
+            (&["a", "b", "b"], 0, false),
+            (&["a", "b"], 0, false),
+            (&["a", "a", "b", "b"], 0, false),
+            (&["a", "a"], 1, true),
+            (&["a"], 0, false),
+        ] {
+            assert_eq!(count(answers).is_of_most(place), expected, "{answers:?} {place}");
+        }
     }
 
     #[test]

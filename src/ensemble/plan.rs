@@ -181,7 +181,9 @@ impl Plan<'_> {
         let choice = self.choose(&count, ends, log, |place| by_place(place).map(|(_, response)| response)).await;
         let Choice { place, used, notes: more, judge } = choice;
         notes.extend(more);
-        if count.ballots().count() > 1 {
+        // A fallback and a tie say nothing of who was right, and a decision by weight would make the heavy heavier.
+        let is_learnt = used == self.strategy && (used == Strategy::Judge || count.is_of_most(place));
+        if is_learnt && count.ballots().count() > 1 {
             let won = |ballot: &Ballot| count.agree(ballot.place, place);
             let opinions = count
                 .ballots()

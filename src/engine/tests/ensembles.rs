@@ -218,15 +218,42 @@ async fn weight_counts_for_as_much_as_it_has_been_right() {
     config["providers"][0]["weight"] = json!(3);
     let story = Story::with_config(config, says(&[("a", "one"), ("b", "two"), ("c", "two")]));
     let first = story.ask_with(&by(Strategy::Weighted)).await.expect("an answer");
-    assert_eq!(outcome(&first), ("a", "WEIGHTED", vec![1, 2, 2]), "3 × 0.5 against 2 × 0.5");
+    assert_eq!(outcome(&first), ("a", "WEIGHTED", vec![1, 2, 2]), "3 × 1.5 against 2 × 1.5");
     // Votes go against the heavy one, and its weight counts for less.
     for _ in 0..8 {
         story.ask_with(&by(Strategy::Voting)).await.expect("an answer");
     }
     let last = story.ask_with(&by(Strategy::Weighted)).await.expect("an answer");
     assert_eq!(outcome(&last).0, "b");
-    let rates: Vec<_> = decision(&last).votes.iter().map(|vote| (vote.win_rate * 11.0).round()).collect();
-    assert_eq!(rates, [2.0, 9.0, 9.0], "of nine decisions one and eight, and one of each for a beginning");
+    let rates: Vec<_> = decision(&last).votes.iter().map(|vote| (vote.win_rate * 10.0).round()).collect();
+    assert_eq!(rates, [1.0, 9.0, 9.0], "of eight decisions none and all, and one of each for a beginning");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_learnt_from_what_nobody_has_agreed_on() {
+    let mut round = 0;
+    let story = Story::with_config(config(&["a", "b", "c"], json!({})), move |request| {
+        round += 1;
+        match host(request) {
+            "judge" => fails(500),
+            "a" => answer("one"),
+            // Thirty rounds of three, and as many questions to the judge.
+            name if round <= 120 => answer(name),
+            _ => answer("two"),
+        }
+    });
+    for _ in 0..10 {
+        for strategy in [Strategy::Weighted, Strategy::Voting, Strategy::Judge] {
+            let response = story.ask_with(&by(strategy)).await.expect("an answer");
+            assert_eq!(outcome(&response), ("a", "WEIGHTED", vec![1, 2, 3]));
+            assert!(decision(&response).votes.iter().all(|vote| vote.win_rate == 0.5), "{strategy:?}");
+        }
+    }
+    while story.upstream.requests().len() < 120 {
+        story.ask_with(&by(Strategy::Weighted)).await.expect("an answer");
+    }
+    let response = story.ask_with(&by(Strategy::Weighted)).await.expect("an answer");
+    assert_eq!(outcome(&response), ("b", "WEIGHTED", vec![1, 2, 2]), "two that agree outweigh one of the same weight");
 }
 
 #[tokio::test(start_paused = true)]
