@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::canonical::Canonical;
 use super::decide::{Ballot, Count};
-use super::gather::{Gathered, Worth};
+use super::gather::Gathered;
 use super::judging;
 use crate::config::EnsembleConfig;
 use crate::engine::{Engine, Panelist};
@@ -22,7 +22,7 @@ use crate::event::EventLog;
 use crate::time::{self, Instant};
 use crate::types::{
     AttemptRecord, CacheWish, CallOptions, ChatRequest, ChatResponse, Decision, JudgeOutcome, Judgement, Meter,
-    RequestId, Strategy, Usage, Vote,
+    RequestId, Strategy, Usage, Vote, Worth,
 };
 
 /// What is to be answered, and how.
@@ -35,8 +35,14 @@ pub struct Planned<'a> {
 
 /// Options under which one run is `FASTEST`, with a warning where they cannot be.
 pub fn hedged(engine: &Engine, options: &CallOptions) -> (CallOptions, Option<String>) {
-    let after = engine.ensemble().hedge_after;
+    let ensemble = engine.ensemble_for(options);
     let deadline = engine.longest(options);
+    if ensemble.max_parallel == 1 {
+        // Never: not even by the copies that any call may have.
+        let after = deadline.saturating_add(ensemble.hedge_after);
+        return (CallOptions { hedge_after: Some(after), strategy: None, ..options.clone() }, None);
+    }
+    let after = ensemble.hedge_after;
     let warning = (deadline <= after).then(|| {
         format!(
             "strategy: no second provider is asked: ensemble.hedge_after_ms of {} is not below the call's deadline of {} ms",
@@ -147,19 +153,19 @@ impl Plan<'_> {
         };
         let gathered = self.gather(panel, self.started() + patience, ends, log).await;
         let asked = gathered.asked(panel);
-        let mut trail = gathered.trail(panel);
+        let mut trail = gathered.trail();
         let mut notes = self.notes(panel, &gathered);
         let Gathered { answers, errors, .. } = gathered;
         if answers.len() < self.config.min_successes {
             return Err(self.too_few(answers.len(), errors, trail));
         }
         let mut usage = answers.iter().fold(Usage::default(), |usage, (_, response)| usage.and(&response.usage));
-        let worth = |response: &ChatResponse| Worth::of(response, self.request);
-        let best = answers.iter().map(|(_, response)| worth(response)).min().unwrap_or(Worth::Declined);
-        let compared: Vec<_> = answers.into_iter().filter(|(_, response)| worth(response) == best).collect();
+        let best = answers.iter().map(|(_, response)| self.worth(response)).min().unwrap_or(Worth::Declined);
+        let mut compared: Vec<_> = answers.into_iter().filter(|(_, response)| self.worth(response) == best).collect();
         if best == Worth::Declined {
-            // Everybody declined: that is the answer, in the words of the best ranked.
+            // Everybody declined: that is the answer, in the words of the best ranked that has any.
             notes.push(fell_back(self.strategy, Strategy::Fastest, "every provider that answered declined"));
+            compared.sort_by_key(|(_, response)| response.reply.is_blank());
             let decision = Decision {
                 strategy: self.strategy,
                 strategy_used: Strategy::Fastest,
@@ -219,11 +225,15 @@ impl Plan<'_> {
     fn notes(&self, panel: &[Panelist], gathered: &Gathered) -> Vec<String> {
         let unsaid = gathered.errors.iter().filter(|(_, error)| is_refusal(error));
         let unsaid = unsaid.map(|(at, error)| format!("strategy: {} was not asked: {error}", panel[*at].name));
-        let partial =
-            gathered.answers.iter().filter(|(_, response)| Worth::of(response, self.request) == Worth::Partial);
-        let partial = partial.map(|(at, response)| {
+        let partial = gathered.answers.iter().filter_map(|(at, response)| {
             let (name, reason) = (&panel[*at].name, response.reply.finish_reason.as_str());
-            format!("strategy: the answer of {name} is not whole ({reason}): it stands behind those that are")
+            if response.reply.is_blank() {
+                return Some(format!("strategy: the answer of {name} is blank: it has no vote"));
+            }
+            let is_partial = self.worth(response) == Worth::Partial;
+            is_partial.then(|| {
+                format!("strategy: the answer of {name} is not whole ({reason}): it stands behind those that are")
+            })
         });
         unsaid.chain(partial).collect()
     }
@@ -304,9 +314,8 @@ impl Plan<'_> {
         answer: impl Fn(usize) -> Option<&'r ChatResponse>,
     ) -> Judged {
         let judge = &self.config.judge;
-        let said = |outcome| Judgement { provider: judge.provider.clone(), model: judge.model.clone(), outcome };
         let nobody = |outcome, place| Judged {
-            judgement: said(outcome),
+            judgement: Judgement { provider: None, model: None, outcome },
             place,
             warnings: Vec::new(),
             usage: Usage::default(),
@@ -345,7 +354,13 @@ impl Plan<'_> {
             }
             Err(error) => {
                 let attempts = error.context().attempts.clone();
-                Judged { warnings, attempts, ..nobody(JudgeOutcome::Failed, None) }
+                let asked = attempts.iter().rfind(|line| !line.outcome.sent_nothing());
+                let judgement = Judgement {
+                    provider: asked.map(|line| line.provider.clone()),
+                    model: asked.map(|line| line.model.clone()),
+                    outcome: JudgeOutcome::Failed,
+                };
+                Judged { judgement, warnings, attempts, ..nobody(JudgeOutcome::Failed, None) }
             }
         }
     }

@@ -14,6 +14,7 @@ mod stream;
 pub(crate) mod surrogates;
 mod template;
 mod usage;
+mod worth;
 
 pub use embed::{
     EmbedInput, EmbedReply, EmbedRequest, EmbedResponse, EncodingFormat, ParsedEmbed, parse_embed, parse_openai_embed,
@@ -33,3 +34,4 @@ pub use request::{Api, ChatRequest, ForeignFields, Function, ResponseFormat, Too
 pub use stream::{Accumulator, StreamEvent, ToolCallDelta};
 pub use template::Template;
 pub use usage::{Meter, NanoUsd, Usage};
+pub use worth::Worth;

@@ -96,6 +96,11 @@ impl Reply {
             && self.refusal.is_none()
             && self.reasoning.as_deref().unwrap_or_default().is_empty()
     }
+
+    /// Nothing but spaces, whatever it has thought: beside other answers it is none.
+    pub fn is_blank(&self) -> bool {
+        self.content.trim().is_empty() && self.tool_calls.is_empty() && self.refusal.is_none()
+    }
 }
 
 /// The answer of a run.

@@ -121,6 +121,15 @@ async fn fastest_waits_as_long_as_it_is_told_and_needs_no_bucket() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn fastest_of_one_asks_one() {
+    let mut config = config(&["a", "b"], json!({ "max_parallel": 1 }));
+    config["qos"] = json!({ "hedge": true });
+    let story = Story::with_config(config, |_| slow(2 * SECOND, "x"));
+    let response = story.ask_with(&by(Strategy::Fastest)).await.expect("an answer");
+    assert_eq!((story.asked("b"), response.hedged), (0, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_within_the_delay_asks_nobody_else_and_says_so() {
     let story = Story::with_config(config(&["a", "b"], json!({})), |_| slow(SECOND / 5, "x"));
     let options = CallOptions { deadline: Some(SECOND / 4), ..by(Strategy::Fastest) };
@@ -254,6 +263,20 @@ async fn nothing_is_learnt_from_what_nobody_has_agreed_on() {
     }
     let response = story.ask_with(&by(Strategy::Weighted)).await.expect("an answer");
     assert_eq!(outcome(&response), ("b", "WEIGHTED", vec![1, 2, 2]), "two that agree outweigh one of the same weight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blank_answer_has_no_vote() {
+    let says = |text: &'static str| {
+        let story = Story::with_config(config(&["a", "b", "c"], json!({})), move |request| match host(request) {
+            "c" => answer(text),
+            _ => answer(" \n\t "),
+        });
+        async move { story.ask_with(&by(Strategy::Voting)).await.expect("an answer") }
+    };
+    let response = says("Paris").await;
+    assert_eq!((response.reply.content.as_str(), outcome(&response).1), ("Paris", "FASTEST"));
+    assert_eq!(response.warnings.iter().filter(|warning| warning.contains("is blank: it has no vote")).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -467,6 +490,78 @@ async fn a_judge_has_its_part_of_the_deadline() {
     let response = story.ask_with(&options).await.expect("an answer");
     assert_eq!((began.elapsed(), outcome(&response).1), (10 * SECOND, "WEIGHTED"));
     assert_eq!(story.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_answers_are_waited_for_into_the_time_of_the_judge() {
+    for (second, expected) in [(850, "JUDGE"), (990, "WEIGHTED")] {
+        let story = Story::with_config(config(&["a", "b"], json!({ "min_successes": 2 })), move |request| {
+            match host(request) {
+                "a" => slow(SECOND / 20, "one"),
+                "b" => slow(Duration::from_millis(second), "two"),
+                _ => slow(SECOND / 20, r#"{"winner": 1}"#),
+            }
+        });
+        let options = CallOptions { deadline: Some(SECOND), ..by(Strategy::Judge) };
+        let response = story.ask_with(&options).await.expect("two answers");
+        assert_eq!((outcome(&response).1, outcome(&response).2), (expected, vec![1, 2]), "{second} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_that_nobody_asked_is_nobody() {
+    let judged = |changes: Value, text: &'static str| {
+        let mut config = config(&["a", "b"], json!({}));
+        config["providers"][2]
+            .as_object_mut()
+            .expect("the judge")
+            .extend(changes.as_object().expect("an object").clone());
+        let story = Story::with_config(config, move |request| match host(request) {
+            "judge" => fails(500),
+            "a" => answer("one"),
+            _ => answer(text),
+        });
+        async move {
+            let response = story.ask_with(&by(Strategy::Judge)).await.expect("an answer");
+            let judge = decision(&response).judge.clone().expect("a judge");
+            (judge.provider.map(|name| name.to_string()), judge.outcome, story.asked("judge"))
+        }
+    };
+    let asked = judged(json!({}), "two").await;
+    assert_eq!(asked, (Some("judge".to_owned()), JudgeOutcome::Failed, 1));
+    assert_eq!(judged(json!({ "max_concurrent": 0 }), "two").await, (None, JudgeOutcome::Failed, 0));
+    assert_eq!(judged(json!({}), "one").await, (None, JudgeOutcome::Unanimous, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_late_tells_what_was_tried_and_who_only_waited_was_not_asked() {
+    let mut config = config(&["a", "b", "c", "d"], json!({ "max_parallel": 4 }));
+    config["providers"][2]["max_concurrent"] = json!(1);
+    let mut asked = 0;
+    let story = Arc::new(Story::with_config(config, move |request| match host(request) {
+        "a" => slow(SECOND, "one"),
+        "b" => slow(SECOND, "two"),
+        "d" => {
+            asked += 1;
+            if asked == 1 { fails(500) } else { hangs() }
+        }
+        "c" => hangs(),
+        _ => answer(r#"{"winner": 1}"#),
+    }));
+    let deadline = Some(10 * SECOND);
+    let only_c = CallOptions { providers: vec!["c".to_owned()], deadline, ..by(Strategy::Fastest) };
+    let options = CallOptions { deadline, max_retries: Some(1), ..by(Strategy::Judge) };
+    let (_, response) = tokio::join!(story.ask_with(&only_c), async {
+        after(SECOND / 10).await;
+        story.ask_with(&options).await
+    });
+    let response = response.expect("an answer");
+    assert_eq!(
+        trail(&response.attempts),
+        ["a:success", "b:success", "c:busy", "d:failure", "d:cancelled", "judge:success"],
+        "c was never asked"
+    );
+    assert_eq!(decision(&response).models_queried.len(), 3);
 }
 
 // === who is asked ===
