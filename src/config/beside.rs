@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::references::read_text;
+use super::references::{NO_PATH, is_path, is_plainly_a_path, read_text};
 use super::section::{Field, Reader};
 use super::settings::{Settings, Source};
 use super::values::Text;
@@ -31,10 +31,17 @@ impl Files {
             reader.problem(at, "a configuration from a URL reads no files of this machine");
             return None;
         }
+        if !is_path(&name.value) {
+            reader.problem(at, NO_PATH);
+            return None;
+        }
         let path = self.folder.join(&name.value);
         // Watched also while it cannot be read: it may come.
         self.read.push(path.clone());
-        match read_text(&path) {
+        // What a reference stands for may be a secret that was put in the wrong place.
+        let is_referred = name.value != name.shown;
+        let written = if is_referred { name.shown.into() } else { path.to_string_lossy() };
+        match read_text(&path, &written) {
             Ok(text) => Some((at.to_owned(), text)),
             Err(said) => {
                 reader.problem(at, said);
@@ -42,4 +49,13 @@ impl Files {
             }
         }
     }
+}
+
+/// The path that a key names, for whoever reads the file later and says its name when it cannot.
+pub(super) fn path(name: Text, at: &str, reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let is_told = if name.value == name.shown { is_path(&name.value) } else { is_plainly_a_path(&name.value) };
+    if !is_told {
+        reader.problem(at, NO_PATH);
+    }
+    is_told.then(|| PathBuf::from(name.value))
 }

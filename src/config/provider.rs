@@ -14,7 +14,7 @@ use super::raw::{RawModel, RawPrices, RawProvider, Served};
 use super::secret::Secret;
 use super::section::{Field, Reader, index, join};
 use super::values::{Dict, Hidden, Millis, Text, Tree, UNLIMITED, shown};
-use super::{ModelConfig, ProviderConfig, budget, network, prices};
+use super::{ModelConfig, ProviderConfig, beside, budget, network, prices};
 use crate::adapter::{
     Capabilities, Capability, Endpoint, OPTIONAL_PARAMS, ParamOverrides, Service, Stated, service, services,
 };
@@ -188,7 +188,10 @@ pub(super) fn check(raw: RawProvider, at: &str, shared: &Shared, reader: &mut Re
         },
         prices,
         budget,
-        counter: CounterParams { counting: shared.counting, tokenizer: tokenizer.some().map(tokenizer_choice) },
+        counter: CounterParams {
+            counting: shared.counting,
+            tokenizer: tokenizer.some().and_then(|text| tokenizer_choice(text, at, reader)),
+        },
         client: ClientParams {
             connect_timeout: connect_timeout_ms.time_limit(shared.client.connect_timeout),
             max_connections,
@@ -260,9 +263,9 @@ pub(super) fn known_service(kind: &Text, path: &str, reader: &mut Reader<'_>) ->
 }
 
 /// A name of an encoding, or a path.
-fn tokenizer_choice(text: Text) -> TokenizerChoice {
-    Encoding::from_name(&text.value)
-        .map_or_else(|| TokenizerChoice::File(PathBuf::from(&text.value)), TokenizerChoice::Encoding)
+fn tokenizer_choice(text: Text, at: &str, reader: &mut Reader<'_>) -> Option<TokenizerChoice> {
+    let encoding = Encoding::from_name(&text.value).map(TokenizerChoice::Encoding);
+    encoding.or_else(|| beside::path(text, &join(at, "tokenizer"), reader).map(TokenizerChoice::File))
 }
 
 /// What becomes of a field that a provider does not take.
@@ -466,6 +469,6 @@ fn check_connection(
         None => shared.proxy.clone(),
     };
     let mut roots = shared.extra_roots.clone();
-    roots.extend(ca_file.some().map(|file| PathBuf::from(file.value)));
+    roots.extend(ca_file.some().and_then(|file| beside::path(file, &join(at, "ca_file"), reader)));
     (proxy, roots)
 }

@@ -102,16 +102,21 @@ impl<'a> References<'a> {
 
 /// A secret's file, as container platforms mount them.
 fn read(path: &Path) -> Result<String, String> {
+    let written = path.to_string_lossy();
     if !path.is_absolute() {
         let expected = "expected a whole path after \"file:\", such as /run/secrets/openai_key";
-        return Err(format!("{}: {expected}", path.display()));
+        return Err(if is_path(&written) { format!("{written}: {expected}") } else { expected.to_owned() });
     }
-    read_text(path)
+    read_text(path, &written)
 }
 
-/// A small file of text without its last line break; links are followed. Pipes and devices may never end.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    let said = |what: &str| format!("{}: {what}", path.display());
+/// A small file of text without its last line break; links are followed. Pipes and devices may never end. Errors name it
+/// as it was `written`, where that cannot be what the file should hold.
+pub(super) fn read_text(path: &Path, written: &str) -> Result<String, String> {
+    let said = |what: &str| said_of(written, what);
+    if !is_path(&path.to_string_lossy()) {
+        return Err(NO_PATH.to_owned());
+    }
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => said("this file does not exist"),
         ErrorKind::PermissionDenied => said("this file may not be read by this process"),
@@ -131,6 +136,24 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
         text.truncate(text.trim_end_matches(['\n', '\r']).len());
     }
     Ok(text)
+}
+
+/// What is said where a key or a certificate itself stands in the place of its file.
+pub(super) const NO_PATH: &str = "expected the path of a file, found something else";
+
+/// Could it be the path of a file? What a file holds stands in its place more often than one would think, and then it
+/// must not be told on.
+pub(super) fn is_path(text: &str) -> bool {
+    !text.contains(char::is_control) && !text.contains("-----BEGIN")
+}
+
+/// Has it what paths have, and bare keys do not?
+pub(super) fn is_plainly_a_path(text: &str) -> bool {
+    is_path(text) && (text.starts_with('/') || text.contains(['.', ':', '\\']))
+}
+
+fn said_of(written: &str, what: &str) -> String {
+    if is_plainly_a_path(written) { format!("{written}: {what}") } else { what.to_owned() }
 }
 
 fn is_name(name: &str) -> bool {

@@ -537,6 +537,48 @@ fn no_secret_is_shown_by_a_problem_or_a_warning() {
 }
 
 #[test]
+fn what_a_file_should_hold_is_not_shown_where_its_path_belongs() {
+    const PEM: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\nsecret\n-----END PRIVATE KEY-----\n";
+    let file = std::env::temp_dir().join(format!("llmpool-key-{}.pem", std::process::id()));
+    std::fs::write(&file, PEM).expect("a file");
+    let environment = Environment::from_map([("PEM", PEM), ("BARE", "c2VjcmV0/secret"), ("DIR", "/no/secret")]);
+    let reference = format!("${{file:{}}}", file.display());
+    let mut told = Vec::new();
+    for value in [PEM, "-----BEGIN secret", "c2VjcmV0secret", "${PEM}", "${BARE}", "${DIR}/tls.key", &reference] {
+        let mut tell = |config: Value| {
+            let config = config.to_string();
+            told.push(problems_of(Config::load_text(&config, &environment, &settings())).concat());
+        };
+        for tls in [
+            json!({ "cert": value, "key": "/no/such/key" }),
+            json!({ "cert": "/no/such/cert", "key": value }),
+            json!({ "cert": "/no/such/cert", "key": "/no/such/key", "client_ca": value }),
+        ] {
+            let mut config = with(json!({}));
+            config["server"] = json!({ "tls": tls });
+            tell(config);
+        }
+        let mut config = with(json!({}));
+        config["tasks"] = json!({ "t": { "prompt": value, "schema": value } });
+        tell(config);
+        // The others could be paths.
+        if !["c2VjcmV0secret", "${DIR}/tls.key"].contains(&value) {
+            tell(with(json!({ "ca_file": value })));
+            tell(with(json!({ "tokenizer": value })));
+        }
+    }
+    std::fs::remove_file(&file).expect("removed");
+    for told in &told {
+        assert!(!told.contains("secret") && !told.contains("c2Vj"), "{told}");
+        assert!(told.contains("expected the path of a file") || told.contains("does not exist"), "{told}");
+    }
+    assert!(told.iter().any(|told| told.contains("${DIR}/tls.key: this file does not exist")), "{told:?}");
+    let files = TlsFiles { cert: "/no/such/cert".into(), key: PEM.into(), client_ca: None };
+    let Err(problem) = TlsConfig::read(&TlsFiles { cert: PEM.into(), ..files }) else { panic!("no file") };
+    assert_eq!(problem.message, "expected the path of a file, found something else");
+}
+
+#[test]
 fn what_is_probably_not_meant_is_a_warning() {
     let value = with(json!({ "input_token_price": 2.5, "enabled": false }));
     assert_eq!(

@@ -60,7 +60,9 @@ impl TlsConfig {
     /// # Errors
     /// Which of them cannot be used and why, by the names of the fields.
     pub fn read(files: &TlsFiles) -> Result<Self, Problem> {
-        let read = |field: &'static str, path: &PathBuf| read_text(path).map_err(|said| (field, said));
+        let read = |field: &'static str, path: &PathBuf| {
+            read_text(path, &path.to_string_lossy()).map_err(|said| (field, said))
+        };
         let made = || {
             let (cert, key) = (read("cert", &files.cert)?, read("key", &files.key)?);
             let client_ca = files.client_ca.as_ref().map(|path| read("client_ca", path)).transpose()?;
@@ -129,7 +131,8 @@ fn certificates(field: &'static str, pem: &str) -> Result<Vec<CertificateDer<'st
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err((field, "expected a certificate in PEM, found none".to_owned())),
-        Err(error) => Err((field, format!("expected certificates in PEM: {error}"))),
+        // The error would repeat a line of it, and a key can be in one line.
+        Err(_) => Err((field, "expected certificates in PEM; a section of it cannot be read".to_owned())),
     }
 }
 

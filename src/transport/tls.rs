@@ -63,8 +63,10 @@ fn only(
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let in_file = |said: String| wrong(format!("certificates in {}: {said}", path.display()));
     let pem = std::fs::read(path).map_err(|error| in_file(error.to_string()))?;
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| in_file(error.to_string()))?;
+    // The error would repeat a line of it, and a key can be in one line.
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| in_file("a section of it cannot be read".to_owned()))?;
     if certificates.is_empty() {
         return Err(in_file("no PEM certificate in it".to_owned()));
     }
