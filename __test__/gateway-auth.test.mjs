@@ -227,7 +227,7 @@ const HMAC = { hmac: { clients: [{ id: 'ci', secret: SECRET }] } }
 function signed({ path = CHAT, method = 'POST', body = BODY, at = now(), secret = SECRET, id = 'ci' } = {}) {
   const nonce = randomBytes(16).toString('hex')
   const hash = createHash('sha256').update(body).digest('hex')
-  const signature = createHmac('sha256', secret).update([method, path, at, nonce, hash].join('\n')).digest('hex')
+  const signature = createHmac('sha256', secret).update([method, path, id, at, nonce, hash].join('\n')).digest('hex')
   return { 'x-api-key': id, 'x-timestamp': String(at), 'x-nonce': nonce, 'x-signature': signature }
 }
 

@@ -241,6 +241,10 @@ pub(super) fn check_hmac(raw: Field<RawHmac>, at: &str, reader: &mut Reader<'_>)
         if !names.insert(client.id.clone()) {
             reader.problem(join(&at, "id"), "this name is taken; a second secret needs a name of its own");
         }
+        // Either could sign for the other.
+        if clients.iter().any(|other: &HmacClient| other.secret == client.secret) {
+            reader.problem(join(&at, "secret"), "another client has this secret; each needs one of its own");
+        }
         clients.push(client);
     }
     let max_skew = max_skew_s.or(Seconds(MAX_SKEW)).0;

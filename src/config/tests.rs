@@ -1112,7 +1112,7 @@ fn every_key_of_callers_makes_a_difference(base: &Value) {
     assert_all_count(&["jwks_url"], &jwt, "/server/jwt", json!({ "jwks_url": "https://a.b/others" }));
     let client = json!({ "id": "c", "secret": SECRET });
     let hmac = with(json!({ "hmac": { "clients": [client] } }));
-    let samples = json!({ "clients": [client, { "id": "d", "secret": SECRET }], "max_skew_s": 5 });
+    let samples = json!({ "clients": [client, { "id": "d", "secret": SECRET.repeat(2) }], "max_skew_s": 5 });
     assert_all_count(RawHmac::KEYS, &hmac, "/server/hmac", samples);
     let samples = json!({ "id": "d", "secret": SECRET.repeat(2), "tenant": "a" });
     assert_all_count(RawHmacClient::KEYS, &hmac, "/server/hmac/clients/0", samples);
@@ -1154,9 +1154,10 @@ fn callers_that_cannot_be_let_in_safely_are_refused() {
     let client = |id: &str, secret: &str| json!({ "id": id, "secret": secret });
     assert_eq!(
         found(json!({ "hmac": { "max_skew_s": 0,
-            "clients": [client("a", SECRET), client("a", SECRET), client("ä", SECRET), client("b", "short"), {}] } })),
+            "clients": [client("a", SECRET), client("a", SECRET), client("ä", &SECRET.repeat(2)), client("b", "short"), {}] } })),
         [
             "server.hmac.clients[1].id: this name is taken; a second secret needs a name of its own",
+            "server.hmac.clients[1].secret: another client has this secret; each needs one of its own",
             "server.hmac.clients[2].id: expected letters, digits and signs of ASCII without spaces: it goes into a header",
             "server.hmac.clients[3].secret: must have at least 32 bytes; llmpool key makes one",
             "server.hmac.clients[4].id: is missing; expected a string",

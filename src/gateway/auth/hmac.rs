@@ -1,7 +1,9 @@
 //! Requests that are signed with a secret that never goes over the wire.
 //!
-//! What is signed, a line each: the method, the path with its query, the timestamp, the nonce, and the SHA-256 of the
-//! body in hexadecimal. The time says how long a request is good, and the nonce that it is good once.
+//! What is signed, a line each: the method, the path with its query, the client's id, the timestamp, the nonce, and the
+//! SHA-256 of the body in hexadecimal. The time says how long a request is good, and the nonce that it is good once.
+//! Who is nobody's client gets the same answers at the same times as who has not the secret, so that nobody learns which
+//! clients there are.
 
 use std::time::Duration;
 
@@ -24,19 +26,23 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 /// Of a nonce: eight bytes in hexadecimal are the fewest that do not repeat by chance.
 const NONCE_LENGTH: std::ops::RangeInclusive<usize> = 16..=128;
 
-/// Words for both, so that nobody learns which clients there are.
+/// Words for both.
 const WRONG: &str = "X-Api-Key names no client, or X-Signature is not that of this request";
+
+/// What is computed with where there is no client. Whatever comes of it lets nobody in.
+const NOBODYS: &str = "0123456789abcdef0123456789abcdef";
 
 /// A request whose signature is right if its body is the one that was signed.
 pub(super) struct Signed {
-    caller: Caller,
-    secret: Secret,
+    /// `None`: nobody's client, which is said when a body was judged.
+    client: Option<(Caller, Secret)>,
     /// Everything that is signed but the body.
     text: String,
     nonce: String,
     signature: Vec<u8>,
-    now_ms: u64,
-    remember: Duration,
+    /// Unix seconds.
+    timestamp: u64,
+    max_skew: Duration,
 }
 
 /// Does the request say that it is signed?
@@ -48,32 +54,39 @@ pub(super) fn is_signed(headers: &HeaderMap) -> bool {
 pub(super) fn read(head: &Parts, config: &HmacConfig, now: Now) -> Result<Signed, Refused> {
     let (id, timestamp) = (the_only(&head.headers, &ID)?, the_only(&head.headers, &TIMESTAMP)?);
     let (nonce, signature) = (the_only(&head.headers, &NONCE)?, the_only(&head.headers, &SIGNATURE)?);
-    check_time(timestamp, config.max_skew, now)?;
+    let seconds = read_time(timestamp)?;
+    check_time(seconds, config.max_skew, now)?;
     if !NONCE_LENGTH.contains(&nonce.len()) {
         return Err(refused("X-Nonce: expected 16 to 128 characters"));
     }
-    let client = config.clients.iter().find(|client| client.id == id).ok_or_else(|| refused(WRONG))?;
+    let digits = of_hexadecimal(signature).ok_or_else(|| refused("X-Signature: expected 64 hexadecimal digits"))?;
+    let client = config.clients.iter().find(|client| client.id == id);
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     Ok(Signed {
-        caller: Caller { tenant: client.tenant.clone() },
-        secret: client.secret.clone(),
-        text: format!("{}\n{path}\n{timestamp}\n{nonce}\n", head.method),
+        client: client.map(|client| (Caller { tenant: client.tenant.clone() }, client.secret.clone())),
+        text: format!("{}\n{path}\n{id}\n{timestamp}\n{nonce}\n", head.method),
         nonce: nonce.to_owned(),
-        signature: of_hexadecimal(signature).ok_or_else(|| refused("X-Signature: expected 64 hexadecimal digits"))?,
-        now_ms: now.unix_ms,
-        remember: config.max_skew.saturating_mul(2),
+        signature: digits,
+        timestamp: seconds,
+        max_skew: config.max_skew,
     })
 }
 
 impl Signed {
-    /// Who has signed it, if this is the body that was signed and it was not sent before.
-    pub fn verify(self, body: &[u8], nonces: &Nonces) -> Result<Caller, Refused> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.expose().as_bytes());
+    /// Who has signed it, if this is the body that was signed and it was not sent before. `now` is when the body was here:
+    /// a nonce is forgotten by then that was remembered when a slow body began.
+    pub fn verify(self, body: &[u8], nonces: &Nonces, now: Now) -> Result<Caller, Refused> {
+        let secret = self.client.as_ref().map_or(NOBODYS, |(_, secret)| secret.expose());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let text = self.text + &hexadecimal(digest(&SHA256, body).as_ref());
         // Compares in a time that says nothing.
-        hmac::verify(&key, text.as_bytes(), &self.signature).map_err(|_| refused(WRONG))?;
-        match nonces.take(self.secret.expose(), &self.nonce, self.now_ms, self.remember) {
-            Ok(()) => Ok(self.caller),
+        let is_signed = hmac::verify(&key, text.as_bytes(), &self.signature).is_ok();
+        let Some((caller, secret)) = self.client.filter(|_| is_signed) else { return Err(refused(WRONG)) };
+        check_time(self.timestamp, self.max_skew, now)?;
+        // From a clock that is ahead to the end of the last second in which it is good.
+        let remember = self.max_skew.saturating_mul(2) + Duration::from_secs(1);
+        match nonces.take(secret.expose(), &self.nonce, now.unix_ms, remember) {
+            Ok(()) => Ok(caller),
             Err(Refusal::Again) => Err(refused("X-Nonce: this request was sent before")),
             Err(Refusal::Full(wait)) => {
                 let message =
@@ -85,10 +98,13 @@ impl Signed {
     }
 }
 
-fn check_time(timestamp: &str, max_skew: Duration, now: Now) -> Result<(), Refused> {
+fn read_time(timestamp: &str) -> Result<u64, Refused> {
     let digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds: Option<u64> = timestamp.parse().ok().filter(|_| digits);
-    let seconds = seconds.ok_or_else(|| refused("X-Timestamp: expected Unix seconds"))?;
+    let seconds = timestamp.parse().ok().filter(|_| digits);
+    seconds.ok_or_else(|| refused("X-Timestamp: expected Unix seconds"))
+}
+
+fn check_time(seconds: u64, max_skew: Duration, now: Now) -> Result<(), Refused> {
     if (now.unix_ms / 1000).abs_diff(seconds) > max_skew.as_secs() {
         return Err(refused("X-Timestamp: is too far from this service's time, in Unix seconds"));
     }
@@ -159,7 +175,7 @@ mod tests {
 
     /// As a client signs it.
     fn sign(target: &str, timestamp: &str, nonce: &str, body: &[u8]) -> String {
-        let text = format!("POST\n{target}\n{timestamp}\n{nonce}\n{}", hexadecimal(digest(&SHA256, body).as_ref()));
+        let text = format!("POST\n{target}\nci\n{timestamp}\n{nonce}\n{}", hexadecimal(digest(&SHA256, body).as_ref()));
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
         hexadecimal(hmac::sign(&key, text.as_bytes()).as_ref())
     }
@@ -182,8 +198,21 @@ mod tests {
         head(TARGET, &headers.into_iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>())
     }
 
+    /// By what is computed with where there is no client.
+    fn by_nobody() -> Parts {
+        let body = hexadecimal(digest(&SHA256, BODY).as_ref());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, NOBODYS.as_bytes());
+        let signature = hmac::sign(&key, format!("POST\n{TARGET}\nnobody\n1000\n{NONCE}\n{body}").as_bytes());
+        signed(&[("x-api-key", "nobody"), ("x-signature", &hexadecimal(signature.as_ref()))])
+    }
+
     fn outcome(head: &Parts, body: &[u8], at: u64, nonces: &Nonces) -> Result<Caller, String> {
-        let read = read(head, &config(), now(at)).and_then(|signed| signed.verify(body, nonces));
+        stalled(head, body, at, at, nonces)
+    }
+
+    /// Its head came at the one second, and the last of its body at the other.
+    fn stalled(head: &Parts, body: &[u8], at: u64, later: u64, nonces: &Nonces) -> Result<Caller, String> {
+        let read = read(head, &config(), now(at)).and_then(|signed| signed.verify(body, nonces, now(later)));
         read.map_err(|refused| refused.message)
     }
 
@@ -207,6 +236,17 @@ mod tests {
         let nonces = Nonces::new(10);
         assert!(outcome(&signed(&[]), BODY, 700, &nonces).is_ok());
         assert!(outcome(&signed(&[]), BODY, 1300, &nonces).is_err());
+        let last = Now { unix_ms: 1_300_999, ..now(1300) };
+        let signed = read(&signed(&[]), &config(), last).expect("still good");
+        assert!(signed.verify(BODY, &nonces, last).is_err(), "a second is good to its end");
+    }
+
+    #[test]
+    fn a_body_that_comes_late_makes_no_request_good_for_longer() {
+        let nonces = Nonces::new(10);
+        assert!(outcome(&signed(&[]), BODY, 1000, &nonces).is_ok());
+        let told = stalled(&signed(&[]), BODY, 1300, 1602, &nonces).expect_err("a replay");
+        assert!(told.starts_with("X-Timestamp: is too far"), "{told}");
     }
 
     #[test]
@@ -220,6 +260,7 @@ mod tests {
             ("nonce", signed(&[("x-nonce", "fedcba9876543210")]), BODY),
             ("client", signed(&[("x-api-key", "b")]), BODY),
             ("nobody", signed(&[("x-api-key", "nobody")]), BODY),
+            ("nobody, by nobody's secret", by_nobody(), BODY),
         ] {
             assert_eq!(outcome(&head, body, 1000, &Nonces::new(10)), Err(WRONG.to_owned()), "{what}");
         }
@@ -245,6 +286,9 @@ mod tests {
         ] {
             let told = outcome(&signed(&[changes]), BODY, 1000, &Nonces::new(10)).expect_err(said);
             assert!(told.starts_with(said), "{told}");
+            // Nobody's client is told the same.
+            let nobody = [changes, ("x-api-key", if changes.0 == "x-api-key" { "" } else { "nobody" })];
+            assert_eq!(outcome(&signed(&nobody), BODY, 1000, &Nonces::new(10)), Err(told));
         }
         let mut twice = signed(&[]);
         twice.headers.append("x-nonce", http::HeaderValue::from_static("fedcba9876543210"));
@@ -257,6 +301,6 @@ mod tests {
         let nonces = Nonces::new(1);
         nonces.take(SECRET, "another one", 1_000_000, Duration::from_secs(600)).expect("room for one");
         let read = read(&signed(&[]), &config(), now(1000)).expect("signed");
-        assert_eq!(read.verify(BODY, &nonces).expect_err("full").status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(read.verify(BODY, &nonces, now(1000)).expect_err("full").status, StatusCode::TOO_MANY_REQUESTS);
     }
 }

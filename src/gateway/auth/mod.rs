@@ -16,6 +16,7 @@ mod jwks;
 mod jwt;
 mod keys;
 mod nonces;
+mod room;
 
 use std::sync::Arc;
 
@@ -259,11 +260,13 @@ impl Gateway {
             }
             Ok(Admission::Granted(caller) | Admission::Token(caller)) => Ok(caller),
             // The body of a probe means nothing, so none is waited for.
-            Ok(Admission::Signed(signed)) if is_probe => signed.verify(&[], &nonces::NONCES),
+            Ok(Admission::Signed(signed)) if is_probe => signed.verify(&[], &nonces::NONCES, now),
             Ok(Admission::Signed(signed)) => {
-                let bytes = body::bytes(&head.headers, body, &server).await?;
+                let place = room::ROOM.place(server.max_body_bytes);
+                let bytes = body::bytes(&head.headers, place.count(body), &server).await;
+                let bytes = bytes.map_err(|refused| place.refused().unwrap_or(refused))?;
                 body = Body::from(bytes.clone());
-                signed.verify(&bytes, &nonces::NONCES)
+                signed.verify(&bytes, &nonces::NONCES, time::now())
             }
             Err(refused) => Err(refused),
         };

@@ -1,7 +1,7 @@
 //! Which signed requests were seen before.
 //!
 //! A nonce is remembered for as long as its request could be good: twice the skew that is allowed, once for a clock that
-//! is behind and once for one that is ahead. Only requests whose signature is right are remembered, so nobody but a
+//! is behind and once for one that is ahead, and a second, because times are said in whole ones. Only requests whose signature is right are remembered, so nobody but a
 //! client can fill the memory, and a client can fill its own part only. When that is full its requests are refused until
 //! the oldest may be forgotten: forgetting one before its time would let it in again.
 
