@@ -73,7 +73,6 @@ pub(super) fn check(
         tenants.push(tenant);
     }
     warn_of_unpriced(&tenants, around, reader);
-    warn_of_strangers(&tenants, around, reader);
     tenants
 }
 
@@ -208,17 +207,6 @@ fn warn_of_unserved(models: &[String], path: &str, around: &Around<'_>, reader: 
     }
 }
 
-/// Clients that sign for a tenant that there is not: every call of theirs will be refused.
-fn warn_of_strangers(tenants: &[TenantConfig], around: &Around<'_>, reader: &mut Reader<'_>) {
-    let clients = around.server.hmac.iter().flat_map(|hmac| &hmac.clients).filter(|_| !tenants.is_empty());
-    for (position, client) in clients.enumerate() {
-        if let Some(tenant) = client.tenant.as_ref().filter(|id| !tenants.iter().any(|tenant| tenant.id == **id)) {
-            let at = index("server.hmac.clients", position);
-            reader.warn(&at, format_args!("there is no tenant {tenant:?}; every call of this client is refused"));
-        }
-    }
-}
-
 /// Once for all tenants: what one budget refuses they all do.
 fn warn_of_unpriced(tenants: &[TenantConfig], around: &Around<'_>, reader: &mut Reader<'_>) {
     let refuses = |budget: Option<&BudgetParams>| budget.is_some_and(|budget| !budget.allow_unpriced);
@@ -323,23 +311,6 @@ mod tests {
                 "tenants[3].id: is missing; expected a string",
             ]
         );
-    }
-
-    #[test]
-    fn a_client_that_signs_for_nobody_is_a_warning() {
-        let warnings = |tenants: Value| {
-            let client = |id: &str, tenant: &str| json!({ "id": id, "secret": "0123456789abcdef0123456789abcdef", "tenant": tenant });
-            let config = json!({
-                "providers": [{ "name": "a", "type": "openai", "model": "gpt-4o", "api_key": "k" }],
-                "server": { "hmac": { "clients": [client("one", "acme"), client("two", "acmee")] } }, "tenants": tenants,
-            });
-            let environment = Environment::from_map::<String, String>([]);
-            let settings = Settings::new(Source::Inline(Value::Null));
-            Config::load_value(&config, &environment, &settings).expect("valid").warnings
-        };
-        let told = "server.hmac.clients[1]: there is no tenant \"acmee\"; every call of this client is refused";
-        assert_eq!(warnings(json!([{ "id": "acme" }])), [told]);
-        assert_eq!(warnings(json!([])), [""; 0], "a label");
     }
 
     #[test]
