@@ -397,4 +397,7 @@ test('a connection that stands is let in while its authority is the one in force
   await reload({ tls: { ...tls, client_ca: TLS('stranger-authority.pem') } })
   const told = await send(gateway, mine)
   assert.deepEqual([told.status, told.body.error.code], [401, 'certificate_required'])
+  await reload({ tls: { ...tls, client_ca: TLS('stranger-authority.pem') }, api_keys: ['k'] })
+  const withKey = await send(gateway, { ...mine, ...bearer('k') })
+  assert.deepEqual([withKey.status, withKey.body.error.code], [401, 'certificate_required'])
 })

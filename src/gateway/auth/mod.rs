@@ -1,8 +1,9 @@
 //! Who may come in. This is the one place that says so: every request passes [`admit`], whatever its route.
 //!
 //! A request over a socket needs to show who it is by as soon as somebody is known: by a key (`keys`), a token (`jwt`), a
-//! signature (`hmac`), or, where nothing else is asked for, by the certificate of its connection. What only says that
-//! the process lives is told to everybody. Who cannot be recognised gets a 401, who is known and may not a 403.
+//! signature (`hmac`), or, where nothing else is asked for, by the certificate of its connection. Where certificates are
+//! asked for, none of the others is enough without one. What only says that the process lives is told to everybody. Who
+//! cannot be recognised gets a 401, who is known and may not a 403.
 //!
 //! | it brings | it is |
 //! |---|---|
@@ -155,15 +156,14 @@ impl Door {
     async fn recognise(&self, head: &Parts, server: &ServerConfig, now: Now) -> Result<Admission, Refused> {
         let everybody = Ok(Admission::Granted(Caller::default()));
         let Self::Network(network) = self else { return everybody };
+        let authority = self.tls(server).filter(TlsConfig::knows_callers);
+        if authority.as_ref().is_some_and(|tls| !has_certificate(head, tls)) {
+            let message = "the connection was made without a certificate of the authority that is asked for";
+            return Err(denied("certificate_required", message));
+        }
         if !self.needs_credentials(server) {
-            return match self.tls(server).filter(TlsConfig::knows_callers) {
-                Some(tls) if has_certificate(head, &tls) => everybody,
-                Some(_) => {
-                    Err(denied("certificate_required", "the connection was made without a certificate of the caller"))
-                }
-                None if network.closed && !server.insecure => Err(denied("invalid_api_key", "an API key is missing")),
-                None => everybody,
-            };
+            let is_shut = authority.is_none() && network.closed && !server.insecure;
+            return if is_shut { Err(denied("invalid_api_key", "an API key is missing")) } else { everybody };
         }
         if let Some(config) = server.hmac.as_ref().filter(|_| hmac::is_signed(&head.headers)) {
             return hmac::read(head, config, now).map(Admission::Signed);
