@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { constants, createHash, createHmac, createPublicKey, randomBytes, sign as signWith } from 'node:crypto'
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
+import http2 from 'node:http2'
 import https from 'node:https'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ import { test } from 'node:test'
 import { ConfigurationError } from '../index.mjs'
 import { folder } from './support/child.mjs'
 import { ask, openPool, provider } from './support/pool.mjs'
-import { Upstream } from './support/upstream.mjs'
+import { sseOk, Upstream } from './support/upstream.mjs'
 import { bounded } from './support/wait.mjs'
 
 const FIXTURES = new URL('./fixtures/', import.meta.url).pathname
@@ -326,6 +327,28 @@ test('a connection is made safe with the certificate of the files, and with noth
   assert.equal((await send(gateway, { ...bearer('k'), ca: CA })).status, 200)
   await assert.rejects(send(gateway, bearer('k')), /certificate/, 'who does not know the authority')
   await assert.rejects(send({ url: gateway.url.replace('https', 'http') }, bearer('k')), 'who speaks no TLS')
+})
+
+test('HTTP/2 is spoken over TLS to those who name it in the handshake', bounded, async (t) => {
+  const tls = { cert: TLS('server.pem'), key: TLS('server.key') }
+  const { gateway, upstream } = await served(t, { tls })
+  const session = http2.connect(gateway.url, { ca: CA, servername: 'localhost' })
+  t.after(() => session.destroy())
+  await once(session, 'connect')
+  assert.equal(session.alpnProtocol, 'h2')
+  const asked = async (headers, body) => {
+    const stream = session.request(headers)
+    stream.end(body)
+    const [response] = await once(stream, 'response')
+    return [response[':status'], response['content-type'], await text(stream)]
+  }
+  const [status, , health] = await asked({ ':path': '/health' })
+  assert.deepEqual([status, JSON.parse(health).status], [200, 'ok'])
+  upstream.next(sseOk('Os', 'lo.'))
+  const headers = { ':method': 'POST', ':path': CHAT, 'content-type': 'application/json' }
+  const [code, type, events] = await asked(headers, JSON.stringify({ ...JSON.parse(BODY), stream: true }))
+  assert.deepEqual([code, type.split(';')[0]], [200, 'text/event-stream'])
+  assert.match(events, /"Os"[\s\S]*"lo\."[\s\S]*data: \[DONE\]\n\n$/)
 })
 
 test('a renewed certificate is taken by a reload, and one that cannot be used changes nothing', bounded, async (t) => {
