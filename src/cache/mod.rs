@@ -13,7 +13,7 @@ mod store;
 use std::time::Duration;
 
 pub use key::{Candidate, Key, KeyMaker};
-pub use store::{Store, TooLarge};
+pub use store::{Stays, Store, TooLarge};
 
 /// What is kept, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,24 @@ pub struct CacheParams {
     pub max_bytes: u64,
     /// A larger answer is not kept.
     pub max_entry_bytes: u64,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreParams {
+    /// 0 = none.
+    pub max_entries: u64,
+    /// Of all entries together. 0 = none.
+    pub max_bytes: u64,
+    /// A larger entry is not kept.
+    pub max_entry_bytes: u64,
+}
+
+impl CacheParams {
+    pub fn store(&self) -> StoreParams {
+        let Self { max_entries, max_bytes, max_entry_bytes, enabled: _, ttl: _ } = *self;
+        StoreParams { max_entries, max_bytes, max_entry_bytes }
+    }
 }
 
 impl Default for CacheParams {

@@ -1,16 +1,16 @@
 //! Keeps values for a while, within a number of entries and of bytes.
 //!
 //! Whether an entry is still good is decided here, by the time that is passed in. The library below drops what is over
-//! by a clock of its own, which only frees memory, and chooses who has to go when it is full: what is asked for often
-//! stays, so that a flood of questions asked once does not wash out those asked every minute.
+//! by a clock of its own, which only frees memory, and chooses who has to go when it is full, as [`Stays`] says.
 
 use std::fmt;
 use std::time::Duration;
 
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::{CacheParams, Key};
+use super::{Key, StoreParams};
 use crate::time::Instant;
 
 /// Values by key. Cheap to ask from many threads at once.
@@ -21,6 +21,16 @@ pub struct Store<V> {
     unit: u64,
     /// The weight of the smallest entry. As many of those as may be kept fill the store, so that one bound holds both.
     least: u32,
+}
+
+/// What stays when there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// What is asked for often: a flood of questions asked once does not wash out those asked every minute. An entry may
+    /// not be let in at all.
+    Often,
+    /// What came or was asked for last. Every entry is let in.
+    Last,
 }
 
 #[derive(Clone)]
@@ -41,19 +51,23 @@ pub struct TooLarge {
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, most } = self;
-        write!(f, "the answer of about {bytes} bytes is over cache.max_entry_bytes of {most} and was not kept")
+        write!(f, "about {bytes} bytes are over the {most} that one entry may take")
     }
 }
 
 impl<V: Clone + Send + Sync + 'static> Store<V> {
     /// Holds nothing yet.
-    pub fn new(params: &CacheParams) -> Self {
-        let CacheParams { max_entries, max_bytes, max_entry_bytes, enabled: _, ttl: _ } = *params;
+    pub fn new(params: StoreParams, stays: Stays) -> Self {
+        let StoreParams { max_entries, max_bytes, max_entry_bytes } = params;
         let unit = (max_bytes / u64::from(u32::MAX)).saturating_add(1);
         let capacity = if max_entries == 0 { 0 } else { max_bytes / unit };
         let least = capacity.checked_div(max_entries).unwrap_or_default().max(1);
         let entries = Cache::builder()
             .max_capacity(capacity)
+            .eviction_policy(match stays {
+                Stays::Often => EvictionPolicy::tiny_lfu(),
+                Stays::Last => EvictionPolicy::lru(),
+            })
             .weigher(|_, entry: &Entry<V>| entry.weight)
             .expire_after(ByTtl)
             .build();
@@ -126,10 +140,10 @@ mod tests {
         maker.finish()
     }
 
-    fn store(change: impl FnOnce(&mut CacheParams)) -> Store<u64> {
-        let mut params = CacheParams::default();
+    fn store(change: impl FnOnce(&mut StoreParams)) -> Store<u64> {
+        let mut params = StoreParams { max_entries: 10_000, max_bytes: 1_000_000, max_entry_bytes: 1_000_000 };
         change(&mut params);
-        Store::new(&params)
+        Store::new(params, Stays::Often)
     }
 
     #[test]
@@ -172,6 +186,27 @@ mod tests {
             }
             assert_eq!(store.count(), expected, "{entries} entries, {bytes} bytes, {each} each");
         }
+    }
+
+    #[test]
+    fn what_came_last_stays_whatever_else_is_asked_for_often() {
+        let (params, now) = (StoreParams { max_entries: 10, max_bytes: 1_000, max_entry_bytes: 100 }, time::now().mono);
+        let kept_of_new = |stays| {
+            let store = Store::new(params, stays);
+            for _ in 0..20 {
+                for number in 0..10 {
+                    store.keep(key(number), number, 1, MINUTE, now).expect("small");
+                    assert!(store.get(&key(number), now).is_some());
+                    store.count();
+                }
+            }
+            for number in 10..15 {
+                store.keep(key(number), number, 1, MINUTE, now).expect("small");
+            }
+            assert_eq!(store.count(), 10);
+            (10..15).filter(|number| store.get(&key(*number), now).is_some()).count()
+        };
+        assert_eq!((kept_of_new(Stays::Often), kept_of_new(Stays::Last)), (0, 5));
     }
 
     #[test]

@@ -23,6 +23,7 @@
 //! | `purse` | what a request may cost, set aside before it goes out and settled with its permit |
 //! | `mask` | what of an upstream's words may leave the pool |
 //! | `sharing` | calls whose answer was kept, or is under way for another one |
+//! | `ids` | what a caller's id was used for, and its answer |
 //! | `key_parts` | what of the configuration is in the key of a kept answer |
 //! | `panel` | whom a plan of several runs may ask |
 //! | `snapshot`, `analytics` | what the pool shows of itself, over all time and over a window |
@@ -36,6 +37,7 @@ mod check;
 mod count;
 mod days;
 mod gate;
+mod ids;
 mod key_parts;
 mod line;
 mod mark;
@@ -69,6 +71,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::Notify;
 
 use self::gate::Gate;
+use self::ids::Ids;
 use self::line::Tickets;
 use self::purse::{Purse, Teller};
 use self::sharing::Flights;
@@ -121,6 +124,7 @@ pub struct Engine {
     waiting: AtomicUsize,
     tickets: Tickets,
     flights: Flights,
+    ids: Ids,
     plans: Mutex<PlanTally>,
 }
 
@@ -151,6 +155,7 @@ impl Engine {
             waiting: AtomicUsize::new(0),
             tickets: Tickets::default(),
             flights: Flights::default(),
+            ids: Ids::default(),
             plans: Mutex::default(),
         }
     }

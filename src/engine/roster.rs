@@ -9,9 +9,9 @@ use super::key_parts::KeyParts;
 use super::lock;
 use super::mask::Mask;
 use super::provider::Provider;
-use super::sharing::Kept;
+use super::sharing::Answered;
 use super::tenants::Tenant;
-use crate::cache::CacheParams;
+use crate::cache::{CacheParams, Stays, Store};
 use crate::config::{
     Config, EnsembleConfig, HealthConfig, MediaConfig, ProviderConfig, QosConfig, RoutingConfig, ServerConfig,
     Settings, TaskConfig,
@@ -28,7 +28,7 @@ pub struct Roster {
     health: HealthConfig,
     cache_params: CacheParams,
     /// What was kept under the same parameters goes over to the next roster.
-    kept: Arc<Kept>,
+    kept: Arc<Store<Arc<Answered>>>,
     /// Of the keys of what is kept.
     key_parts: KeyParts,
     ensemble: Arc<EnsembleConfig>,
@@ -155,7 +155,7 @@ impl Roster {
             None
         });
         if problems.is_empty() {
-            let kept = same_cache.unwrap_or_else(|| Arc::new(Kept::new(&cache)));
+            let kept = same_cache.unwrap_or_else(|| Arc::new(Store::new(cache.store(), Stays::Often)));
             let key_parts = KeyParts::of(&routing, &media, &ensemble, &providers);
             Ok(Self {
                 providers,
@@ -203,7 +203,7 @@ impl Roster {
         &self.cache_params
     }
 
-    pub(super) fn kept(&self) -> &Kept {
+    pub(super) fn kept(&self) -> &Store<Arc<Answered>> {
         &self.kept
     }
 

@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use super::run::Completed;
 use super::stream::ChatStream;
 use super::{Engine, lock};
-use crate::cache::{CacheParams, Key, Store};
+use crate::cache::{Key, TooLarge};
 use crate::error::{Context, Error, ErrorKind, Phase};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
@@ -65,20 +65,10 @@ pub enum Keeps {
     Everything,
 }
 
-/// What a pool keeps.
-pub(super) struct Kept {
-    answers: Store<Arc<ChatResponse>>,
-    /// What each id of a caller's was used for.
-    claims: Store<Key>,
-}
-
-/// About what a claim takes.
-const CLAIM_BYTES: u64 = 128;
-
-impl Kept {
-    pub fn new(params: &CacheParams) -> Self {
-        Self { answers: Store::new(params), claims: Store::new(params) }
-    }
+/// What is kept of an answer.
+pub(super) struct Answered {
+    /// Without its attempts: no call that is given it made them.
+    response: ChatResponse,
 }
 
 /// A call that waits for a run it may share. Each run books one call; every other one that waits for it books itself.
@@ -119,21 +109,38 @@ impl Engine {
         options: &CallOptions,
         log: &mut EventLog,
     ) -> Option<ChatResponse> {
-        let kept = self.roster().kept().answers.get(&keeping.key, time::now().mono)?;
-        Some(Caller::new(self, route, since(options)).answered((*kept).clone(), options, log))
+        let kept = self.look_up(keeping)?;
+        Some(Caller::new(self, route, since(options)).answered(&kept.response, options, log))
+    }
+
+    fn look_up(&self, keeping: &Keeping) -> Option<Arc<Answered>> {
+        let now = time::now().mono;
+        match keeping.keeps {
+            Keeps::Whole | Keeps::Bounded => self.roster().kept().get(&keeping.key, now),
+            Keeps::Everything => self.ids.answers.get(&keeping.key, now),
+        }
     }
 
     /// Keeps an answer, if it is one to be given again.
     pub(super) fn keep(&self, keeping: &Keeping, response: &mut ChatResponse) {
-        if !keeping.keeps.takes(response) {
+        let Keeping { key, ttl, keeps } = *keeping;
+        if !keeps.takes(response) {
             return;
         }
-        let (kept, now) = (Arc::new(response.clone()), time::now().mono);
-        let bytes = response.bytes();
-        // The answer is good all the same.
-        if let Err(refused) = self.roster().kept().answers.keep(keeping.key, kept, bytes, keeping.ttl, now) {
-            response.warnings.push(format!("cache: {refused}"));
-        }
+        let attempts = std::mem::take(&mut response.attempts);
+        let (bytes, kept) = (response.bytes(), Arc::new(Answered { response: response.clone() }));
+        response.attempts = attempts;
+        let now = time::now().mono;
+        // Where it cannot be kept, it is good all the same.
+        let warning = match keeps {
+            Keeps::Whole | Keeps::Bounded => self.roster().kept().keep(key, kept, bytes, ttl, now).map_err(|TooLarge { bytes, most }| {
+                format!("cache: the answer of about {bytes} bytes is over cache.max_entry_bytes of {most} and was not kept")
+            }),
+            Keeps::Everything => self.ids.answers.keep(key, kept, bytes, ttl, now).map_err(|TooLarge { bytes, most }| {
+                format!("request_id: the answer of about {bytes} bytes is over {most} and was not kept: who repeats it is answered anew")
+            }),
+        };
+        response.warnings.extend(warning.err());
     }
 
     /// Answers a chat by what was kept, by the run of a call that is the same, or by a run of its own.
@@ -147,6 +154,9 @@ impl Engine {
         ended: impl Future<Output = Error>,
     ) -> Result<ChatResponse, Error> {
         let keeping = self.keeping(request, options, ttl);
+        if let Some(response) = self.kept(&keeping, Route::Chat, options, log) {
+            return Ok(response);
+        }
         // From here on its time counts, also where it begins a run late.
         let options = &CallOptions { submitted: Some(since(options).into_std()), ..options.clone() };
         let run = || {
@@ -215,14 +225,14 @@ impl Engine {
             // The run is booked as this call.
             caller.booked = events.is_some();
             log.absorb(events.unwrap_or_default());
-            return match landed.result.clone() {
-                Ok(response) if caller.booked => Ok(caller.alone(response, options)),
+            return match &landed.result {
+                Ok(response) if caller.booked => Ok(caller.alone(response.clone(), options)),
                 Ok(response) => Ok(caller.answered(response, options, log)),
-                Err(error) if is_anothers_deadline(&error, patience) => {
+                Err(error) if is_anothers_deadline(error, patience) => {
                     caller.booked = true; // by the run that comes now
                     continue;
                 }
-                Err(error) => Err(caller.failed(error, options)),
+                Err(error) => Err(caller.failed(error.clone(), options)),
             };
         }
     }
@@ -261,18 +271,6 @@ impl Engine {
     /// How long a call may take.
     pub fn longest(&self, options: &CallOptions) -> Duration {
         self.roster().longest(options)
-    }
-
-    /// Uses an id for this and for nothing else, and says for how long. `None`: it was used for something else.
-    pub fn claim(&self, id: Key, body: Key) -> Option<Duration> {
-        let (roster, now) = (Arc::clone(&self.roster()), time::now().mono);
-        let (claims, ttl) = (&roster.kept().claims, roster.cache_params().ttl);
-        if claims.get(&id, now).is_some_and(|other| other != body) {
-            return None;
-        }
-        // One that is larger than an entry may be is not kept: then the id is good for one answer at a time.
-        let _ = claims.keep(id, body, CLAIM_BYTES, ttl, now);
-        Some(ttl)
     }
 }
 
@@ -316,7 +314,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Answers with what another run made.
-    fn answered(mut self, response: ChatResponse, options: &CallOptions, log: &mut EventLog) -> ChatResponse {
+    fn answered(mut self, made: &ChatResponse, options: &CallOptions, log: &mut EventLog) -> ChatResponse {
         self.booked = true;
         let now = time::now();
         let latency = now.mono.duration_since(self.since);
@@ -326,13 +324,20 @@ impl<'a> Caller<'a> {
             tally.cache_hit(now.unix_ms);
             tally.succeeded(now.unix_ms, self.route, latency, Duration::ZERO);
         }
+        // Field by field: nothing is copied that this call does not get.
         let response = ChatResponse {
-            cached: true,
+            parsed: made.parsed.clone(),
+            reply: made.reply.clone(),
+            usage: made.usage,
             cost: Some(NanoUsd(0)),
-            latency,
+            provider: made.provider.clone(),
             request_id: options.request_id.clone().unwrap_or_else(RequestId::random),
+            latency,
+            warnings: made.warnings.clone(),
             attempts: Vec::new(),
-            ..response
+            cached: true,
+            hedged: made.hedged,
+            decision: made.decision.clone(),
         };
         log.emit(EventKind::RequestSuccess, || Event::RequestSuccess {
             request_id: response.request_id.clone(),

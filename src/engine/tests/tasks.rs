@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::{
-    Answer, DONE, FINISH, Story, answer, breaks, chunk, fails, host, open_with, provider, question, says, slow,
+    Answer, DONE, FINISH, Story, after, answer, breaks, chunk, fails, host, open_with, provider, question, says, slow,
 };
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -163,7 +163,7 @@ async fn a_task_keeps_its_answers_as_long_as_it_says() {
         |task: &'static str| async { story.pool.infer(&work(task, "x")).await.expect("an answer").from_cache };
     assert_eq!((from_cache("kept").await, from_cache("kept").await), (false, true));
     assert_eq!((from_cache("not").await, from_cache("not").await), (false, false));
-    super::support::after(60 * SECOND).await;
+    after(60 * SECOND).await;
     assert!(!from_cache("kept").await);
     let stats = story.pool.engine().stats();
     assert_eq!((stats.tasks["kept"].answers, stats.tasks["kept"].cache_hits, stats.tasks["not"].cache_hits), (3, 1, 0));
@@ -275,6 +275,58 @@ async fn streams_and_chats_of_a_task_share_what_is_kept() {
     assert_eq!(story.upstream.requests().len(), 1);
     let stats = story.pool.engine().stats();
     assert_eq!((stats.tasks["t"].answers, stats.tasks["t"].cache_hits), (4, 3));
+}
+
+fn with_id(number: usize) -> InferRequest {
+    let request_id = Some(RequestId::new(format!("id {number}")));
+    InferRequest { request_id, cache: Some(CacheWish::Off), ..work("t", &number.to_string()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_hold_whatever_else_is_asked_for_often() {
+    let mut config = config(json!({ "t": {} }));
+    config["cache"] = json!({ "max_entries": 10 });
+    let story = Story::with_config(config, named);
+    let often = CallOptions { cache: Some(CacheWish::On), ..CallOptions::default() };
+    for _ in 0..20 {
+        for text in 0..10 {
+            let request = ChatRequest { user: Some(text.to_string()), ..question() };
+            story.pool.chat(&request, &often).await.expect("an answer");
+        }
+        story.pool.engine().roster().kept().count();
+    }
+    for again in [false, true] {
+        for number in 0..20 {
+            assert_eq!(story.pool.infer(&with_id(number)).await.expect("an answer").from_cache, again, "{number}");
+            story.pool.engine().roster().kept().count();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_need_no_room_in_the_cache_and_no_reload_forgets_them() {
+    for cache in [
+        json!({ "max_entries": 0 }),
+        json!({ "max_bytes": 0 }),
+        json!({ "ttl_seconds": 0 }),
+        json!({ "max_entry_bytes": 0 }),
+    ] {
+        let mut config = config(json!({ "t": {} }));
+        let story = Story::with_config(config.clone(), named);
+        assert!(!story.pool.infer(&with_id(1)).await.expect("an answer").from_cache);
+        config["cache"] = cache.clone();
+        let environment = crate::config::Environment::from_map::<String, String>([]);
+        story.pool.reload(Some(config), environment).await.expect("valid");
+        assert!(story.pool.infer(&with_id(1)).await.expect("the same").from_cache, "{cache}");
+        assert!(!story.pool.infer(&with_id(2)).await.expect("an answer").from_cache, "{cache}");
+        after(899 * SECOND).await;
+        assert!(story.pool.infer(&with_id(2)).await.expect("the same").from_cache, "{cache}");
+        let other = InferRequest { request_id: with_id(2).request_id, ..work("t", "another") };
+        let error = story.pool.infer(&other).await.expect_err("the id was used");
+        assert!(matches!(error.kind(), ErrorKind::IdempotencyMismatch), "{error:?}");
+        after(901 * SECOND).await;
+        assert!(!story.pool.infer(&with_id(2)).await.expect("an answer").from_cache, "{cache}");
+    }
 }
 
 #[test]
