@@ -126,7 +126,9 @@ impl Run<'_> {
             reply.id = self.request_id.to_string();
         }
         if reply.model.is_empty() {
-            let answered = self.trail.iter().rfind(|line| line.outcome == AttemptOutcome::Success);
+            // Of two that were asked at once, both may have answered.
+            let answers = |line: &&AttemptRecord| line.outcome == AttemptOutcome::Success && line.provider == name;
+            let answered = self.trail.iter().rfind(answers);
             reply.model = answered.map(|line| line.model.clone()).unwrap_or_default();
         }
         if reply.created == 0 {

@@ -4,6 +4,10 @@
 //! Never the same provider, once per call, and only while the pool's bucket of copies has one. A failure of one of the
 //! two is not the end while the other one runs, unless the call itself is to blame. Whoever is left when an answer has
 //! come is cancelled: its socket closes, and it is booked at what it may have cost.
+//!
+//! Where the copy is what was asked for (`FASTEST`), an answer that [is not whole](Worth) and a fault of the call's own
+//! wait for the other one too, and stand behind what it says. Any other call has taken such an answer before there were
+//! copies, and takes it at once: a copy makes it no slower. Nobody third is asked when the copy fails first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +26,7 @@ use crate::policy::{HedgeAfter, HedgeBudget, HedgeParams};
 use crate::time::{self, Instant, Now};
 use crate::tokens::PromptSize;
 use crate::transport::Started;
-use crate::types::{AttemptOutcome, CallOptions, NanoUsd, Usage};
+use crate::types::{AttemptOutcome, CallOptions, NanoUsd, Usage, Worth};
 
 /// The second copies of a pool: what is left of them, and what became of those that went out.
 #[derive(Debug)]
@@ -110,11 +114,12 @@ impl<'a> Run<'a> {
         if let Ok(attempted) = time::until(Some(now + after), &mut first.attempt).await {
             return self.follow(visits, at, asked, attempted, call).await;
         }
+        let is_wanted = self.hedge.is_some_and(|hedging| hedging.free);
         let Some(second) = self.second_copy(visits, at, call) else {
             let attempted = first.attempt.await;
             return self.follow(visits, at, asked, attempted, call).await;
         };
-        self.race(visits, first, second, call).await
+        self.race(visits, first, second, is_wanted, call).await
     }
 
     /// The copy for another provider, if there is one that can be asked and the bucket has one left.
@@ -189,29 +194,40 @@ impl<'a> Run<'a> {
         Copy { at, asked, started, attempt }
     }
 
-    /// The first good answer of two.
+    /// The first good answer of two. `is_wanted`: the copy is what was asked for, and no answer is good that is not whole.
     async fn race(
         &mut self,
         visits: &mut [Visit],
         first: Copy<'_>,
         second: Copy<'_>,
+        is_wanted: bool,
         call: &Call<'_>,
     ) -> Result<Option<(Answer, usize)>, Error> {
         let (began, copy_at, before) = (first.asked.since, second.at, self.not_ours);
         let (one, two) = ((first.at, first.asked, first.started), (second.at, second.asked, second.started));
-        let (mut attempted, mut came, other, rest) = match select(first.attempt, second.attempt).await {
+        let (mut attempted, mut came, mut other, rest) = match select(first.attempt, second.attempt).await {
             Either::Left((attempted, rest)) => (attempted, one, two, rest),
             Either::Right((attempted, rest)) => (attempted, two, one, rest),
         };
-        let mut wasted = None;
-        if leaves_hope(&attempted) {
-            let failed = std::mem::replace(&mut attempted, rest.await);
-            // It cannot ask for a repair: that is for the call's own fault, which leaves no hope.
-            let ended = self.end(&mut visits[came.0], came.1, failed, call);
-            if attempted.is_err() {
-                ended?; // even if that was one failure too many, a good answer is one
+        let ended = time::now().mono;
+        let wasted;
+        let mut held = Duration::ZERO;
+        if leaves_hope(&attempted) || is_wanted && Rank::of(&attempted, call).may_be_bettered() {
+            let mut gone = rest.await;
+            let (earlier, later) = (Rank::of(&attempted, call), Rank::of(&gone, call));
+            // Of two answers of one worth the first; of two failures the last, as ever when one failed behind another.
+            if later < earlier || later == earlier && attempted.is_err() {
+                std::mem::swap(&mut attempted, &mut gone);
+                std::mem::swap(&mut came, &mut other);
+            } else {
+                held = time::now().mono.duration_since(ended);
             }
-            came = other;
+            wasted = cost_of(&gone);
+            let ended = self.set_aside(&mut visits[other.0], other.1, gone, call);
+            // One failure too many ends the call, but not where the other one has an answer or the better reason.
+            if Rank::of(&attempted, call) > Rank::Fault {
+                ended?;
+            }
         } else {
             drop(rest);
             let (at, asked, started) = other;
@@ -220,8 +236,22 @@ impl<'a> Run<'a> {
         let (at, asked, _) = came;
         lock(&self.engine.hedges).ended(attempted.is_ok() && at == copy_at, wasted);
         // What the two took together, and not one behind the other.
-        self.not_ours = before + asked.since.duration_since(began);
+        self.not_ours = before + asked.since.duration_since(began) + held;
         self.follow(visits, at, asked, attempted, call).await
+    }
+
+    /// Books the one of two that is not followed. It is not repaired: what can be done is done for the other one.
+    fn set_aside(
+        &mut self,
+        visit: &mut Visit,
+        asked: Asked,
+        attempted: Result<Answer, Missed>,
+        call: &Call<'_>,
+    ) -> Result<(), Error> {
+        let repaired = std::mem::replace(&mut self.repaired, true);
+        let ended = self.end(visit, asked, attempted, call);
+        self.repaired = repaired;
+        ended.map(|_| ())
     }
 
     /// Books the copy that was left. What it may have cost, when it went out at a known price.
@@ -256,9 +286,52 @@ impl<'a> Run<'a> {
 
 /// It failed, and another provider may still answer.
 fn leaves_hope(attempted: &Result<Answer, Missed>) -> bool {
+    attempted.as_ref().is_err_and(|missed| leaves_hope_of(missed))
+}
+
+fn leaves_hope_of(missed: &Missed) -> bool {
+    match missed {
+        Missed::OutOfTime { .. } => false,
+        Missed::Unsendable(_) => true,
+        Missed::Failed { failure, .. } => failure.class.scope() != Scope::Caller,
+    }
+}
+
+/// How an attempt of two ended, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Answered(Worth),
+    /// The call itself is to blame: no other failure says more.
+    Fault,
+    OutOfTime,
+    Failed,
+}
+
+impl Rank {
+    fn of(attempted: &Result<Answer, Missed>, call: &Call<'_>) -> Self {
+        match attempted {
+            Ok(Answer::Whole(whole)) => {
+                let worth = |request| Worth::of(&whole.reply, whole.parsed.is_some(), request);
+                Self::Answered(call.work.request().map_or(Worth::Whole, worth))
+            }
+            // What begins to come cannot be known to the end.
+            Ok(Answer::Stream(_) | Answer::Vectors(_) | Answer::Own(_)) => Self::Answered(Worth::Whole),
+            Err(Missed::OutOfTime { .. }) => Self::OutOfTime,
+            Err(missed) if leaves_hope_of(missed) => Self::Failed,
+            Err(_) => Self::Fault,
+        }
+    }
+
+    /// Is it worth waiting for the other one?
+    fn may_be_bettered(self) -> bool {
+        !matches!(self, Self::Answered(Worth::Whole) | Self::OutOfTime)
+    }
+}
+
+/// What an answer cost that is known to be there.
+fn cost_of(attempted: &Result<Answer, Missed>) -> Option<NanoUsd> {
     match attempted {
-        Ok(_) | Err(Missed::OutOfTime { .. }) => false,
-        Err(Missed::Unsendable(_)) => true,
-        Err(Missed::Failed { failure, .. }) => failure.class.scope() != Scope::Caller,
+        Ok(Answer::Whole(whole)) => whole.cost,
+        _ => None,
     }
 }

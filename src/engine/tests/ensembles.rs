@@ -130,6 +130,61 @@ async fn fastest_of_one_asks_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_good_answer_of_two_is_the_fastest() {
+    let poor: [(&str, fn() -> Answer); 6] = [
+        ("refused", || ends_with(json!({ "content": null, "refusal": "no" }), "stop")),
+        ("cut", || ends("half", "length")),
+        ("filtered", || ends("", "content_filter")),
+        ("blank", || answer("  ")),
+        ("not understood", || fails(400)),
+        ("failed", || fails(500)),
+    ];
+    for (name, reply) in poor {
+        let story = Story::with_config(config(&["a", "b"], json!({})), move |request| match host(request) {
+            "a" => later(SECOND / 2, reply()),
+            _ => slow(SECOND, "good"),
+        });
+        let began = time::now().mono;
+        let response = story.ask_with(&by(Strategy::Fastest)).await.expect("an answer");
+        assert_eq!((response.reply.content.as_str(), response.provider.as_str()), ("good", "b"), "{name}");
+        assert_eq!((began.elapsed(), story.in_flight()), (Duration::from_millis(1_300), 0), "{name}");
+        let first = if matches!(name, "not understood" | "failed") { "a:failure" } else { "a:success" };
+        assert_eq!(trail(&response.attempts), [first, "b:success"], "{name}");
+        let booked = story.pool.engine().stats();
+        assert_eq!((response.cost, booked.hedges_won), (Some(booked.total_cost), 1), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poor_answer_is_better_than_none() {
+    // What the second one does, and who answers with what.
+    let second: [(fn() -> Answer, &str, &str); 4] = [
+        (|| later(SECOND, fails(500)), "a", "half"),
+        (hangs, "a", "half"),
+        (|| later(SECOND, ends("", "content_filter")), "a", "half"),
+        (|| later(SECOND, ends("also half", "length")), "a", "half"),
+    ];
+    for (reply, provider, content) in second {
+        let story = Story::with_config(config(&["a", "b"], json!({})), move |request| match host(request) {
+            "a" => later(SECOND / 2, ends("half", "length")),
+            _ => reply(),
+        });
+        let options = CallOptions { deadline: Some(3 * SECOND), ..by(Strategy::Fastest) };
+        let response = story.ask_with(&options).await.expect("an answer");
+        assert_eq!((response.provider.as_str(), response.reply.content.as_str()), (provider, content));
+        assert_eq!(story.in_flight(), 0);
+    }
+    // A failure that is the call's own stays what the call fails with.
+    let story = Story::with_config(config(&["a", "b"], json!({})), |request| match host(request) {
+        "a" => later(SECOND / 2, fails(400)),
+        _ => later(SECOND, fails(500)),
+    });
+    let error = story.ask_with(&by(Strategy::Fastest)).await.expect_err("both fail");
+    assert_eq!(error.failure().and_then(|failure| failure.status), Some(400), "{error}");
+    assert_eq!(trail(&error.context().attempts), ["a:failure", "b:failure"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_within_the_delay_asks_nobody_else_and_says_so() {
     let story = Story::with_config(config(&["a", "b"], json!({})), |_| slow(SECOND / 5, "x"));
     let options = CallOptions { deadline: Some(SECOND / 4), ..by(Strategy::Fastest) };
@@ -315,9 +370,21 @@ async fn answers_that_are_alike_and_not_equal_are_judged() {
     assert_eq!((read_by_judge(&story).len(), story.asked("judge")), (2, 1));
 }
 
+/// The same after so long.
+fn later(wait: Duration, reply: Answer) -> Answer {
+    Box::pin(async move {
+        after(wait).await;
+        reply.await
+    })
+}
+
 /// An answer that ends for this reason.
 fn ends(text: &str, reason: &str) -> Answer {
-    let message = json!({ "role": "assistant", "content": text });
+    ends_with(json!({ "content": text }), reason)
+}
+
+fn ends_with(mut message: Value, reason: &str) -> Answer {
+    message["role"] = json!("assistant");
     let choices = json!([{ "index": 0, "message": message, "finish_reason": reason }]);
     let usage = json!({ "prompt_tokens": 12, "completion_tokens": 6 });
     let body = json!({ "id": "r", "model": "m", "choices": choices, "usage": usage });
