@@ -111,7 +111,30 @@ impl http_body::Body for Counted {
 mod tests {
     use http_body_util::BodyExt;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::gateway::tests::{answers, header, network, post, serve_by};
+
+    #[tokio::test]
+    async fn a_signed_request_that_finds_no_room_is_told_to_come_back() {
+        let config = json!({
+            "providers": [{ "name": "a", "type": "openai", "model": "gpt-4o", "api_key": "k" }],
+            "server": { "hmac": { "clients": [{ "id": "ci", "secret": "0123456789abcdef0123456789abcdef" }] } },
+        });
+        let served = serve_by(config, network(&[]), answers);
+        let (time, digits) = ((crate::time::unix_ms() / 1000).to_string(), "0".repeat(64));
+        for (room, status) in [(0, StatusCode::UNAUTHORIZED), (LEAST, StatusCode::SERVICE_UNAVAILABLE)] {
+            let others = ROOM.place(0);
+            assert!(others.take(room));
+            for id in ["ci", "nobody"] {
+                let headers =
+                    [("x-api-key", id), ("x-timestamp", &time), ("x-nonce", &digits), ("x-signature", &digits)];
+                let told = served.send(post("/v1/chat/completions", &json!({ "messages": [] }), &headers)).await;
+                assert_eq!((told.status(), header(&told, "retry-after")), (status, if room > 0 { "1" } else { "" }));
+            }
+        }
+    }
 
     async fn is_read(place: &Arc<Place>, bytes: usize) -> bool {
         place.count(Body::from(vec![0; bytes])).collect().await.is_ok()
