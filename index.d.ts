@@ -2121,7 +2121,7 @@ export interface PoolConfig {
     insecure?: boolean
     /** A longer request is refused; null: no limit. @default 16777216 */
     max_body_bytes?: number | null
-    /** For the head of a request, ms; null: no limit. @default 10000 */
+    /** For the head of a request, ms; null: no limit. Between requests a connection is kept 5 minutes. @default 10000 */
     header_timeout_ms?: number | null
     /** For the body of a request, ms; null: no limit. @default 60000 */
     body_timeout_ms?: number | null

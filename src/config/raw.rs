@@ -460,8 +460,9 @@ section! {
         insecure: bool,
         /// A longer request is refused. Default 16777216; at least 1, `null` = no limit.
         max_body_bytes: u64,
-        /// For the head of a request, also of the next one on a connection, and for the handshake of TLS. Default 10000; at
-        /// least 1, `null` = no limit.
+        /// For the head of the first request of a connection, for that of a later one from its first byte, and for the
+        /// handshake of TLS. A connection is kept for 5 minutes after its last request, or for this where it is longer.
+        /// Default 10000; at least 1, `null` = no limit, for either.
         header_timeout_ms: Millis,
         /// For the body of a request. Default 60000; at least 1, `null` = no limit.
         body_timeout_ms: Millis,

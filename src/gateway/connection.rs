@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::flow::{Flow, Patience, Ticket, Watched};
+use super::flow::{Flow, Overdue, Patience, Ticket, Watched};
 use crate::time;
 
 /// Bytes of a head. The longest that common front ends send on is 64 KiB.
@@ -68,7 +68,7 @@ where
     let flow = Flow::new();
     let http = protocols(port.tasks.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (router, ticket) = (port.router.clone(), flow.begin());
+        let (router, ticket) = (port.router.clone(), flow.begin(request.version()));
         request.extensions_mut().extend(known.clone());
         let request = receive(request, Arc::clone(&ticket), port);
         async move {
@@ -93,7 +93,11 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = flow.quiet(), if closing => return,
-            () = flow.overdue(port.patience) => return,
+            over = flow.overdue(port.patience) => match over {
+                // A request that crosses that is still answered.
+                Overdue::Idle => connection.as_mut().graceful_shutdown(),
+                Overdue::Stuck => return,
+            },
         }
     }
 }
@@ -212,3 +216,6 @@ async fn discard(mut body: Incoming) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
