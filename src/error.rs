@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::types::{AttemptRecord, FieldError, NanoUsd, ProviderName, Reply, RequestId};
+use crate::types::{AttemptRecord, FieldError, NanoUsd, ProviderName, Reply, RequestId, Usage};
 
 /// The row of the failure table that an attempt's failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -237,6 +237,8 @@ pub struct Failure {
     pub impatient: bool,
     /// What the provider said, for rows that a configuration adds to the table. `None` once they were asked.
     pub said: Option<Box<Said>>,
+    /// What the provider counted for a whole answer that is not taken.
+    pub usage: Option<Box<Usage>>,
 }
 
 /// Everything in an error body that a row of the failure table may ask about, in lower case.
@@ -260,6 +262,7 @@ impl Failure {
             unsupported_param: None,
             impatient: false,
             said: None,
+            usage: None,
         }
     }
 

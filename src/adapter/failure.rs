@@ -19,6 +19,7 @@ use super::rows::Rows;
 use super::signals::{CODES, LOADING, LONG_WINDOWS, PHRASES, SHORT_WINDOWS, TYPES};
 use super::{hint, repair};
 use crate::error::{Failure, FailureClass, Phase, Said, TransportError, TransportErrorKind};
+use crate::types::Usage;
 use FailureClass::*;
 
 /// Most of a provider's words that a failure carries.
@@ -92,6 +93,12 @@ pub(super) fn in_band(body: &[u8]) -> Failure {
 /// An error that came as bare words whose meaning the adapter knows.
 pub(super) fn of_words(class: FailureClass, words: &str) -> Failure {
     Failure { said: said(words.as_bytes()), ..Failure::new(class, bounded(words, MAX_MESSAGE)) }
+}
+
+/// An answer that is none: the model said it was done and said nothing. What it counted is spent all the same.
+pub(super) fn empty_stop(usage: Option<Usage>) -> Failure {
+    let words = "the model stopped without saying anything";
+    Failure { usage: usage.map(Box::new), ..Failure::new(BadReply, words) }
 }
 
 /// JSON that is no answer: an error in some flat shape, or nothing we know.

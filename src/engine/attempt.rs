@@ -177,7 +177,9 @@ async fn ask(mut permit: Permit, order: &Order<'_>, request: &ChatRequest) -> Re
         }
         Err(_) => clock.out_of_patience(&provider, order),
     };
-    Err(failed(permit, failure, order, Spent::Received(0), latency, now))
+    let usage = failure.usage.as_deref().copied();
+    let spent = usage.as_ref().map(|usage| Spent::Answer { usage, cost: permit.cost(usage) });
+    Err(failed(permit, failure, order, spent.unwrap_or(Spent::Received(0)), latency, now))
 }
 
 /// One batch of embeddings.

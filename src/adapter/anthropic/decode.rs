@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::lenient::text_or_json;
 use super::super::{failure, tool_ids};
 use super::wire::{Envelope, InBlock, InUsage};
-use crate::error::{Failure, FailureClass};
+use crate::error::Failure;
 use crate::types::{FinishReason, ReasoningState, Reply, ToolCall, Usage};
 
 /// Decodes a whole reply.
@@ -47,7 +47,7 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
     reply.usage = usage(envelope.usage);
     let silent = reply.content.is_empty() && reply.tool_calls.is_empty();
     if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
-        return Err(empty_stop());
+        return Err(failure::empty_stop(reply.usage));
     }
     Ok(reply)
 }
@@ -67,10 +67,6 @@ pub(super) fn thought(block: &InBlock<'_>) -> Option<Value> {
 /// The state of an answer's reasoning.
 pub(super) fn state(thoughts: Vec<Value>) -> Option<Value> {
     if thoughts.is_empty() { None } else { Some(json!({ "blocks": thoughts })) }
-}
-
-pub(super) fn empty_stop() -> Failure {
-    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
 }
 
 pub(super) fn finish(raw: Option<&str>, has_calls: bool) -> FinishReason {
@@ -116,6 +112,7 @@ pub(super) fn counted(said: &InUsage) -> Option<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::FailureClass;
 
     fn decode(json: &str) -> Reply {
         reply(json.as_bytes()).expect(json)

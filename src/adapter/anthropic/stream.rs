@@ -281,7 +281,7 @@ impl State {
     ) -> Result<(), Failure> {
         let reason = decode::finish(raw.as_deref(), self.calls > 0);
         if reason == FinishReason::Stop && !self.spoke {
-            return Err(decode::empty_stop());
+            return Err(failure::empty_stop(None));
         }
         if reason == FinishReason::ContentFilter
             && let Some(explanation) = details.and_then(|details| details.explanation.non_empty())
@@ -300,7 +300,7 @@ impl State {
     fn on_stop(&mut self, out: &mut VecDeque<StreamEvent>) -> Result<(), Failure> {
         if !self.finished {
             if !self.spoke && self.calls == 0 {
-                return Err(decode::empty_stop());
+                return Err(failure::empty_stop(None));
             }
             self.end(None, None, out)?;
         }

@@ -38,7 +38,11 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
     reply.raw_finish_reason = envelope.finish_reason.non_empty();
     reply.finish_reason = finish(reply.raw_finish_reason.as_deref(), !reply.tool_calls.is_empty())?;
     let silent = reply.content.is_empty() && reply.tool_calls.is_empty();
-    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() { Err(empty_stop()) } else { Ok(reply) }
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
+        Err(failure::empty_stop(reply.usage))
+    } else {
+        Ok(reply)
+    }
 }
 
 /// `null` and `""` are ways of saying that there is no error.
@@ -86,10 +90,6 @@ pub(super) fn usage(raw: Option<&RawValue>) -> Option<Usage> {
         cached_tokens: count(said.cached_tokens),
         ..Usage::reported(count(tokens.input_tokens), count(tokens.output_tokens))
     })
-}
-
-pub(super) fn empty_stop() -> Failure {
-    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
 }
 
 #[cfg(test)]

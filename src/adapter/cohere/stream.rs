@@ -170,7 +170,7 @@ impl State {
         }
         let reason = decode::finish(raw.as_deref(), !self.calls.is_empty())?;
         if !self.spoke && self.calls.is_empty() && (reason == FinishReason::Stop || raw.is_none()) {
-            return Err(decode::empty_stop());
+            return Err(failure::empty_stop(None));
         }
         self.start(out);
         out.extend((0..).zip(&self.calls).filter(|(_, call)| !call.has_arguments).map(|(index, _)| {

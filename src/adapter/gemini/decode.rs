@@ -55,7 +55,11 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         reply.refusal = message;
     }
     let silent = reply.content.is_empty() && reply.tool_calls.is_empty();
-    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() { Err(empty_stop()) } else { Ok(reply) }
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
+        Err(failure::empty_stop(reply.usage))
+    } else {
+        Ok(reply)
+    }
 }
 
 /// Reads a reply or a chunk; an error in it is the failure it describes.
@@ -131,10 +135,6 @@ pub(super) fn usage(raw: Option<&RawValue>) -> Option<Usage> {
         prompt_audio_tokens: sound.filter_map(|part| part.token_count.0).sum(),
         ..Usage::reported(prompt, count(said.candidates_token_count).saturating_add(thoughts))
     })
-}
-
-pub(super) fn empty_stop() -> Failure {
-    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Dialect for State {
             _ => return Ok(false),
         };
         if reason == FinishReason::Stop && !self.spoke {
-            return Err(decode::empty_stop());
+            return Err(failure::empty_stop(None));
         }
         if reason == FinishReason::ContentFilter {
             out.extend(words.map(StreamEvent::Refusal));

@@ -36,7 +36,11 @@ pub(in crate::adapter) fn reply(body: &[u8]) -> Result<Reply, Failure> {
         ..Reply::default()
     };
     let silent = reply.content.is_empty() && reply.tool_calls.is_empty();
-    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() { Err(empty_stop()) } else { Ok(reply) }
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
+        Err(failure::empty_stop(reply.usage))
+    } else {
+        Ok(reply)
+    }
 }
 
 /// Reads a reply or a line; an error in it is the failure it describes.
@@ -81,10 +85,6 @@ pub(super) fn finish(raw: Option<&str>, has_calls: bool) -> FinishReason {
 /// Usage, if both counts are there: half of it would be taken for the whole.
 pub(super) fn usage(envelope: &Envelope<'_>) -> Option<Usage> {
     Some(Usage::reported(envelope.prompt_eval_count.0?, envelope.eval_count.0?))
-}
-
-pub(super) fn empty_stop() -> Failure {
-    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
 }
 
 #[cfg(test)]

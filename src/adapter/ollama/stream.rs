@@ -110,7 +110,7 @@ impl State {
             let raw = said.done_reason.non_empty();
             let reason = decode::finish(raw.as_deref(), self.calls > 0);
             if !self.spoke && self.calls == 0 && (reason == FinishReason::Stop || raw.is_none()) {
-                return Err(decode::empty_stop());
+                return Err(failure::empty_stop(None));
             }
             out.extend(usage.map(StreamEvent::Usage));
             out.push_back(StreamEvent::Finish { reason, raw });

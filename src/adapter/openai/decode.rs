@@ -64,7 +64,11 @@ pub(in crate::adapter) fn reply(body: &[u8], dialect: &Dialect) -> Result<Reply,
         usage: usage(envelope.usage).or_else(|| usage(envelope.x_groq.and_then(|groq| groq.usage))),
     };
     let silent = reply.content.is_empty() && reply.tool_calls.is_empty() && reply.refusal.is_none();
-    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() { Err(empty_stop()) } else { Ok(reply) }
+    if reply.is_empty_stop() || silent && reply.raw_finish_reason.is_none() {
+        Err(failure::empty_stop(reply.usage))
+    } else {
+        Ok(reply)
+    }
 }
 
 /// Reads the envelope of a reply or of a chunk; an error in it is the failure it describes.
@@ -86,10 +90,6 @@ pub(super) fn envelope(body: &[u8]) -> Result<Envelope<'_>, Failure> {
 /// `null`, `false`, `""` and `{}` are ways of saying that there is no error.
 pub(super) fn real_error(error: Option<&RawValue>) -> Option<&RawValue> {
     error.filter(|error| !matches!(error.get(), "null" | "false" | "\"\"" | "{}"))
-}
-
-pub(super) fn empty_stop() -> Failure {
-    Failure::new(FailureClass::BadReply, "the model stopped without saying anything")
 }
 
 /// The finish reason in our vocabulary; what says that the upstream failed is a failure.

@@ -173,7 +173,7 @@ impl State {
         self.say_apart(&rest, out);
         let reason = decode::finish(raw.as_deref(), !self.calls.is_empty())?;
         if reason == FinishReason::Stop && !self.spoke {
-            return Err(decode::empty_stop());
+            return Err(failure::empty_stop(None));
         }
         self.calls.finish(&self.id, out);
         out.extend(self.kept.take().and_then(Kept::finish).map(StreamEvent::ReasoningState));
@@ -188,7 +188,7 @@ impl State {
             let rest = self.thoughts.finish();
             self.say_apart(&rest, out);
             if !self.spoke && self.calls.is_empty() {
-                return Err(decode::empty_stop());
+                return Err(failure::empty_stop(None));
             }
             self.on_finish(None, out)?;
         }
