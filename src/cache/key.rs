@@ -36,12 +36,13 @@ pub struct KeyMaker(Context);
 
 impl Key {
     /// Of a chat that these candidates may answer. `rules`: what the configuration says of who of them does, and how
-    /// several answer together.
+    /// several answer together; `tenant`: what it says of that for whoever the call is made for.
     pub fn of_chat<'a>(
         request: &ChatRequest,
         options: &CallOptions,
         candidates: impl IntoIterator<Item = Candidate<'a>>,
         rules: &Self,
+        tenant: Option<&Self>,
     ) -> Self {
         let mut maker = KeyMaker::new("chat");
         maker.request(request);
@@ -53,6 +54,7 @@ impl Key {
         }
         maker.flag(false);
         maker.key(rules);
+        maker.option(tenant, KeyMaker::key);
         maker.finish()
     }
 }
@@ -338,7 +340,7 @@ mod tests {
 
     fn key(request: &ChatRequest, options: &CallOptions) -> Key {
         let provider = made_of("a");
-        Key::of_chat(request, options, [Candidate { provider: &provider, model: "m" }], &provider)
+        Key::of_chat(request, options, [Candidate { provider: &provider, model: "m" }], &provider, None)
     }
 
     fn map(value: Value) -> Map<String, Value> {
@@ -487,18 +489,20 @@ mod tests {
     fn who_may_answer_and_how_is_in_the_key() {
         let request = ChatRequest::new(vec![Message::text(Role::User, "u")]);
         let (a, b) = (made_of("a"), made_of("b"));
-        let of = |candidates: &[(&Key, &'static str)], rules: &Key| {
+        let of = |candidates: &[(&Key, &'static str)], rules: &Key, tenant: Option<&Key>| {
             let candidates = candidates.iter().map(|(provider, model)| Candidate { provider, model });
-            Key::of_chat(&request, &CallOptions::default(), candidates, rules)
+            Key::of_chat(&request, &CallOptions::default(), candidates, rules, tenant)
         };
         let keys = [
-            of(&[], &a),
-            of(&[(&a, "m")], &a),
-            of(&[(&a, "n")], &a),
-            of(&[(&b, "m")], &a),
-            of(&[(&a, "m"), (&b, "m")], &a),
-            of(&[(&b, "m"), (&a, "m")], &a),
-            of(&[(&a, "m")], &b),
+            of(&[], &a, None),
+            of(&[(&a, "m")], &a, None),
+            of(&[(&a, "n")], &a, None),
+            of(&[(&b, "m")], &a, None),
+            of(&[(&a, "m"), (&b, "m")], &a, None),
+            of(&[(&b, "m"), (&a, "m")], &a, None),
+            of(&[(&a, "m")], &b, None),
+            of(&[(&a, "m")], &a, Some(&a)),
+            of(&[(&a, "m")], &a, Some(&b)),
         ];
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
     }

@@ -3,7 +3,7 @@
 //!
 //! A configuration is taken apart by name, without a `..`: a setting that is added later does not compile until somebody
 //! has decided here whether it changes answers. What only decides whether there is an answer, how fast, and what it costs
-//! stays out: limits, timers, breakers, prices, connections, keys.
+//! stays out: limits of rate and money, timers, breakers, prices, connections, keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::provider::Provider;
 use super::sharing::{Keeping, Keeps};
 use super::{Engine, Roster};
 use crate::cache::{Candidate, Key, KeyMaker};
-use crate::config::{EnsembleConfig, JudgeConfig, MediaConfig, ProviderConfig, RoutingConfig};
+use crate::config::{EnsembleConfig, JudgeConfig, MediaConfig, ProviderConfig, RoutingConfig, TenantConfig};
 use crate::types::{CallOptions, ChatRequest};
 
 /// What all calls of a roster have in common.
@@ -140,6 +140,26 @@ pub(super) fn of_provider(config: &ProviderConfig) -> Key {
     maker.finish()
 }
 
+/// Of one tenant: who may answer it, and how many together. What lets its calls in at all is asked before, for calls whose
+/// answer was kept as well.
+pub(super) fn of_tenant(config: &TenantConfig) -> Key {
+    let TenantConfig {
+        id: _, // in the options of the call
+        models,
+        max_parallel,
+        api_keys: _,
+        enabled: _,
+        requests: _,
+        tokens_per_day: _,
+        budget: _,
+        tasks: _,
+        max_deadline: _,
+    } = config;
+    let mut maker = KeyMaker::new("tenant");
+    maker.text(&format!("{models:?} {max_parallel:?}"));
+    maker.finish()
+}
+
 impl Engine {
     /// Under what an answer to this call is kept. A call that has a strategy says it in its options.
     pub fn keeping(&self, request: &ChatRequest, options: &CallOptions, ttl: Duration) -> Keeping {
@@ -159,6 +179,8 @@ impl Roster {
             (is_wanted && provider.config().enabled).then(|| Candidate { provider: provider.key_part(), model })
         });
         let KeyParts { call, plan } = self.key_parts();
-        Key::of_chat(request, options, candidates, if options.strategy.is_some() { plan } else { call })
+        let rules = if options.strategy.is_some() { plan } else { call };
+        let tenant = self.tenant_of(options).map(|tenant| tenant.key_part());
+        Key::of_chat(request, options, candidates, rules, tenant)
     }
 }

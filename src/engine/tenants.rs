@@ -23,8 +23,9 @@ use super::provider::Provider;
 use super::purse::{BudgetStats, Purse};
 use super::refusal::{Refusal, span};
 use super::roster::Roster;
-use super::{Engine, lock};
+use super::{Engine, key_parts, lock};
 use crate::adapter::Unread;
+use crate::cache::Key;
 use crate::config::{EnsembleConfig, TenantConfig};
 use crate::error::{Context, Error, ErrorKind, TenantLimit};
 use crate::event::{Event, EventKind, EventLog};
@@ -39,6 +40,8 @@ const MOST_DEPARTED: usize = 1_000;
 /// One tenant of a roster.
 pub struct Tenant {
     config: TenantConfig,
+    /// Of the keys of what is kept.
+    key_part: Key,
     /// What it has used; empty until its roster comes into force.
     account: OnceLock<Arc<Account>>,
     /// Its budget, if it has one; empty until its roster comes into force.
@@ -169,7 +172,11 @@ impl<'a> Knock<'a> {
 
 impl Tenant {
     pub(super) fn new(config: TenantConfig) -> Self {
-        Self { config, account: OnceLock::new(), purse: OnceLock::new() }
+        Self { key_part: key_parts::of_tenant(&config), config, account: OnceLock::new(), purse: OnceLock::new() }
+    }
+
+    pub(super) fn key_part(&self) -> &Key {
+        &self.key_part
     }
 
     pub fn config(&self) -> &TenantConfig {

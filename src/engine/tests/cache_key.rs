@@ -118,3 +118,35 @@ fn what_cannot_change_the_answer_leaves_the_key_as_it_is() {
         assert!(key(with(place, name, value), Some(Strategy::Judge)) == plain, "{place} {name}");
     }
 }
+
+#[test]
+fn a_tenants_own_rules_are_in_the_key_and_its_limits_are_not() {
+    let key = |tenant: Value, strategy| {
+        let mut config = with("", "", Value::Null);
+        config["tasks"] = json!({ "s": {} });
+        config["tenants"] = json!([tenant, { "id": "other" }]);
+        let story = Story::with_config(config, |_| answer("x"));
+        let options = CallOptions { tenant: Some("t".to_owned()), strategy, ..CallOptions::default() };
+        story.pool.engine().keeping(&question(), &options, Duration::ZERO).key
+    };
+    for strategy in [None, Some(Strategy::Voting)] {
+        let mut keys = HashSet::from([key(json!({ "id": "t" }), strategy)]);
+        for (name, value, changes) in [
+            ("models", json!(["m"]), true),
+            ("models", json!(["m", "n"]), true),
+            ("max_parallel", json!(1), true),
+            ("max_parallel", json!(2), true),
+            ("api_keys", json!(["a key of its own"]), false),
+            ("enabled", json!(false), false),
+            ("rps", json!(5), false),
+            ("tokens_per_day", json!(5), false),
+            ("budget", json!({ "daily_usd": 1 }), false),
+            ("tasks", json!(["s"]), false),
+            ("max_deadline_ms", json!(5), false),
+        ] {
+            let mut tenant = json!({ "id": "t" });
+            tenant[name] = value;
+            assert_eq!(keys.insert(key(tenant.clone(), strategy)), changes, "{tenant}");
+        }
+    }
+}
