@@ -81,7 +81,8 @@ export declare class LLMPool extends EventEmitter<PoolEvents> {
    * what, and with which words around yours.
    *
    * Rejects as {@link chat} does; {@link InvalidRequestError} also for a task that there is not, a request over the limits
-   * of its task, a place of the task's prompt without a value, and a `request_id` that was used for another request.
+   * of its task, a place of the task's prompt without a value, and a `request_id` that was used for another request. The
+   * `signal` stands in the work or in the options, not in both.
    *
    * @example
    * ```js
@@ -1038,8 +1039,9 @@ export interface InferRequest {
   /** @default the task's, which is also the longest it may be */
   deadline_ms?: number
   /**
-   * Two requests of one tenant with the same id are one, for as long as `cache.ttl_seconds` says: the second has the answer
-   * of the first. The same id for another request is refused.
+   * Two requests of one tenant with the same id are one, for as long as `cache.ttl_seconds` says, 15 minutes where that is 0:
+   * the second has the answer of the first, whatever the cache holds. The same id for another request is refused. The pool
+   * knows the 100,000 ids used last, with at most 64 MiB of answers.
    */
   request_id?: string
   /** As of a chat. */

@@ -108,6 +108,9 @@ describe('LLMPool infer', () => {
       assert.deepEqual([error.name, error.field], ['InvalidRequestError', field], error.message)
       assert.match(error.message, said)
     }
+    const { signal } = new AbortController()
+    const twice = await rejection(pool.infer({ task: 't', prompt: 'x', signal }, { signal }))
+    assert.deepEqual([twice.name, twice.field], ['InvalidRequestError', 'signal'])
     assert.equal((await rejection(pool.chat(ask(), { task: 'expnd' }))).field, 'task')
     assert.equal((await rejection(pool.chat(ask(), { strategy: 'BEST' }))).field, 'strategy')
     assert.equal(upstreams[0].count, 0)

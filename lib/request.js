@@ -68,6 +68,8 @@ function readEmbed(request, options) {
 
 /** @param {unknown} work @param {unknown} [options] */
 function readInfer(work, options) {
+  const signals = [work, options].filter((fields) => isRecord(fields) && signalOf(fields) !== null)
+  if (signals.length > 1) throw refusal(new Problem('is in the work and in the options; give one').under('signal'))
   return read(work, options, 'must be an object with task and prompt')
 }
 
