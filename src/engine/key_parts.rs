@@ -165,8 +165,7 @@ impl Engine {
     pub fn keeping(&self, request: &ChatRequest, options: &CallOptions, ttl: Duration) -> Keeping {
         let roster = self.roster();
         let key = roster.key_of(request, options);
-        let keeps = if request.max_tokens.is_some() { Keeps::Bounded } else { Keeps::Whole };
-        Keeping { key, ttl, keeps }
+        Keeping { key, ttl, keeps: Keeps::Whole }
     }
 }
 

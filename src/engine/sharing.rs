@@ -19,11 +19,13 @@ use super::run::Completed;
 use super::stream::ChatStream;
 use super::{Engine, lock};
 use crate::cache::{Key, TooLarge};
-use crate::error::{Context, Error, ErrorKind, Phase};
+use crate::error::{Context, Error, ErrorKind, Phase, Scope};
 use crate::event::{Event, EventKind, EventLog, millis};
 use crate::metrics::Route;
 use crate::time::{self, Instant};
-use crate::types::{CacheWish, CallOptions, ChatRequest, ChatResponse, FinishReason, NanoUsd, RequestId};
+use crate::types::{
+    AttemptOutcome, AttemptRecord, CacheWish, CallOptions, ChatRequest, ChatResponse, FinishReason, NanoUsd, RequestId,
+};
 
 /// Runs under way that may be shared, by what they answer.
 #[derive(Default)]
@@ -31,9 +33,16 @@ pub(super) struct Flights(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    flights: HashMap<Key, (u64, WeakShared<Run>)>,
+    flights: HashMap<Key, Flight>,
     /// Tells two runs of the same key apart.
     begun: u64,
+}
+
+struct Flight {
+    number: u64,
+    run: WeakShared<Run>,
+    /// How long its answer is to be kept: the longest that any of those who share it asks for.
+    ttl: Arc<Mutex<Duration>>,
 }
 
 /// A run that nobody owns.
@@ -42,8 +51,21 @@ pub type Run = BoxFuture<'static, Arc<Landed>>;
 /// How a shared run ended.
 pub struct Landed {
     result: Result<ChatResponse, Error>,
+    /// Of the call that began it.
+    leeway: Leeway,
     /// Taken by the one call that is answered as if it had been alone.
     events: Mutex<Option<Vec<Event>>>,
+}
+
+/// What a call allows its run, as far as calls that share one may differ in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Leeway {
+    /// Of one attempt, where the call says it.
+    timeout: Option<Duration>,
+    /// Of the whole call.
+    deadline: Duration,
+    max_retries: u32,
+    failover: bool,
 }
 
 /// What is kept, and how long.
@@ -57,10 +79,8 @@ pub struct Keeping {
 /// Which answers are worth giving again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
-    /// Those that are whole and not declined.
+    /// Those that are whole, not declined, and decided by all that were asked.
     Whole,
-    /// The same, and those that end at the bound that the caller has set: they are as long as they were to be.
-    Bounded,
     /// Whatever it is: it is the answer to this very request.
     Everything,
 }
@@ -69,6 +89,8 @@ pub enum Keeps {
 pub(super) struct Answered {
     /// Without its attempts: no call that is given it made them.
     response: ChatResponse,
+    /// The model that was asked for, as the provider names it.
+    model: String,
 }
 
 /// A call that waits for a run it may share. Each run books one call; every other one that waits for it books itself.
@@ -102,21 +124,15 @@ impl Engine {
     }
 
     /// What is kept of this call, as its answer.
-    pub fn kept(
-        &self,
-        keeping: &Keeping,
-        route: Route,
-        options: &CallOptions,
-        log: &mut EventLog,
-    ) -> Option<ChatResponse> {
+    fn kept(&self, keeping: &Keeping, options: &CallOptions, log: &mut EventLog) -> Option<ChatResponse> {
         let kept = self.look_up(keeping)?;
-        Some(Caller::new(self, route, since(options)).answered(&kept.response, options, log))
+        Some(Caller::new(self, Route::Chat, since(options)).answered(&kept.response, options, log))
     }
 
     fn look_up(&self, keeping: &Keeping) -> Option<Arc<Answered>> {
         let now = time::now().mono;
         match keeping.keeps {
-            Keeps::Whole | Keeps::Bounded => self.roster().kept().get(&keeping.key, now),
+            Keeps::Whole => self.roster().kept().get(&keeping.key, now),
             Keeps::Everything => self.ids.answers.get(&keeping.key, now),
         }
     }
@@ -128,12 +144,13 @@ impl Engine {
             return;
         }
         let attempts = std::mem::take(&mut response.attempts);
-        let (bytes, kept) = (response.bytes(), Arc::new(Answered { response: response.clone() }));
+        let bytes = response.bytes();
+        let kept = Arc::new(Answered { response: response.clone(), model: asked_for(response, &attempts) });
         response.attempts = attempts;
         let now = time::now().mono;
         // Where it cannot be kept, it is good all the same.
         let warning = match keeps {
-            Keeps::Whole | Keeps::Bounded => self.roster().kept().keep(key, kept, bytes, ttl, now).map_err(|TooLarge { bytes, most }| {
+            Keeps::Whole => self.roster().kept().keep(key, kept, bytes, ttl, now).map_err(|TooLarge { bytes, most }| {
                 format!("cache: the answer of about {bytes} bytes is over cache.max_entry_bytes of {most} and was not kept")
             }),
             Keeps::Everything => self.ids.answers.keep(key, kept, bytes, ttl, now).map_err(|TooLarge { bytes, most }| {
@@ -154,7 +171,7 @@ impl Engine {
         ended: impl Future<Output = Error>,
     ) -> Result<ChatResponse, Error> {
         let keeping = self.keeping(request, options, ttl);
-        if let Some(response) = self.kept(&keeping, Route::Chat, options, log) {
+        if let Some(response) = self.kept(&keeping, options, log) {
             return Ok(response);
         }
         // From here on its time counts, also where it begins a run late.
@@ -182,9 +199,11 @@ impl Engine {
         log: &mut EventLog,
         ended: impl Future<Output = Error>,
     ) -> Result<ChatStream, Error> {
-        if let Some(response) = self.kept(&keeping, Route::Stream, options, log) {
+        if let Some(kept) = self.look_up(&keeping) {
+            let Answered { response, model } = &*kept;
+            let response = Caller::new(self, Route::Stream, since(options)).answered(response, options, log);
             let log = EventLog::new(Arc::clone(&self.interest));
-            return Ok(ChatStream::replay(response, Arc::clone(self), request, log));
+            return Ok(ChatStream::replay(response, model.clone(), Arc::clone(self), request, log));
         }
         if keeping.keeps != Keeps::Everything {
             lock(&self.tally).cache_missed(time::unix_ms());
@@ -204,11 +223,12 @@ impl Engine {
         run: impl Fn() -> BoxFuture<'static, Completed<ChatResponse>>,
     ) -> Result<ChatResponse, Error> {
         let mut ended = pin!(ended);
+        let leeway = self.leeway(options);
         loop {
-            if let Some(response) = self.kept(&keeping, Route::Chat, options, log) {
+            if let Some(response) = self.kept(&keeping, options, log) {
                 return Ok(response);
             }
-            let (flight, leads) = self.board(&keeping, &run);
+            let (flight, leads) = self.board(&keeping, leeway, &run);
             if leads && keeping.keeps != Keeps::Everything {
                 lock(&self.tally).cache_missed(time::unix_ms());
             }
@@ -221,6 +241,10 @@ impl Engine {
                 error = &mut ended => return Err(error),
             };
             let Ok(landed) = landed else { return Err(caller.failed(out_of_time(options), options)) };
+            if landed.is_less_than(leeway, patience) {
+                caller.booked = true; // by the run that comes now
+                continue;
+            }
             let events = lock(&landed.events).take();
             // The run is booked as this call.
             caller.booked = events.is_some();
@@ -228,10 +252,6 @@ impl Engine {
             return match &landed.result {
                 Ok(response) if caller.booked => Ok(caller.alone(response.clone(), options)),
                 Ok(response) => Ok(caller.answered(response, options, log)),
-                Err(error) if is_anothers_deadline(error, patience) => {
-                    caller.booked = true; // by the run that comes now
-                    continue;
-                }
                 Err(error) => Err(caller.failed(error.clone(), options)),
             };
         }
@@ -241,37 +261,61 @@ impl Engine {
     fn board(
         self: &Arc<Self>,
         keeping: &Keeping,
+        leeway: Leeway,
         run: impl Fn() -> BoxFuture<'static, Completed<ChatResponse>>,
     ) -> (Shared<Run>, bool) {
         let mut table = lock(&self.flights.0);
-        if let Some(flight) = table.flights.get(&keeping.key).and_then(|(_, flight)| flight.upgrade()) {
-            return (flight, false);
+        if let Some(Flight { run, ttl, .. }) = table.flights.get(&keeping.key)
+            && let Some(run) = run.upgrade()
+        {
+            let mut ttl = lock(ttl);
+            *ttl = keeping.ttl.max(*ttl);
+            return (run, false);
         }
         table.begun += 1;
-        let leaving = Leaving { engine: Arc::clone(self), key: keeping.key, number: table.begun };
-        let (run, keeping) = (run(), *keeping);
+        let number = table.begun;
+        let leaving = Leaving { engine: Arc::clone(self), key: keeping.key, number };
+        let ttl = Arc::new(Mutex::new(keeping.ttl));
+        let (begun, keeping, longest) = (run(), *keeping, Arc::clone(&ttl));
         let flight: Run = async move {
             // Off the table after the answer was kept: in between nobody begins another run.
             let leaving = leaving;
-            let Completed { mut result, events } = run.await;
+            let Completed { mut result, events } = begun.await;
             if let Ok(response) = &mut result {
-                leaving.engine.keep(&keeping, response);
+                let ttl = *lock(&longest);
+                leaving.engine.keep(&Keeping { ttl, ..keeping }, response);
             }
-            Arc::new(Landed { result, events: Mutex::new(Some(events)) })
+            Arc::new(Landed { result, leeway, events: Mutex::new(Some(events)) })
         }
         .boxed();
         let flight = flight.shared();
-        if let Some(weak) = flight.downgrade() {
-            let number = table.begun;
-            table.flights.insert(keeping.key, (number, weak));
+        if let Some(run) = flight.downgrade() {
+            table.flights.insert(keeping.key, Flight { number, run, ttl });
         }
         (flight, true)
+    }
+
+    fn leeway(&self, options: &CallOptions) -> Leeway {
+        let roster = self.roster();
+        let routing = roster.routing();
+        Leeway {
+            timeout: options.timeout,
+            deadline: roster.longest(options),
+            max_retries: options.max_retries.unwrap_or(routing.max_retries),
+            failover: options.failover.unwrap_or(routing.enable_failover),
+        }
     }
 
     /// How long a call may take.
     pub fn longest(&self, options: &CallOptions) -> Duration {
         self.roster().longest(options)
     }
+}
+
+/// The model that its provider was asked for. A provider may well say another one.
+fn asked_for(response: &ChatResponse, attempts: &[AttemptRecord]) -> String {
+    let answers = |line: &&AttemptRecord| line.outcome == AttemptOutcome::Success && line.provider == response.provider;
+    attempts.iter().rfind(answers).map_or(&response.reply.model, |line| &line.model).clone()
 }
 
 /// When a call was handed over.
@@ -282,19 +326,42 @@ fn since(options: &CallOptions) -> Instant {
 impl Keeps {
     fn takes(self, response: &ChatResponse) -> bool {
         let reply = &response.reply;
-        let ended = match reply.finish_reason {
-            FinishReason::Stop | FinishReason::ToolCalls => true,
-            FinishReason::Length => self == Self::Bounded,
-            FinishReason::ContentFilter | FinishReason::Other => false,
-        };
-        self == Self::Everything || ended && reply.refusal.is_none()
+        let is_whole = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls);
+        self == Self::Everything || is_whole && reply.refusal.is_none() && !response.is_degraded()
     }
 }
 
-/// The run ended because of the time that another call had; this one has more.
-fn is_anothers_deadline(error: &Error, patience: Option<Instant>) -> bool {
-    let is_deadline = matches!(error.kind(), ErrorKind::Timeout { phase: Phase::Deadline, .. });
-    is_deadline && patience.is_some_and(|patience| time::now().mono < patience)
+impl Leeway {
+    /// What failed within the other may go well within this.
+    fn is_wider_than(&self, other: &Self) -> bool {
+        let has_longer_attempts = other.timeout.is_some_and(|other| self.timeout.is_none_or(|own| own > other));
+        has_longer_attempts
+            || self.deadline > other.deadline
+            || self.max_retries > other.max_retries
+            || self.failover > other.failover
+    }
+}
+
+impl Landed {
+    /// A run of its own may bring a call more than this one, which began with another call: it allows more, or still has
+    /// time where the other had none left. `patience`: until when it waits; `None` where the run is its own.
+    fn is_less_than(&self, leeway: Leeway, patience: Option<Instant>) -> bool {
+        let has_time = patience.is_some_and(|patience| time::now().mono < patience);
+        let allows_more = leeway.is_wider_than(&self.leeway);
+        has_time
+            && match &self.result {
+                Ok(response) => allows_more && response.is_degraded(),
+                Err(error) => match error.kind() {
+                    ErrorKind::Timeout { phase: Phase::Deadline, .. } => true,
+                    ErrorKind::Timeout { .. }
+                    | ErrorKind::RateLimited { .. }
+                    | ErrorKind::NoProvider { .. }
+                    | ErrorKind::BudgetExceeded(_) => allows_more,
+                    ErrorKind::Provider { failure } => allows_more && failure.class.scope() != Scope::Caller,
+                    _ => false,
+                },
+            }
+    }
 }
 
 fn out_of_time(options: &CallOptions) -> Error {
@@ -395,7 +462,7 @@ impl Drop for Caller<'_> {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let mut table = lock(&self.engine.flights.0);
-        if table.flights.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+        if table.flights.get(&self.key).is_some_and(|flight| flight.number == self.number) {
             table.flights.remove(&self.key);
         }
     }

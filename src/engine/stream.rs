@@ -149,6 +149,7 @@ impl ChatStream {
     /// A stream of an answer that is here as a whole: there is nothing to wait for, and nothing can cut it.
     pub(super) fn replay(
         response: ChatResponse,
+        model: String,
         engine: Arc<Engine>,
         request: Arc<ChatRequest>,
         log: EventLog,
@@ -177,7 +178,7 @@ impl ChatStream {
             engine,
             accumulator: Accumulator::default(),
             provider: response.provider.clone(),
-            model: response.reply.model.clone(),
+            model,
             response: Some(response),
             violation: None,
             kept: 0,

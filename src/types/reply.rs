@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::ensemble::Decision;
+use super::ensemble::{Decision, JudgeOutcome, Strategy};
 use super::ids::{ProviderName, RequestId};
 use super::message::{ReasoningState, ToolCall};
 use super::stream::{StreamEvent, ToolCallDelta};
@@ -82,9 +82,10 @@ impl Reply {
             })
         }));
         events.extend(reasoning_state.as_ref().map(|state| StreamEvent::ReasoningState(state.state.clone())));
-        events.extend(self.usage.map(StreamEvent::Usage));
         let (reason, raw) = (self.finish_reason, self.raw_finish_reason.clone());
         events.push(StreamEvent::Finish { reason, raw });
+        // Last, as by far the most providers say it.
+        events.extend(self.usage.map(StreamEvent::Usage));
         events
     }
 
@@ -132,6 +133,29 @@ pub struct ChatResponse {
 }
 
 impl ChatResponse {
+    /// Time or a failure took something from the decision: another call may well come to another one. What several models
+    /// disagree on takes nothing from it.
+    pub fn is_degraded(&self) -> bool {
+        let Some(decision) = self.decision.as_deref() else { return false };
+        let Decision { strategy, strategy_used, models_queried: _, votes, judge } = decision;
+        if *strategy == Strategy::Fastest {
+            return false;
+        }
+        let judge = judge.as_ref();
+        if judge.is_some_and(|judge| matches!(judge.outcome, JudgeOutcome::Failed | JudgeOutcome::Unreadable)) {
+            return true;
+        }
+        let answered = |name: &ProviderName| *name == self.provider || votes.iter().any(|vote| vote.provider == *name);
+        let judges = |name: &ProviderName| judge.is_some_and(|judge| judge.provider.as_ref() == Some(name));
+        let lost = |line: &&AttemptRecord| !answered(&line.provider) && !judges(&line.provider);
+        self.attempts.iter().filter(lost).any(|line| match line.outcome {
+            AttemptOutcome::Success => false,
+            AttemptOutcome::Cancelled => true,
+            // Where enough have answered, one that failed decides nothing.
+            _ => strategy_used != strategy,
+        })
+    }
+
     /// About how many bytes it takes to keep it.
     pub fn bytes(&self) -> u64 {
         /// Of a response without a text in it.

@@ -25,6 +25,7 @@ mod jobs;
 mod keep_alive;
 mod keys;
 mod learning;
+mod leeway;
 mod limits;
 mod marks;
 mod outage;

@@ -118,7 +118,7 @@ async fn only_whole_answers_are_kept() {
         ("content_filter", json!(null), None, false),
         ("something", json!(null), None, false),
         ("length", json!(null), None, false),
-        ("length", json!(null), Some(1), true),
+        ("length", json!(null), Some(1), false),
     ] {
         let said = refusal.clone();
         let story = Story::new(&["a"], move |_| ends(reason, said.clone()));
