@@ -2096,7 +2096,7 @@ export interface PoolConfig {
       scope?: string
       /** The claim that says on whose behalf the holder calls; needed where there are tenants. @default 'tenant' */
       tenant_claim?: string
-      /** Seconds by which the clocks of issuer and service may differ. @default 30 */
+      /** Seconds by which the clocks of issuer and service may differ, 0–300. @default 30 */
       leeway_s?: number
     }
     /** Clients that sign their requests may call. @default none */
@@ -2104,7 +2104,7 @@ export interface PoolConfig {
       clients: {
         /** What it calls itself in `X-Api-Key`. Unique. */
         id: string
-        /** At least 32 bytes. */
+        /** At least 32 bytes, and no other client's. */
         secret: string
         /** On whose behalf it calls. @default nobody's in particular */
         tenant?: string

@@ -21,6 +21,8 @@ const TENANT_CLAIM: &str = "tenant";
 /// Clocks of machines that ask a time server differ by far less; those of machines that do not, by more than anybody
 /// should allow.
 const LEEWAY: Duration = Duration::from_secs(30);
+/// Longer than that a clock is not behind but wrong, and tokens live for minutes.
+const MOST_LEEWAY: Duration = Duration::from_secs(300);
 /// As long as a signed request is commonly good for.
 const MAX_SKEW: Duration = Duration::from_secs(300);
 /// Bytes of a client's secret: those of the hash it keys, as RFC 2104 wants it.
@@ -163,6 +165,14 @@ pub(super) fn check_jwt(
     if scope.as_deref().is_some_and(|scope| !is_scope(scope)) {
         reader.problem(join(at, "scope"), "expected one scope: ASCII without spaces, quotes and backslashes");
     }
+    let leeway = leeway_s.or(Seconds(LEEWAY)).0;
+    if leeway > MOST_LEEWAY {
+        let message = format!("must be at most {}, found {}", MOST_LEEWAY.as_secs(), leeway.as_secs());
+        reader.problem(join(at, "leeway_s"), message);
+    }
+    if !aud.is_given() && !iss.is_given() {
+        reader.warn(at, "neither aud nor iss is set: a token that its issuer made for another service is taken, too");
+    }
     let alg = check_alg(alg.required(at, "alg", reader)?, &join(at, "alg"), reader)?;
     Some(JwtConfig {
         alg,
@@ -171,7 +181,7 @@ pub(super) fn check_jwt(
         iss: text(iss),
         scope,
         tenant_claim: text(tenant_claim).unwrap_or_else(|| TENANT_CLAIM.to_owned()),
-        leeway: leeway_s.or(Seconds(LEEWAY)).0,
+        leeway,
     })
 }
 

@@ -499,7 +499,7 @@ section! {
         /// The claim that says on whose behalf the holder calls. Where there are tenants, a token must have it. Default
         /// "tenant".
         tenant_claim: Text,
-        /// By how much the clocks of issuer and service may differ. Default 30; 0 = not at all.
+        /// By how much the clocks of issuer and service may differ. Default 30; 0 = not at all, at most 300.
         leeway_s: Seconds,
     }
 }
@@ -519,7 +519,7 @@ section! {
     struct RawHmacClient {
         /// What it calls itself in `X-Api-Key`. Unique.
         id: Text,
-        /// What it signs with, as it stands here: at least 32 bytes.
+        /// What it signs with, as it stands here: at least 32 bytes, and no other client's.
         secret: Hidden,
         /// On whose behalf it calls. Default: nobody's in particular.
         tenant: Text,

@@ -1147,9 +1147,17 @@ fn callers_that_cannot_be_let_in_safely_are_refused() {
         (json!({ "alg": "ES256", "key": rsa }), "server.jwt.key: is a key of another kind than alg needs"),
         (json!({ "alg": "RS256", "key": SECRET }), "server.jwt.key: is no public key"),
         (json!({ "alg": "RS256", "key": rsa, "scope": "a b" }), "server.jwt.scope: expected one scope"),
+        (json!({ "alg": "RS256", "key": rsa, "leeway_s": 301 }), "server.jwt.leeway_s: must be at most 300, found 301"),
     ] {
         let told = of_jwt(jwt);
         assert!(told.starts_with(said) && !told.contains(SECRET), "{told}");
+    }
+    for (aud, iss, warns) in [(None, None, true), (Some("a"), None, false), (None, Some("i"), false)] {
+        let mut value = with(json!({}));
+        merge(&mut value, json!({ "server": { "jwt": { "alg": "HS256", "key": SECRET, "aud": aud, "iss": iss } } }));
+        let warnings = checked(&value).warnings;
+        let is_told = warnings.iter().any(|said| said.starts_with("server.jwt: neither aud nor iss"));
+        assert_eq!(is_told, warns, "{aud:?} {iss:?}");
     }
     let client = |id: &str, secret: &str| json!({ "id": id, "secret": secret });
     assert_eq!(

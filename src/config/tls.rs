@@ -7,19 +7,23 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring as rustls_ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 
 use super::beside::Files;
 use super::raw::RawTls;
 use super::references::read_text;
 use super::section::{Field, Reader, join};
 use crate::error::Problem;
+use crate::time;
 
 /// In the order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -136,6 +140,31 @@ fn certificates(field: &'static str, pem: &str) -> Result<Vec<CertificateDer<'st
     }
 }
 
+/// What is wrong with the dates of one of these certificates, at a time since the epoch. They are read by whoever checks
+/// certificates of services, who looks at dates before anything else; each is its own root here.
+fn out_of_date(pem: &str, now: Duration) -> Option<&'static str> {
+    let provider = Arc::new(rustls_ring::default_provider());
+    let name = ServerName::try_from("localhost").ok()?;
+    certificates("cert", pem).ok()?.into_iter().find_map(|certificate| {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).ok()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let now = UnixTime::since_unix_epoch(now);
+        match verifier.ok()?.verify_server_cert(&certificate, &[], &name, &[], now) {
+            Err(rustls::Error::InvalidCertificate(error)) => match error {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    Some("a certificate has expired")
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Some("a certificate is not valid yet")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    })
+}
+
 fn checksum(texts: &[&str]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);
     for text in texts {
@@ -164,10 +193,36 @@ pub(super) fn check(raw: Field<RawTls>, at: &str, files: &mut Files, reader: &mu
     }
     let client_ca = client_ca.as_ref().map(|(_, text)| text.as_str());
     match TlsConfig::of(&Pem { cert: &cert, key: &key, client_ca }) {
-        Ok(tls) => Some(tls),
+        Ok(tls) => {
+            // Not refused: a service that is restarted with it goes on for those who look away.
+            if let Some(said) = out_of_date(&cert, Duration::from_millis(time::unix_ms())) {
+                reader.warn(&join(at, "cert"), said);
+            }
+            Some(tls)
+        }
         Err((field, said)) => {
             reader.problem(join(at, field), said);
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_good_from_its_first_day_to_its_last() {
+        const DAY: u64 = 24 * 3600;
+        // Its dates are 2020-01-01 and 2120-01-01; so are those of its authority.
+        let (first, last) = (18_262 * DAY, 54_787 * DAY);
+        for name in ["server", "authority"] {
+            let path = format!("{}/__test__/fixtures/mtls/{name}.pem", env!("CARGO_MANIFEST_DIR"));
+            let pem = std::fs::read_to_string(path).expect("a certificate");
+            let at = |unix| out_of_date(&pem, Duration::from_secs(unix));
+            assert_eq!((at(first + DAY), at(last - DAY)), (None, None), "{name}");
+            assert_eq!(at(first - DAY), Some("a certificate is not valid yet"), "{name}");
+            assert_eq!(at(last + DAY), Some("a certificate has expired"), "{name}");
         }
     }
 }
