@@ -215,7 +215,7 @@ pub struct HealthResponse {
     pub total_providers: u64,
     #[prost(uint64, tag = "5")]
     pub available_providers: u64,
-    /// Who a plain call would be asked of first. Only for those who may call, as all of the following.
+    /// Who a plain call would be asked of first. Only for the operator, whose key is no tenant's, as all of the following.
     #[prost(string, optional, tag = "6")]
     pub best_provider: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "7")]
