@@ -409,6 +409,8 @@ pub struct BudgetExceeded {
     pub spent: NanoUsd,
     /// For requests under way.
     pub reserved: NanoUsd,
+    /// Nothing else is in the way: there is room when they end.
+    pub held: bool,
     /// Until there is room again; `None`: the request alone asks for more than the limit, or only requests under way are in
     /// the way, and nobody knows when they end.
     pub reset: Option<Duration>,
@@ -505,6 +507,12 @@ impl Error {
             ErrorKind::NoProvider { reasons } => !reasons.is_empty(),
             _ => false,
         }
+    }
+
+    /// Is it only money reserved for requests under way that left no room? There is some when they end, and nobody knows
+    /// when that is. A budget that is spent is something else, and so is a request that asks for more than the limit.
+    pub fn is_held_by_requests(&self) -> bool {
+        matches!(&self.0.kind, ErrorKind::BudgetExceeded(exceeded) if exceeded.held)
     }
 
     /// How long to wait before it has a chance, when anyone said.

@@ -7,7 +7,8 @@
 //! | the same, but somebody was asked and said so | then | yes |
 //! | everybody is limited, and nobody knows until when | after backoff | yes |
 //! | the same, but for longer than an hour | no | |
-//! | everything else: what providers failed with, a request that is wrong, a budget, a cancellation | no | |
+//! | only requests under way are in the way of a budget | a moment later, until they have ended | no |
+//! | everything else: what providers failed with, a request that is wrong, a budget that is spent, a cancellation | no | |
 //!
 //! What providers fail with was retried and failed over by the pool already; trying the job again would multiply that. For
 //! the same reason a second try leaves the pool's own repeats out ([`crate::types::CallOptions::max_retries`] 0): the
@@ -69,6 +70,8 @@ impl Patience {
         let rest = match error.kind() {
             ErrorKind::RateLimited { reset: None, .. } => return retry(backoff),
             ErrorKind::RateLimited { .. } | ErrorKind::NoProvider { .. } => error.retry_after()?,
+            // Nobody says when they end. Then there is room, or what they cost has left none for good.
+            _ if error.is_held_by_requests() => SHORTEST_REST,
             _ => return None,
         };
         if rest > LONGEST_REST {
@@ -83,8 +86,8 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Context, Failure, FailureClass, Phase, Reason};
-    use crate::types::{AttemptOutcome, AttemptRecord, ProviderName};
+    use crate::error::{BudgetExceeded, Context, Failure, FailureClass, Phase, Reason};
+    use crate::types::{AttemptOutcome, AttemptRecord, NanoUsd, ProviderName};
 
     fn patience(spent: u32, own_time: bool) -> Patience {
         Patience { backoff: BackoffParams::default(), spent, max_retries: 3, own_time }
@@ -116,9 +119,24 @@ mod tests {
         }
     }
 
+    fn over_budget(held: bool) -> ErrorKind {
+        let (limit, spent, reserved) = (NanoUsd(100), NanoUsd(0), NanoUsd(60));
+        let exceeded = BudgetExceeded {
+            provider: None,
+            period: "daily",
+            limit,
+            spent,
+            reserved,
+            held,
+            reset: None,
+            reset_at: None,
+        };
+        ErrorKind::BudgetExceeded(Box::new(exceeded))
+    }
+
     #[test]
     fn the_table_holds() {
-        use AttemptOutcome::{BreakerOpen, Failure as Failed, RateLimited};
+        use AttemptOutcome::{BreakerOpen, Budget, Failure as Failed, RateLimited};
         let failure = || Failure::new(FailureClass::ServerError, "broken");
         let timeout = || ErrorKind::Timeout { phase: Phase::Deadline, failure: None };
         let counted = |after| Some(Again { after: Duration::from_secs(after), counts: true });
@@ -136,6 +154,8 @@ mod tests {
             (ErrorKind::Provider { failure: failure() }, Failed, false, None),
             (ErrorKind::InvalidRequest { field: String::new() }, RateLimited, false, None),
             (ErrorKind::Internal, Failed, false, None),
+            (over_budget(true), Budget, false, Some(Again { after: SHORTEST_REST, counts: false })),
+            (over_budget(false), Budget, false, None),
         ] {
             let error = error(kind, outcome);
             assert_eq!(patience(0, own_time).again(&error, 1.0), expected, "{:?}, {outcome:?}", error.kind());

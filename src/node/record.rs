@@ -347,7 +347,8 @@ impl<'a> ErrorRecord<'a> {
             ErrorKind::NoProvider { reasons } => record.reasons = Some(reasons),
             ErrorKind::Timeout { phase, .. } => record.phase = Some(phase.as_str()),
             ErrorKind::BudgetExceeded(exceeded) => {
-                let BudgetExceeded { ref provider, period, limit, spent, reserved, reset: _, reset_at } = **exceeded;
+                let BudgetExceeded { ref provider, period, limit, spent, reserved, held: _, reset: _, reset_at } =
+                    **exceeded;
                 let scope = match (provider, &context.tenant) {
                     (Some(_), _) => "provider",
                     (None, Some(_)) => "tenant",

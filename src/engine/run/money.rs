@@ -192,6 +192,7 @@ impl Run<'_> {
                 limit,
                 spent,
                 reserved,
+                held: over.is_held(),
                 reset: free_at.map(|at| at.saturating_duration_since(now.mono)),
                 reset_at: resets_at,
             };

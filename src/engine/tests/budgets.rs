@@ -109,7 +109,7 @@ async fn a_pool_whose_budget_is_spent_refuses_at_once() {
     let BudgetExceeded { provider, period, limit, spent, reset, reset_at, .. } = exceeded(&error);
     assert_eq!((provider, *period, limit.0, spent.0), (&None, "monthly", ANSWER + 5, ANSWER));
     assert!(reset_at.is_some_and(|at| at > time::unix_ms()));
-    assert_eq!((error.retry_after(), error.is_retryable()), (*reset, false));
+    assert_eq!((error.retry_after(), error.is_retryable(), error.is_held_by_requests()), (*reset, false, false));
     assert_eq!(trail(&error.context().attempts), ["a:budget"]);
     assert!(error.to_string().contains("the pool's monthly budget of 0.000240005 USD has no room"), "{error}");
     assert!(!story.pool.engine().health().healthy);
@@ -140,6 +140,7 @@ async fn what_requests_under_way_hold_is_no_day_that_has_to_end() {
         let BudgetExceeded { spent, reset, reset_at, .. } = exceeded(&error);
         assert_eq!((spent.0, *reset, *reset_at, error.retry_after()), (0, None, None, None));
         assert!(error.to_string().contains("requests under way hold"), "{error}");
+        assert!(error.is_held_by_requests());
         let a = &story.pool.engine().health().providers["a"];
         assert_eq!((a.available, a.retry_at), (true, None));
     };

@@ -306,6 +306,32 @@ async fn a_job_that_is_held_is_given_up_and_handed_back_as_any_other() {
     assert!(is_closed(&handed_back.ended().await));
 }
 
+#[tokio::test(start_paused = true)]
+async fn jobs_wait_for_money_that_requests_under_way_hold_and_fail_when_it_is_spent() {
+    // A request reserves more than it costs: one at a time has room, until the tenth or so.
+    let mut priced = provider("a", 1);
+    priced["input_price_per_million"] = json!(0);
+    priced["output_price_per_million"] = json!(1_000);
+    let config = json!({ "providers": [priced], "budget": { "daily_usd": 0.15 } });
+    let story = Story::with_config(config, |_| slow(SECOND, "yes"));
+    let jobs = start(&story, BackgroundParams { workers: 8, max_retries: 0, max_tokens: Some(100), ..params() });
+    let mut all = Vec::new();
+    for number in 0..40 {
+        all.push(submit(&jobs, job(number)).await);
+    }
+    assert!(jobs.stop(StopOptions::default()).await.is_empty());
+    let mut spent = 0;
+    for job in all {
+        if let Err(error) = job.result().await {
+            assert!(!error.is_held_by_requests(), "{error}");
+            assert!(matches!(error.kind(), ErrorKind::BudgetExceeded(_)), "{error}");
+            spent += 1;
+        }
+    }
+    assert_eq!((jobs.stats().completed, spent), (40 - spent, spent));
+    assert!(jobs.stats().completed > 3 && spent > 3, "{:?}", jobs.stats());
+}
+
 // === bounds ===
 
 #[tokio::test(start_paused = true)]
