@@ -28,7 +28,8 @@ fn connect() -> (DuplexStream, JoinHandle<()>) {
         tasks: TaskTracker::new(),
     };
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let served = tokio::spawn(async move { serve_connection(theirs, Extensions::new(), &port).await });
+    let tasks = port.tasks.clone();
+    let served = tasks.spawn(async move { serve_connection(theirs, Extensions::new(), &port).await });
     (ours, served)
 }
 
