@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
 
 /// It failed, and another provider may still answer.
 fn leaves_hope(attempted: &Result<Answer, Missed>) -> bool {
-    attempted.as_ref().is_err_and(|missed| leaves_hope_of(missed))
+    attempted.as_ref().is_err_and(leaves_hope_of)
 }
 
 fn leaves_hope_of(missed: &Missed) -> bool {

@@ -131,7 +131,7 @@ async fn fastest_of_one_asks_one() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_good_answer_of_two_is_the_fastest() {
-    let poor: [(&str, fn() -> Answer); 6] = [
+    let poor: [(&str, Script); 6] = [
         ("refused", || ends_with(json!({ "content": null, "refusal": "no" }), "stop")),
         ("cut", || ends("half", "length")),
         ("filtered", || ends("", "content_filter")),
@@ -158,7 +158,7 @@ async fn the_first_good_answer_of_two_is_the_fastest() {
 #[tokio::test(start_paused = true)]
 async fn a_poor_answer_is_better_than_none() {
     // What the second one does, and who answers with what.
-    let second: [(fn() -> Answer, &str, &str); 4] = [
+    let second: [(Script, &str, &str); 4] = [
         (|| later(SECOND, fails(500)), "a", "half"),
         (hangs, "a", "half"),
         (|| later(SECOND, ends("", "content_filter")), "a", "half"),
@@ -369,6 +369,9 @@ async fn answers_that_are_alike_and_not_equal_are_judged() {
     assert_eq!((outcome(&response).1, outcome(&response).2), ("JUDGE", vec![1, 1]));
     assert_eq!((read_by_judge(&story).len(), story.asked("judge")), (2, 1));
 }
+
+/// What an upstream does when it is asked.
+type Script = fn() -> Answer;
 
 /// The same after so long.
 fn later(wait: Duration, reply: Answer) -> Answer {
