@@ -65,7 +65,7 @@ pub(super) fn clean(found: &Found, options: &AnalysisOptions) -> Result<Clean, (
 pub(super) fn of_file(file: &FileAnalysis) -> String {
     let FileAnalysis { path, kind, summary, external_dependencies, public_interfaces } = file;
     json!({
-        "file": path, "type": kind, "summary": summary,
+        "file": mask(path).text, "type": kind, "summary": summary,
         "externalDependencies": external_dependencies, "publicInterfaces": public_interfaces,
     })
     .to_string()
@@ -84,7 +84,7 @@ pub(super) fn of_directory(directory: &DirectoryAnalysis) -> String {
         public_interfaces,
     } = directory;
     json!({
-        "directory": path, "summary": summary, "keyComponents": key_components,
+        "directory": mask(path).text, "summary": summary, "keyComponents": key_components,
         "externalDependencies": external_dependencies, "publicInterfaces": public_interfaces,
     })
     .to_string()
