@@ -81,6 +81,34 @@ async fn a_limit_of_a_day_is_not() {
     assert!(started.elapsed().as_secs() < 60);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_waited_for() {
+    let folder = Folder::new();
+    (0..30).for_each(|number| drop(folder.write(&format!("{number}.rs"), format!("// {number}"))));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let until: Arc<std::sync::Mutex<Option<crate::time::Instant>>> = Arc::default();
+    let story = Story::new(move |each| {
+        let now = crate::time::now().mono;
+        let mut until = until.lock().expect("whole");
+        if asked.fetch_add(1, Ordering::Relaxed) == 10 {
+            *until = Some(now + std::time::Duration::from_secs(90));
+        }
+        if until.is_some_and(|until| now < until) { fake::reply(503, &[], "down") } else { good(each) }
+    });
+    let analysis = story.project(&folder, &options()).await.expect("in the end");
+    assert_eq!((analysis.files.len(), analysis.failed), (30, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_never_was_there_is_told_soon() {
+    let folder = Folder::new();
+    (0..30).for_each(|number| drop(folder.write(&format!("{number}.rs"), format!("// {number}"))));
+    let story = Story::new(|_| fake::reply(503, &[], "down"));
+    let started = crate::time::now().mono;
+    story.project(&folder, &options()).await.expect_err("down");
+    assert!(started.elapsed().as_secs() < 300, "{:?}", started.elapsed());
+}
+
 /// Functions of ten lines.
 fn long(functions: usize) -> String {
     let body = "    let value = compute_something(1, 2, 3);\n".repeat(8);
