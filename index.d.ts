@@ -560,6 +560,11 @@ export interface AnalysisOptions {
    * Made if it is not there. @default nothing is kept
    */
   cacheDir?: string
+  /**
+   * Where its pages will be written. Whether they can is looked at before the first call, and pages of an earlier analysis
+   * in it are not listed as skipped. Nothing is written: that is `toMarkdown`. Default: not looked at.
+   */
+  pagesDir?: string
   /** Only providers that serve this model or alias. @default every provider by its own */
   model?: string
   /** What paths of results are relative to, and what nothing is read outside of. @default the folder that is analysed, or the one the file is in */

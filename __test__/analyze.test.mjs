@@ -294,6 +294,34 @@ describe('llmpool analyze', () => {
     assert.match(words.stdout, /^The project: \d+ characters\n\nArchitecture\n/)
   })
 
+  it('nothing is sent where pages cannot be written, and --dry-run makes no folder', bounded, async (t) => {
+    const upstream = await Upstream.start(t, describes)
+    const [root, config, out] = [project(t), configOf(t, upstream), folder(t)]
+    writeFileSync(join(out, 'README.md'), 'mine')
+    const refused = await cli(t, ['analyze', root, '--config', config, '--out', out])
+    assert.deepEqual([refused.code, upstream.count], [2, 0], refused.stderr)
+    assert.match(refused.stderr, /was not written by an analysis/)
+    const onto = await cli(t, ['analyze', root, '--config', config, '--out', config])
+    assert.deepEqual([onto.code, upstream.count], [2, 0], onto.stderr)
+    const kept = join(folder(t), 'kept')
+    await cli(t, ['analyze', root, '--config', config, '--dry-run', '--cache-dir', kept])
+    assert.ok(!existsSync(kept))
+  })
+
+  it('prints what is paid for when its pages cannot be written after all', bounded, async (t) => {
+    const out = join(folder(t), 'docs')
+    const upstream = await Upstream.start(t, (exchange) => {
+      mkdirSync(out, { recursive: true })
+      writeFileSync(join(out, 'README.md'), 'mine')
+      return describes(exchange)
+    })
+    const ended = await cli(t, ['analyze', project(t), '--config', configOf(t, upstream), '--out', out])
+    assert.equal(ended.code, 2, ended.stderr)
+    assert.match(ended.stdout, /^The project: /)
+    const [, file] = /the result is kept in (.*\.json)/.exec(ended.stderr)
+    assert.equal(JSON.parse(readFileSync(file, 'utf8')).files.length, 3)
+  })
+
   it('says by its exit code how it went', roomy, async (t) => {
     const upstream = await Upstream.start(t, describes)
     const partly = await Upstream.start(t, (exchange) =>
@@ -303,7 +331,8 @@ describe('llmpool analyze', () => {
     const [root, config] = [project(t), configOf(t, upstream)]
     for (const [argv, code] of [
       [[root, '--config', configOf(t, partly)], 1],
-      [[root, '--config', configOf(t, down)], 69],
+      // An open breaker would be waited for.
+      [[root, '--config', configOf(t, down, { circuit_breaker_threshold: 100 })], 69],
       [[root, '--config', configOf(t, upstream, { type: 'no-such-type' })], 78],
       [[join(root, 'nowhere'), '--config', config], 2],
       [[root, '--config', config, '--depth', 'abyss'], 2],

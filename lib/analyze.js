@@ -2,6 +2,10 @@
 
 // `llmpool analyze`: a folder described by models. The result goes to stdout or into pages, how far it is to stderr.
 
+const { mkdtempSync, writeFileSync } = require('node:fs')
+const { tmpdir } = require('node:os')
+const { join } = require('node:path')
+
 /** Characters of the progress bar. */
 const WIDTH = 24
 
@@ -38,7 +42,7 @@ class Bar {
  * @returns {Promise<boolean>} nothing failed
  */
 async function analyze(pool, path, { options, out, json }) {
-  const analysis = pool.analyze(path, options)
+  const analysis = pool.analyze(path, { ...options, pagesDir: out })
   const bar = new Bar(process.stderr)
   try {
     for await (const progress of analysis) bar.show(progress)
@@ -51,8 +55,15 @@ async function analyze(pool, path, { options, out, json }) {
   for (const warning of result.warnings) process.stderr.write(`warning: ${warning}\n`)
   for (const { path, message } of result.failed) process.stderr.write(`failed: ${path}: ${message}\n`)
   if (out !== undefined) {
-    const pages = await analysis.toMarkdown(out)
-    process.stderr.write(`${pages.length} pages in ${out}\n`)
+    try {
+      const pages = await analysis.toMarkdown(out)
+      process.stderr.write(`${pages.length} pages in ${out}\n`)
+    } catch (error) {
+      // It is paid for: whoever asked for it gets it, if not as pages.
+      if (!json) process.stdout.write(words(result))
+      process.stderr.write(`${keep(result, options.cacheDir)}\n${footer(result)}\n`)
+      throw error
+    }
   }
   process.stderr.write(`${footer(result)}\n`)
   return result.failed.length === 0
@@ -77,6 +88,19 @@ async function dryRun(pool, path, { options, json }) {
     `${requests} requests, ~${promptTokens} + ~${completionTokens} tokens, ${money(cost)}`,
   ]
   process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+/**
+ * Where a result is that has no pages.
+ *
+ * @param {import('../index').AnalysisResult} result
+ * @param {string | undefined} cacheDir
+ */
+function keep(result, cacheDir) {
+  if (cacheDir !== undefined) return `the result is kept in ${cacheDir}: the same with another --out sends nothing`
+  const file = join(mkdtempSync(join(tmpdir(), 'llmpool-analysis-')), 'analysis.json')
+  writeFileSync(file, JSON.stringify(result, null, 2), { mode: 0o600 })
+  return `the result is kept in ${file}`
 }
 
 /** The project for people. @param {import('../index').AnalysisResult} result */

@@ -39,7 +39,7 @@ pub async fn estimate(
     cancelled: &CancellationToken,
 ) -> Result<Estimate, Error> {
     let options = Arc::new(options.clone());
-    let (place, walked, store) = prepare(path, goal, &options, cancelled).await?;
+    let (place, walked, store) = prepare(path, goal, &options, false, cancelled).await?;
     let top = (goal != Goal::File).then_some(place.path.as_str());
     let tree = Tree::new(&walked.files, top, goal == Goal::Project);
     let mut sum = Sum::new(pool, &options, walked.skipped);

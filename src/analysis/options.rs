@@ -32,6 +32,9 @@ pub struct AnalysisOptions {
     pub part_tokens: u64,
     /// Where results are kept, so that only what has changed is sent the next time. `None`: nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// Where its pages will be written. Whether they can is looked at before anything is sent, and pages of an earlier
+    /// analysis in it are not listed as skipped.
+    pub pages_dir: Option<PathBuf>,
     /// Only providers that serve this model or alias.
     pub model: Option<String>,
     /// What paths of results are relative to, and what nothing is read outside of. `None`: the folder that is analysed,
@@ -76,6 +79,7 @@ impl AnalysisOptions {
         "maxFileBytes",
         "partTokens",
         "cacheDir",
+        "pagesDir",
         "model",
         "root",
     ];
@@ -122,7 +126,7 @@ impl AnalysisOptions {
                 return refused(&format!("{field}[{at}]"), "is empty".to_owned());
             }
         }
-        for (field, path) in [("cacheDir", &self.cache_dir), ("root", &self.root)] {
+        for (field, path) in [("cacheDir", &self.cache_dir), ("pagesDir", &self.pages_dir), ("root", &self.root)] {
             if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
                 return refused(field, "is empty".to_owned());
             }
@@ -143,6 +147,7 @@ impl Default for AnalysisOptions {
             max_file_bytes: Self::MAX_FILE_BYTES,
             part_tokens: Self::PART_TOKENS,
             cache_dir: None,
+            pages_dir: None,
             model: None,
             root: None,
         }

@@ -30,8 +30,9 @@ pub(super) struct Text {
 
 /// What begins with these bytes.
 pub(super) fn kind_of(head: &[u8]) -> Kind {
-    if utf16(head).is_some() {
-        return Kind::Text;
+    if let Some(units) = utf16(head) {
+        let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        return if is_written(&text) { Kind::Text } else { Kind::Binary };
     }
     match head {
         _ if head.contains(&0) => Kind::Binary,
@@ -64,7 +65,7 @@ const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 fn decode(bytes: &[u8]) -> Option<Text> {
     if let Some(units) = utf16(bytes) {
         let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-        return checked(text);
+        return checked(text).filter(|text| is_written(&text.text));
     }
     if bytes.contains(&0) {
         return None;
@@ -80,6 +81,18 @@ fn checked(text: String) -> Option<Text> {
     let replaced = text.matches(char::REPLACEMENT_CHARACTER).count();
     (replaced * REPLACED_AT_MOST <= text.chars().count()).then_some(Text { text, replaced })
 }
+
+/// Whether somebody wrote this, or bytes only begin with the mark of UTF-16, as UTF-32 and pictures may: nearly any two
+/// bytes are a character, but texts have spaces and signs, and nothing has NUL.
+fn is_written(text: &str) -> bool {
+    let is_common =
+        |c: &char| c.is_ascii() || c.is_whitespace() || matches!(c, '\u{3000}'..='\u{303F}' | '\u{FF00}'..='\u{FF65}');
+    let (all, common) = (text.chars().count(), text.chars().filter(is_common).count());
+    !text.contains('\0') && (all < SHORT_TEXT || common * 50 >= all)
+}
+
+/// Characters of a text that may have no space in it.
+const SHORT_TEXT: usize = 200;
 
 /// The units of a text that begins with the mark of UTF-16.
 fn utf16(bytes: &[u8]) -> Option<Vec<u16>> {
@@ -107,6 +120,7 @@ mod tests {
             (b"\xEF\xBB\xBF \n\t", Kind::Blank),
             (b"\x7fELF\0\0", Kind::Binary),
             (b"\xFF\xFEa\0", Kind::Text),
+            (b"\xFF\xFE\0\0h\0\0\0", Kind::Binary),
         ] {
             assert_eq!(kind_of(bytes), kind, "{bytes:?}");
         }

@@ -140,6 +140,29 @@ pub struct Analysis {
     pub cost: Option<NanoUsd>,
 }
 
+impl FileAnalysis {
+    /// Of which only the path is known.
+    pub(super) fn empty(path: &str) -> Self {
+        let (path, kind) = (path.to_owned(), FileKind::Other);
+        Self { path, kind, summary: String::new(), external_dependencies: Vec::new(), public_interfaces: Vec::new() }
+    }
+}
+
+impl DirectoryAnalysis {
+    /// Of which only the path is known.
+    pub(super) fn empty(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            depth: 0,
+            summary: String::new(),
+            key_components: Vec::new(),
+            child_summaries: Vec::new(),
+            external_dependencies: Vec::new(),
+            public_interfaces: Vec::new(),
+        }
+    }
+}
+
 impl Analysis {
     /// The folder that was analysed; `None` when it is among the failed.
     pub fn top(&self) -> Option<&DirectoryAnalysis> {

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Notice;
 use super::ask::{Asker, Tally};
+use super::markdown::check_markdown;
 use super::options::AnalysisOptions;
-use super::results::{Analysis, Failed, Outcome, Progress, ROOT, UnitKind};
+use super::results::{Analysis, DirectoryAnalysis, Failed, FileAnalysis, Outcome, Progress, ROOT, UnitKind};
 use super::store::Store;
 use super::tree::Tree;
 use super::unit::{Bench, End, Made, Over, blocking};
@@ -45,7 +46,7 @@ pub async fn analyze(
     cancelled: &CancellationToken,
 ) -> Result<Analysis, Error> {
     let options = Arc::new(options.clone());
-    let (place, walked, store) = prepare(path, goal, &options, cancelled).await?;
+    let (place, walked, store) = prepare(path, goal, &options, true, cancelled).await?;
     let tally = Tally::default();
     let asker = Asker { pool, model: options.model.as_deref(), tell, cancelled, tally: &tally };
     let bench = Bench { asker, options: &options, store: &store };
@@ -73,23 +74,45 @@ pub async fn analyze(
     })
 }
 
-/// Finds the files, and what is kept of them.
+/// Finds the files, and what is kept of them. `keeps`: the folder of what is kept is made if it is not there.
 pub(super) async fn prepare(
     path: &Path,
     goal: Goal,
     options: &Arc<AnalysisOptions>,
+    keeps: bool,
     cancelled: &CancellationToken,
 ) -> Result<(Place, Walked, Arc<Store>), Error> {
     options.check()?;
     let (path, options, cancelled) = (path.to_owned(), Arc::clone(options), cancelled.clone());
     blocking(move || {
-        let place = Place::find(&path, options.root.as_deref())?;
+        let mut place = Place::find(&path, options.root.as_deref())?;
         place.is_as_asked(goal, &path)?;
-        let store = Store::open(options.cache_dir.as_deref())?;
-        let walked = walk(&place, &options, options.cache_dir.as_deref(), &cancelled)?;
+        place.pages = options.pages_dir.as_ref().and_then(|pages| pages.canonicalize().ok());
+        let cache = options.cache_dir.as_deref();
+        let store = if keeps { Store::open(cache)? } else { Store::look(cache) };
+        let walked = walk(&place, &options, cache, &cancelled)?;
+        if let Some(pages) = &options.pages_dir {
+            let looked_at = check_markdown(&to_come(&place, &walked, goal), pages);
+            looked_at.map_err(|error| FieldError { field: "pagesDir".to_owned(), ..error })?;
+        }
         Ok((place, walked, Arc::new(store)))
     })
     .await?
+}
+
+/// An analysis of which only the paths are known.
+fn to_come(place: &Place, walked: &Walked, goal: Goal) -> Analysis {
+    let top = (goal != Goal::File).then_some(place.path.as_str());
+    let tree = Tree::new(&walked.files, top, false);
+    let mut analysis = Analysis { path: place.path.clone(), ..Analysis::default() };
+    for unit in (0..tree.len()).map(|at| tree.unit(at)) {
+        match unit.kind {
+            UnitKind::File => analysis.files.push(FileAnalysis::empty(&unit.path)),
+            UnitKind::Directory => analysis.directories.push(DirectoryAnalysis::empty(&unit.path)),
+            UnitKind::Project => {}
+        }
+    }
+    analysis
 }
 
 struct Run<'b, 'a> {

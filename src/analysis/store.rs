@@ -21,6 +21,13 @@ use crate::types::FieldError;
 /// Of the shape of an entry; one of another version is asked for anew.
 const VERSION: u32 = 1;
 
+/// In the folder that is given: it may hold other things, and only this one is left out of an analysis.
+const OWN: &str = "llmpool-analysis";
+
+/// Says that a folder is a cache, to backups and to the next analysis: <https://bford.info/cachedir/>.
+pub(super) const TAG: &str = "CACHEDIR.TAG";
+pub(super) const TAG_SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
+
 /// What a result is kept under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key(String);
@@ -65,18 +72,28 @@ impl Key {
 }
 
 impl Store {
-    /// Makes the folder if it is not there. Blocks.
+    /// What is kept in a folder. Blocks.
+    pub fn look(folder: Option<&Path>) -> Self {
+        Self { folder: folder.map(|folder| folder.join(OWN)), warnings: Mutex::default() }
+    }
+
+    /// The same, and makes the folder if it is not there. Blocks.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn open(folder: Option<&Path>) -> Result<Self, FieldError> {
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| FieldError {
+        let store = Self::look(folder);
+        if let Some(folder) = &store.folder {
+            let made = std::fs::create_dir_all(folder).and_then(|()| match folder.join(TAG).try_exists()? {
+                true => Ok(()),
+                false => std::fs::write(folder.join(TAG), format!("{TAG_SIGNATURE}\n# Kept by llmpool analyze.\n")),
+            });
+            made.map_err(|error| FieldError {
                 field: "cacheDir".to_owned(),
                 message: format!("{}: {error}", folder.display()),
             })?;
         }
-        Ok(Self { folder: folder.map(Path::to_owned), warnings: Mutex::default() })
+        Ok(store)
     }
 
     /// Blocks.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::AnalysisOptions;
 use super::read::{Kind, kind_of};
 use super::results::{ROOT, SkipReason, Skipped};
+use super::store::{TAG, TAG_SIGNATURE};
 use crate::error::Error;
 use crate::types::FieldError;
 
@@ -53,6 +54,8 @@ pub(super) struct Place {
     /// The same, in full.
     start: PathBuf,
     pub is_file: bool,
+    /// Where pages will stand.
+    pub pages: Option<PathBuf>,
 }
 
 /// A file to analyse.
@@ -88,13 +91,30 @@ impl Place {
             None => there.clone(),
         };
         match there.strip_prefix(&root) {
-            Ok(inside) => Ok(Self { path: shown(inside), root, is_file, start: there }),
+            Ok(inside) => Ok(Self { path: shown(inside), root, is_file, start: there, pages: None }),
             Err(_) => {
                 let message = format!("{} is outside of the root {}", path.display(), root.display());
                 Err(refused("path", message))
             }
         }
     }
+
+    /// Where `.gitignore` files begin to count: the root of the repository it stands in, or its own root. What stands above
+    /// is another project's.
+    fn top(&self) -> &Path {
+        // A file that was asked for by its name is what was asked for.
+        if self.is_file {
+            return &self.start;
+        }
+        self.start.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&self.root)
+    }
+}
+
+/// A folder of results that were kept, of builds, of downloads.
+fn is_cache(folder: &Path) -> bool {
+    let mut head = vec![0; TAG_SIGNATURE.len()];
+    let read = File::open(folder.join(TAG)).and_then(|mut tag| tag.read_exact(&mut head));
+    read.is_ok() && head == TAG_SIGNATURE.as_bytes()
 }
 
 fn real(field: &str, path: &Path) -> Result<PathBuf, FieldError> {
@@ -113,9 +133,19 @@ fn shown(path: &Path) -> String {
     let names: Vec<_> = path
         .components()
         .filter(|part| matches!(part, Component::Normal(_)))
-        .map(|part| part.as_os_str().to_string_lossy())
+        .map(|part| in_unicode(part.as_os_str()))
         .collect();
     if names.is_empty() { ROOT.to_owned() } else { names.join("/") }
+}
+
+/// Bytes that are no UTF-8 in hexadecimal digits behind U+FFFD: two names stay two.
+fn in_unicode(name: &OsStr) -> String {
+    let mut said = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        said.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| said.push_str(&format!("\u{FFFD}{byte:02X}")));
+    }
+    said
 }
 
 // === the walk ===
@@ -134,15 +164,26 @@ pub(super) fn walk(
     let exclude = patterns(&place.root, "exclude", &options.exclude)?;
     let mut walked = Walked::default();
     let cache = cache.and_then(|cache| cache.canonicalize().ok());
-    let root = place.root.clone();
-    let entries = WalkBuilder::new(&place.start)
+    let (root, start) = (place.root.clone(), place.start.clone());
+    let entries = WalkBuilder::new(place.top())
         .require_git(false)
         // What this user ignores everywhere says nothing of the project, and differs between machines.
         .git_global(false)
+        // It begins where the first `.gitignore` that counts may stand.
+        .parents(false)
+        // What leads to the start may be hidden.
+        .hidden(false)
         .sort_by_file_name(OsStr::cmp)
         .filter_entry(move |entry| {
+            if start.starts_with(entry.path()) {
+                return true;
+            }
             let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-            cache.as_deref() != Some(entry.path()) && !matches(&exclude, &root, entry.path(), is_dir)
+            entry.path().starts_with(&start)
+                && !entry.file_name().as_encoded_bytes().starts_with(b".")
+                && cache.as_deref() != Some(entry.path())
+                && !(is_dir && is_cache(entry.path()))
+                && !matches(&exclude, &root, entry.path(), is_dir)
         })
         .build();
     for entry in entries {
@@ -160,7 +201,7 @@ pub(super) fn walk(
                 // A file that was asked for by its name is what was asked for.
                 let included = options.include.is_empty() || matches(&include, &place.root, entry.path(), false);
                 if included || place.is_file {
-                    walked.file(&place.root, &entry, options);
+                    walked.file(place, &entry, options);
                 }
             }
             Err(error) => walked.unreadable(&place.root, &error),
@@ -175,8 +216,17 @@ fn patterns(root: &Path, field: &str, patterns: &[String]) -> Result<Gitignore, 
     let mut builder = GitignoreBuilder::new(root);
     let wrong = |at: usize, error: ignore::Error| refused(&format!("{field}[{at}]"), format!("is no pattern: {error}"));
     for (at, pattern) in patterns.iter().enumerate() {
-        // In a file that would be a comment.
-        let pattern = if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern.clone() };
+        let (not, said) = pattern.strip_prefix('!').map_or(("", pattern.as_str()), |said| ("!", said));
+        if said.split('/').any(|part| part == "..") {
+            return Err(refused(&format!("{field}[{at}]"), format!("{pattern:?} leads out of the root")));
+        }
+        let pattern = match said.strip_prefix("./") {
+            // As a shell completes it; in a `.gitignore` it would match nothing.
+            Some(inside) => format!("{not}/{inside}"),
+            // In a file that would be a comment.
+            None if pattern.starts_with('#') => format!("\\{pattern}"),
+            None => pattern.clone(),
+        };
         builder.add_line(None, &pattern).map_err(|error| wrong(at, error))?;
     }
     builder.build().map_err(|error| wrong(0, error))
@@ -188,10 +238,12 @@ fn matches(patterns: &Gitignore, root: &Path, path: &Path, is_dir: bool) -> bool
 }
 
 impl Walked {
-    fn file(&mut self, root: &Path, entry: &DirEntry, options: &AnalysisOptions) {
+    fn file(&mut self, Place { root, pages, .. }: &Place, entry: &DirEntry, options: &AnalysisOptions) {
         let path = shown(entry.path().strip_prefix(root).unwrap_or(entry.path()));
         match looked_at(entry, options) {
             Ok(metadata) => self.files.push(Found { path, file: entry.path().to_owned(), bytes: metadata.len() }),
+            // The pages that are about to be written over are no news.
+            Err((SkipReason::Generated, _)) if pages.as_ref().is_some_and(|pages| entry.path().starts_with(pages)) => {}
             Err((reason, message)) => self.skipped.push(Skipped { path, reason, message }),
         }
     }

@@ -20,6 +20,9 @@ use crate::types::FieldError;
 /// Of a folder: what code hosts show beside its list of files.
 const INDEX: &str = "README.md";
 
+/// Bytes of a name: file systems take 255, and `-2.md` comes behind.
+const LONGEST_NAME: usize = 200;
+
 /// Where the page of each path stands, from the folder of the pages.
 pub(super) struct Places(BTreeMap<String, String>);
 
@@ -62,12 +65,14 @@ impl Places {
             if !is_inside(path) {
                 return Err(refused(format!("a result has the path {path:?}, which leads out of the folder")));
             }
-            let wanted = match (is_folder, path) {
-                (true, ROOT) => INDEX.to_owned(),
-                (true, path) => format!("{path}/{INDEX}"),
-                (false, path) => format!("{path}.md"),
+            let folders = |path: &str| path.split('/').map(folder_of).collect::<Vec<_>>().join("/");
+            let wanted = match (is_folder, path.rsplit_once('/')) {
+                (true, None) if path == ROOT => INDEX.to_owned(),
+                (true, _) => format!("{}/{INDEX}", folders(path)),
+                (false, Some((parent, name))) => format!("{}/{}.md", folders(parent), name_of(name)),
+                (false, None) => format!("{}.md", name_of(path)),
             };
-            let stem = wanted.trim_end_matches(".md");
+            let stem = wanted.strip_suffix(".md").unwrap_or(&wanted);
             let numbered = (2..).map(|number| format!("{stem}-{number}.md"));
             let free = std::iter::once(wanted.clone()).chain(numbered).find(|place| taken.insert(place.to_lowercase()));
             places.0.insert(path.to_owned(), free.unwrap_or_default());
@@ -98,8 +103,55 @@ impl Places {
 
 /// A path that names something below a folder.
 fn is_inside(path: &str) -> bool {
-    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
-    path == ROOT || path.split('/').all(is_name)
+    path == ROOT || path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// The name of a page, as every file system takes it: signs that some of them refuse are written as in an address, and a
+/// name that has no room for `-2.md` any more is cut and ends in a digest of itself.
+fn name_of(name: &str) -> String {
+    let mut safe = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control() || "\\:<>|\"?*".contains(c) {
+            let mut bytes = [0; 4];
+            c.encode_utf8(&mut bytes).bytes().for_each(|byte| safe.push_str(&format!("%{byte:02X}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    if safe.len() <= LONGEST_NAME {
+        return safe;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    let digest: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut end = LONGEST_NAME - digest.len() - 1;
+    while !safe.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}-{digest}", &safe[..end])
+}
+
+/// The name of a folder of pages: never one that a page may have, as the folder `notes.md` beside the file `notes`.
+fn folder_of(name: &str) -> String {
+    let name = name_of(name);
+    if name.to_ascii_lowercase().ends_with(".md") { format!("{name}_") } else { name }
+}
+
+/// Whether the pages of what is going to be analysed may be written. Blocks.
+///
+/// # Errors
+/// As [`write_markdown`], as far as it can be known before.
+pub(super) fn check_markdown(analysis: &Analysis, folder: &Path) -> Result<(), FieldError> {
+    let places = Places::of(analysis)?;
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    let standing = folder.ancestors().find(|above| there(above)).unwrap_or(Path::new("."));
+    let metadata = fs::metadata(standing).map_err(|error| refused(format!("{}: {error}", standing.display())))?;
+    if !metadata.is_dir() {
+        return Err(refused(format!("{} is no folder", standing.display())));
+    }
+    if metadata.permissions().readonly() {
+        return Err(refused(format!("{} may not be written to", standing.display())));
+    }
+    places.0.values().try_for_each(|place| check(folder, Path::new(place)))
 }
 
 /// Whether a page may be written there.
@@ -114,6 +166,10 @@ fn check(folder: &Path, place: &Path) -> Result<(), FieldError> {
         };
         if metadata.is_symlink() {
             return Err(refused(format!("{} is a link, which is not followed", at.display())));
+        }
+        let is_page = at == folder.join(place);
+        if !metadata.is_file() && (is_page || !metadata.is_dir()) || metadata.is_file() && !is_page && is_ours(&at) {
+            return Err(refused(format!("{} stands where a page has to; choose another folder", at.display())));
         }
         if metadata.is_file() && !is_ours(&at) {
             let shown = at.display();
