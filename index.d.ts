@@ -362,17 +362,18 @@ export interface BackgroundOptions {
    */
   maxRetries?: number | null
   /**
-   * ms: the most one try of a job may take at the pool, waits and failover included. More than 0; `null` = as long as the
-   * pool's own `deadline` allows. @default null
+   * ms: the most one try of a job may take, from its first request on, with the waits and failover after that. What it
+   * waits for a provider that may be asked at all is not counted. More than 0; `null` = as long as the pool's own
+   * `deadline` allows. @default null
    */
   timeout?: number | null
-  /** Starts per second, evenly spaced. Above 0, at most 10,000; 0.5 = one in two seconds; `null` = no limit. @default null */
+  /** Starts per second, evenly spaced. Above 0, at most 1,000; 0.5 = one in two seconds; `null` = no limit. @default null */
   rateLimitRps?: number | null
   /** ms before a second try, doubling up to 30 s, each times a random 0.5 to 1; 0 = at once. @default 1000 */
   retryDelay?: number | null
   /**
-   * Results kept for {@link BackgroundProcessor.results}. 1 to 1,000,000. At the bound the oldest goes while nobody reads;
-   * while somebody does, jobs wait until there is room. @default 1000
+   * Results kept for {@link BackgroundProcessor.results} while nobody reads them; beyond that the oldest goes. 1 to
+   * 1,000,000. @default 1000
    */
   keepResults?: number | null
   /** Of jobs that name none themselves. */
@@ -483,8 +484,8 @@ export interface BackgroundProcessor extends EventEmitter<BackgroundEvents> {
 
   /**
    * Results in the order in which jobs end: those that were kept, and those to come, until the processor is stopped and all
-   * are taken. Each goes to one iterator. While one is open none is lost, and jobs begin no sooner than there is room for
-   * their results; leave one that you do not read to its end.
+   * are taken. Each goes to one iterator. While one is open a million are kept before the oldest goes; leave one that
+   * you do not read to its end.
    */
   results(): AsyncIterableIterator<JobResult> & AsyncDisposable
 

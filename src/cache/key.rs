@@ -150,6 +150,7 @@ impl KeyMaker {
         let CallOptions {
             timeout: _,
             deadline: _,
+            deadline_from_first_attempt: _,
             max_retries,
             failover,
             behaviour,

@@ -5,7 +5,8 @@
 //! | the job's own `timeout` | after backoff | yes |
 //! | everybody is limited or resting, nothing was sent, and the pool says until when | then | no |
 //! | the same, but somebody was asked and said so | then | yes |
-//! | everybody is limited, and nobody knows until when | after backoff | yes |
+//! | the job's own `timeout`, before anything was sent | a moment later | no |
+//! | everybody is limited, and nobody knows until when | after backoff | if somebody was asked |
 //! | the same, but for longer than an hour | no | |
 //! | only requests under way are in the way of a budget | a moment later, until they have ended | no |
 //! | everything else: what providers failed with, a request that is wrong, a budget that is spent, a cancellation | no | |
@@ -16,14 +17,17 @@
 //! nothing has cost nothing and is no retry: a queue that is longer than the minute's limit would otherwise fail its own
 //! tail.
 //!
-//! A job that is tried again goes back to its place in the queue, and its worker to the next one. Only where nobody could
-//! be asked and somebody can in [`LONGEST_HOLD`] the worker keeps it: the next job would most likely be refused as well,
-//! and so on through the whole queue.
+//! A job that is tried again goes back to its place in the queue, and its worker to the next one. Where nobody could be
+//! asked and somebody can in [`LONGEST_HOLD`], jobs that want the same as it ([`Wants`]) stay in the queue until then: the
+//! next one would most likely be refused as well, and so on through the whole queue. Jobs that want something else go on.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use super::job::JobSpec;
 use crate::error::{Error, ErrorKind};
 use crate::policy::BackoffParams;
+use crate::time::Instant;
 
 /// A job that would have to wait longer is told so: whoever owns it may know something better than a queue in memory.
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
@@ -42,9 +46,49 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Its worker waits with it.
-    pub fn is_held(self) -> bool {
+    /// Others that want the same wait as well.
+    pub fn is_common(self) -> bool {
         !self.counts && self.after <= LONGEST_HOLD
+    }
+}
+
+/// What decides who may answer a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Wants {
+    model: Option<String>,
+    task: Option<String>,
+    tenant: Option<String>,
+    providers: Vec<String>,
+}
+
+impl Wants {
+    pub fn of(spec: &JobSpec) -> Self {
+        let options = &spec.options;
+        Self {
+            model: spec.request.model.clone(),
+            task: options.task.clone(),
+            tenant: options.tenant.clone(),
+            providers: options.providers.clone(),
+        }
+    }
+}
+
+/// What cannot be had for the time being.
+#[derive(Debug, Default)]
+pub(super) struct OutOfReach(HashMap<Wants, Instant>);
+
+impl OutOfReach {
+    pub fn note(&mut self, wants: Wants, until: Instant, now: Instant) {
+        self.0.retain(|_, other| *other > now);
+        self.0.insert(wants, until);
+    }
+
+    /// `None`: it may be asked for.
+    pub fn until(&self, spec: &JobSpec, now: Instant) -> Option<Instant> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&Wants::of(spec)).copied().filter(|until| *until > now)
     }
 }
 
@@ -64,11 +108,17 @@ impl Patience {
     pub fn again(&self, error: &Error, random: f64) -> Option<Again> {
         let retry = |after| (self.spent < self.max_retries).then_some(Again { after, counts: true });
         let backoff = self.backoff.delay(self.spent, random);
+        let attempts = &error.context().attempts;
+        let sent_nothing = attempts.iter().all(|line| line.outcome.sent_nothing());
+        let free = |after| Some(Again { after, counts: false });
         if self.own_time {
-            return retry(backoff);
+            // Without a line nobody knows what took the time.
+            return if sent_nothing && !attempts.is_empty() { free(SHORTEST_REST) } else { retry(backoff) };
         }
         let rest = match error.kind() {
-            ErrorKind::RateLimited { reset: None, .. } => return retry(backoff),
+            ErrorKind::RateLimited { reset: None, .. } => {
+                return if sent_nothing { free(backoff.max(SHORTEST_REST)) } else { retry(backoff) };
+            }
             ErrorKind::RateLimited { .. } | ErrorKind::NoProvider { .. } => error.retry_after()?,
             // Nobody says when they end. Then there is room, or what they cost has left none for good.
             _ if error.is_held_by_requests() => SHORTEST_REST,
@@ -78,8 +128,7 @@ impl Patience {
             return None;
         }
         let after = rest.max(SHORTEST_REST);
-        let sent_nothing = error.context().attempts.iter().all(|line| line.outcome.sent_nothing());
-        if sent_nothing { Some(Again { after, counts: false }) } else { retry(after) }
+        if sent_nothing { free(after) } else { retry(after) }
     }
 }
 
@@ -146,7 +195,9 @@ mod tests {
             (timeout(), Failed, false, None),
             (limited(Some(30)), RateLimited, false, free(30)),
             (limited(Some(30)), Failed, false, counted(30)),
-            (limited(None), RateLimited, false, counted(1)),
+            (timeout(), RateLimited, true, Some(Again { after: SHORTEST_REST, counts: false })),
+            (limited(None), RateLimited, false, free(1)),
+            (limited(None), Failed, false, counted(1)),
             (limited(Some(3601)), RateLimited, false, None),
             (resting(Some(20)), BreakerOpen, false, free(20)),
             (resting(Some(20)), Failed, false, counted(20)),
@@ -172,9 +223,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_costs_nothing_and_is_over_soon_keeps_a_worker() {
-        let held = |seconds, counts| Again { after: Duration::from_secs(seconds), counts }.is_held();
-        assert!(held(10, false) && !held(11, false) && !held(1, true));
+    fn others_wait_only_for_what_costs_nothing_and_is_over_soon() {
+        let common = |seconds, counts| Again { after: Duration::from_secs(seconds), counts }.is_common();
+        assert!(common(10, false) && !common(11, false) && !common(1, true));
+    }
+
+    #[test]
+    fn what_is_out_of_reach_is_so_for_those_who_want_the_same_and_until_then() {
+        let of = |model: &str| {
+            let mut spec = JobSpec::prompt("x");
+            spec.request.model = Some(model.to_owned());
+            spec
+        };
+        let now = crate::time::now().mono;
+        let until = now + Duration::from_secs(5);
+        let mut out = OutOfReach::default();
+        out.note(Wants::of(&of("a")), until, now);
+        assert_eq!((out.until(&of("a"), now), out.until(&of("b"), now)), (Some(until), None));
+        assert_eq!(out.until(&of("a"), until), None);
+        out.note(Wants::of(&of("b")), until, until);
+        assert_eq!(out.0.len(), 1, "what is over is forgotten");
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub(super) struct Desk {
     tickets: HashMap<Arc<str>, Ticket>,
     next_number: u64,
     counts: Counts,
+    /// Jobs that wait for their first start, by priority, and those between two tries: whoever looks at a long queue must not
+    /// hold it up by counting.
+    waiting: [usize; Priority::ALL.len()],
+    resting: usize,
     /// What was not done when it stopped, until somebody asks for it.
     not_done: Vec<(u64, JobSpec)>,
 }
@@ -182,28 +186,51 @@ impl Desk {
             ended,
             on_retry,
         };
+        self.waiting[job.spec.priority as usize] += 1;
         self.tickets.insert(Arc::clone(&job.id), ticket);
         Ok(receiver)
     }
 
     /// It could not be kept after all. `true`: it still had its place.
     pub fn forget(&mut self, id: &str) -> bool {
-        self.tickets.remove(id).is_some_and(|ticket| ticket.standing == Standing::Waiting)
+        self.remove(id).is_some_and(|ticket| ticket.standing == Standing::Waiting)
     }
 
-    /// A worker has it. `None`: it ended in the meantime.
-    pub fn begin(&mut self, id: &str, now: Instant) -> Option<Begun> {
-        let ticket = self.tickets.get_mut(id)?;
-        let first = ticket.standing == Standing::Waiting;
-        ticket.standing = Standing::Running;
+    /// There is a job of this id that is not over.
+    pub fn knows(&self, id: &str) -> bool {
+        self.tickets.contains_key(id)
+    }
+
+    /// A worker has it. `None`: it ended in the meantime, and may have left its id to another.
+    pub fn begin(&mut self, job: &StoredJob, now: Instant) -> Option<Begun> {
+        let ticket = self.tickets.get_mut(&job.id).filter(|ticket| ticket.job.number == job.number)?;
+        let was = std::mem::replace(&mut ticket.standing, Standing::Running);
         ticket.tries += 1;
+        let first = was == Standing::Waiting;
         if first {
             ticket.begun = Some(now);
             self.counts.begun += 1;
             self.counts.waited += now.saturating_duration_since(ticket.submitted);
         }
+        let begun = Begun { job: Arc::clone(&ticket.job), leave: ticket.leave.clone(), spent: ticket.spent, first };
+        *self.standing(was, begun.job.spec.priority) -= 1;
         self.counts.active += 1;
-        Some(Begun { job: Arc::clone(&ticket.job), leave: ticket.leave.clone(), spent: ticket.spent, first })
+        Some(begun)
+    }
+
+    /// How many stand there.
+    fn standing(&mut self, standing: Standing, priority: Priority) -> &mut usize {
+        match standing {
+            Standing::Waiting => &mut self.waiting[priority as usize],
+            Standing::Resting => &mut self.resting,
+            Standing::Running => &mut self.counts.active,
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Ticket> {
+        let ticket = self.tickets.remove(id)?;
+        *self.standing(ticket.standing, ticket.job.spec.priority) -= 1;
+        Some(ticket)
     }
 
     /// It is going to be tried once more.
@@ -226,14 +253,8 @@ impl Desk {
         let Some(ticket) = self.tickets.get_mut(id) else { return false };
         ticket.standing = Standing::Resting;
         self.counts.active -= 1;
+        self.resting += 1;
         true
-    }
-
-    /// Its worker has waited with it, and asks again.
-    pub fn resume(&mut self, id: &str) {
-        if let Some(ticket) = self.tickets.get_mut(id) {
-            ticket.tries += 1;
-        }
     }
 
     /// It is over: its result goes to who reads results, and then to who waits for this one. In that order and under one
@@ -246,8 +267,7 @@ impl Desk {
         outcome: Result<ChatResponse, Error>,
         outbox: &Outbox,
     ) {
-        let Some(ticket) = self.tickets.remove(id) else { return };
-        self.counts.active -= usize::from(ticket.standing == Standing::Running);
+        let Some(ticket) = self.remove(id) else { return };
         let took = ticket.begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
         let waited = ticket.begun.unwrap_or(now).saturating_duration_since(ticket.submitted);
         match status {
@@ -287,8 +307,7 @@ impl Desk {
 
     /// It ends undone.
     pub fn hand_back(&mut self, id: &str, error: Error) {
-        let Some(ticket) = self.tickets.remove(id) else { return };
-        self.counts.active -= usize::from(ticket.standing == Standing::Running);
+        let Some(ticket) = self.remove(id) else { return };
         self.counts.not_done += 1;
         self.not_done.push((ticket.job.number, ticket.job.spec.clone()));
         ticket.ended.send_replace(Some(Err(error)));
@@ -322,16 +341,14 @@ impl Desk {
     /// All but what the processor's own parts know.
     pub fn stats(&self) -> BackgroundStats {
         let Counts { active, completed, failed, cancelled, not_done, retries, begun, waited, took } = self.counts;
-        let of = |standing| self.tickets.values().filter(move |ticket| ticket.standing == standing);
-        let wait = |priority| of(Standing::Waiting).filter(|ticket| ticket.job.spec.priority == priority).count();
         let mean = |sum: Duration, count: u64| (count > 0).then(|| millis(sum) / count as f64);
-        let [critical, high, normal, low] = Priority::ALL.map(wait);
+        let [critical, high, normal, low] = self.waiting;
         BackgroundStats {
             is_running: matches!(self.phase, Phase::Open) || !self.is_quiet(),
             queue_size: critical + high + normal + low,
             queue_capacity: 0,
             waiting: WaitingJobs { critical, high, normal, low },
-            resting: of(Standing::Resting).count(),
+            resting: self.resting,
             active_workers: active,
             total_workers: 0,
             completed,

@@ -1,9 +1,9 @@
 //! Results that nobody has taken yet.
 //!
-//! They are kept from the start, so that whoever reads them after submitting finds them all, up to a bound. What happens at
-//! the bound depends on whether somebody reads. Nobody does: the oldest goes, and is counted; its job still has its own
-//! result. Somebody does: nothing goes; jobs begin no sooner than there is room, so a slow reader slows the work down and
-//! misses nothing. A processor that is being stopped keeps them all: there are no more to come than its queue holds.
+//! They are kept from the start, so that whoever reads them after submitting finds them all, up to a bound. Beyond it the
+//! oldest goes, and is counted; its job still has its own result. The bound is small while nobody reads, and as large as
+//! the longest queue while somebody does, so a reader that pauses misses nothing. Work never waits for a reader: a reader
+//! that itself waits for work (for a place in the queue, for a job) would then wait for ever.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::job::JobResult;
+use super::params::LONGEST_QUEUE;
 use super::processor::Shared;
 
 pub(super) struct Outbox {
     kept: Mutex<Kept>,
     /// Something came, or nothing will any more.
     came: Notify,
+    /// While nobody reads.
     capacity: usize,
 }
 
@@ -30,9 +32,9 @@ struct Kept {
 }
 
 /// The results of a processor's jobs in the order in which they end: of those that were completed, failed or cancelled, not
-/// of those that a stop hands back. Each goes to one reader: several share the work. While one is open no result is lost,
-/// and jobs begin no sooner than there is room for theirs; dropping it closes it.
-#[must_use = "jobs wait for a reader that does not read"]
+/// of those that a stop hands back. Each goes to one reader: several share the work. While one is open, a million are kept
+/// before the oldest is dropped; dropping the reader closes it.
+#[must_use = "results are kept for a reader that does not read"]
 pub struct JobResults {
     shared: Arc<Shared>,
 }
@@ -50,18 +52,12 @@ impl Outbox {
 
     pub fn push(&self, result: Arc<JobResult>) {
         let mut kept = self.held();
-        if kept.readers == 0 && kept.results.len() >= self.capacity {
-            kept.results.pop_front();
-            kept.dropped += 1;
-        }
+        let most = if kept.readers == 0 { self.capacity } else { LONGEST_QUEUE };
+        let over = (kept.results.len() + 1).saturating_sub(most);
+        kept.results.drain(..over);
+        kept.dropped += over as u64;
         kept.results.push_back(result);
         self.came.notify_one();
-    }
-
-    /// A reader has to take something before more may come.
-    pub fn is_stuffed(&self) -> bool {
-        let kept = self.held();
-        kept.readers > 0 && kept.results.len() >= self.capacity
     }
 
     /// Nothing more will come.
@@ -110,8 +106,6 @@ impl JobResults {
                     if !kept.results.is_empty() {
                         outbox.came.notify_one(); // for another reader
                     }
-                    drop(kept);
-                    self.shared.room();
                     return Some(result);
                 }
                 if kept.closed {
@@ -128,7 +122,6 @@ impl Drop for JobResults {
     fn drop(&mut self) {
         self.shared.outbox.held().readers -= 1;
         self.shared.outbox.came.notify_one();
-        self.shared.room();
     }
 }
 

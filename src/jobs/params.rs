@@ -9,11 +9,11 @@ use crate::types::TEMPERATURES;
 /// A worker is a call under way; no pool has use for more.
 const MOST_WORKERS: usize = 10_000;
 /// Jobs wait in memory, a few kilobytes each: more belong into a store of their own.
-const LONGEST_QUEUE: usize = 1_000_000;
+pub(super) const LONGEST_QUEUE: usize = 1_000_000;
 /// With the waits between them, an hour: what has not worked by then does not work.
 const MOST_RETRIES: u32 = 100;
-/// Above it the space between two starts is smaller than what a start takes.
-const FASTEST: f64 = 10_000.0;
+/// Above it a busy machine falls behind, and the rate would not be what was asked for.
+const FASTEST: f64 = 1_000.0;
 
 /// How a background processor works.
 ///
@@ -31,14 +31,16 @@ pub struct BackgroundParams {
     pub queue_size: usize,
     /// How often one job is tried again, where that is of use. 0 to 100, default 3; 0 = never.
     pub max_retries: u32,
-    /// The most one try of a job may take at the pool, waits and failover included. `None`, the default: as long as the
-    /// pool's own deadline allows. Above 0.
+    /// The most one try of a job may take, from its first request on, with the waits and failover after that. What it waits
+    /// for a provider that may be asked at all is not counted. `None`, the default: as long as the pool's own deadline
+    /// allows. Above 0.
     pub timeout: Option<Duration>,
-    /// Starts per second, evenly spaced. `None`, the default: no limit. Above 0, at most 10,000; 0.5 = one in two seconds.
+    /// Starts per second, evenly spaced. `None`, the default: no limit. Above 0, at most 1,000; 0.5 = one in two seconds.
     pub rate_limit_rps: Option<f64>,
     /// The wait before a second try, doubling up to 30 s, each times a random 0.5 to 1. Default 1 s; 0 = at once.
     pub retry_delay: Duration,
-    /// Results that are kept until [`super::BackgroundProcessor::results`] takes them. 1 to 1,000,000, default 1,000.
+    /// Results that are kept for [`super::BackgroundProcessor::results`] while nobody reads them. 1 to 1,000,000, default
+    /// 1,000.
     pub keep_results: usize,
     /// Of jobs that name no model themselves.
     pub model: Option<String>,
@@ -137,14 +139,14 @@ mod tests {
         let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
         let all = ["workers", "queueSize", "keepResults", "maxRetries", "timeout", "rateLimitRps", "max_tokens"];
         assert_eq!(paths, [&all[..], &["temperature"]].concat());
-        for rate in [-1.0, f64::NAN, f64::INFINITY] {
+        for rate in [-1.0, 1_000.1, f64::NAN, f64::INFINITY] {
             assert!(BackgroundParams { rate_limit_rps: Some(rate), ..BackgroundParams::default() }.check().is_err());
         }
     }
 
     #[test]
     fn the_bounds_themselves_are_allowed() {
-        for (count, retries, rate) in [(1, 0, 0.001), (10_000, 100, 10_000.0)] {
+        for (count, retries, rate) in [(1, 0, 0.001), (10_000, 100, 1_000.0)] {
             let params = BackgroundParams {
                 workers: count,
                 queue_size: count,

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as Turnstile, Notify, Semaphore, TryAcquireError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::again::OutOfReach;
 use super::desk::{BackgroundStats, Desk, Left, Phase};
 use super::job::{Job, JobSpec, OnRetry, stopped};
 use super::outbox::{JobResults, Outbox};
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     /// Where one worker at a time waits for the next job.
     pub turnstile: Turnstile<()>,
     pace: Mutex<Pace>,
+    out_of_reach: Mutex<OutOfReach>,
     /// Something happened that may let a job begin.
     pub work: Notify,
     /// Ends the calls under way.
@@ -79,6 +81,7 @@ impl BackgroundProcessor {
             places: Semaphore::new(params.queue_size),
             turnstile: Turnstile::new(()),
             pace: Mutex::new(Pace::new(params.rate_limit_rps)),
+            out_of_reach: Mutex::default(),
             over: CancellationToken::new(),
             work: Notify::new(),
             ending: ending.clone(),
@@ -209,6 +212,10 @@ impl Shared {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn out_of_reach(&self) -> MutexGuard<'_, OutOfReach> {
+        self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The job as it will be done: an id, and what the processor says where it says nothing itself.
     fn prepare(&self, mut spec: JobSpec) -> Result<JobSpec, Error> {
         let refused = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
@@ -293,11 +300,6 @@ impl Shared {
         if quiet {
             self.quiet.notify_waiters();
         }
-        self.work.notify_one();
-    }
-
-    /// A result was taken.
-    pub fn room(&self) {
         self.work.notify_one();
     }
 

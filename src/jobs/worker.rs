@@ -5,11 +5,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::again::Patience;
+use super::again::{Again, Patience, Wants};
 use super::desk::{Begun, Phase};
 use super::job::{JobStatus, stopped};
 use super::processor::Shared;
@@ -56,15 +55,11 @@ impl Shared {
             let now = time::now().mono;
             let paced = self.pace().free_at(now);
             let not_before = match paced {
-                _ if self.is_held_up() => None,
                 Some(at) => Some(at),
                 None => match self.store.take(now).await {
-                    Taken::Job(job) => match self.begin(&job, now) {
+                    Taken::Job(job) => match self.try_begin(&job, now).await {
                         Some(begun) => return Some(begun),
-                        None => {
-                            self.store.settle(&job.id).await;
-                            continue;
-                        }
+                        None => continue,
                     },
                     Taken::NotBefore(at) => Some(at),
                     Taken::Nothing => None,
@@ -84,30 +79,41 @@ impl Shared {
         }
     }
 
-    /// `None`: it ended while it was on its way here.
-    fn begin(&self, job: &StoredJob, now: Instant) -> Option<Begun> {
-        let begun = self.desk().begin(&job.id, now)?;
-        self.pace().begin(now);
-        if begun.first {
-            self.places.add_permits(1);
+    /// `None`: it ended while it was on its way here, or what it wants is out of reach.
+    async fn try_begin(&self, job: &StoredJob, now: Instant) -> Option<Begun> {
+        let until = self.out_of_reach().until(&job.spec, now);
+        if let Some(until) = until {
+            // It has not begun, and keeps its place.
+            self.store.put_off(&job.id, until).await;
+            // A long queue is gone through without keeping the thread from calls.
+            tokio::task::yield_now().await;
+            return None;
         }
-        Some(begun)
-    }
-
-    /// A reader of results has to take some first. Not while it is being stopped: there is an end to what may come.
-    fn is_held_up(&self) -> bool {
-        self.outbox.is_stuffed() && self.desk().is_open().is_ok()
+        let begun = self.desk().begin(job, now);
+        match begun {
+            Some(begun) => {
+                self.pace().begin(now);
+                if begun.first {
+                    self.places.add_permits(1);
+                }
+                Some(begun)
+            }
+            None => {
+                // Another one may have its id by now, which is not ours to settle.
+                let is_known = self.desk().knows(&job.id);
+                if !is_known {
+                    self.store.settle(&job.id).await;
+                }
+                None
+            }
+        }
     }
 
     /// Takes a job to the pool until it is over or goes back to the queue.
     async fn run(&self, begun: Begun, pool: &Pool, tell: &Tell) {
-        loop {
-            let (result, own_time) = self.ask(&begun, pool, tell).await;
-            match self.after(&begun, result, own_time).await {
-                Some(wait) if self.hold(&begun, wait).await => self.desk().resume(&begun.job.id),
-                _ => return self.changed(),
-            }
-        }
+        let (result, own_time) = self.ask(&begun, pool, tell).await;
+        self.after(&begun, result, own_time).await;
+        self.changed();
     }
 
     /// One try, and whether it had a time of the job's own.
@@ -120,6 +126,8 @@ impl Shared {
             request_id: spec.options.request_id.clone().or_else(|| Some(RequestId::new(Arc::clone(&begun.job.id)))),
             // The pool's own repeats belong to the first try alone.
             max_retries: if begun.spent > 0 { Some(0) } else { spec.options.max_retries },
+            // What it waits because of others is not its own.
+            deadline_from_first_attempt: own_time.is_some() || spec.options.deadline_from_first_attempt,
             ..spec.options.clone()
         };
         let left = async {
@@ -140,42 +148,44 @@ impl Shared {
         (result, own_time.is_some())
     }
 
-    /// What becomes of a job after a try. With a time, its worker is to wait with it for so long.
-    async fn after(&self, begun: &Begun, result: Result<ChatResponse, Error>, own_time: bool) -> Option<Duration> {
+    /// What becomes of a job after a try.
+    async fn after(&self, begun: &Begun, result: Result<ChatResponse, Error>, own_time: bool) {
         let id = &begun.job.id;
         let error = match result {
-            Ok(response) => {
-                self.finish(id, JobStatus::Completed, Ok(response)).await;
-                return None;
-            }
+            Ok(response) => return self.finish(id, JobStatus::Completed, Ok(response)).await,
             Err(error) => error,
         };
         if begun.leave.is_cancelled() {
             // Who wants to be rid of a job does not want it once more.
-            self.finish(id, JobStatus::Cancelled, Err(Error::cancelled())).await;
-            return None;
+            return self.finish(id, JobStatus::Cancelled, Err(Error::cancelled())).await;
         }
         if error.is_cancellation() {
-            self.undone(id, &error).await;
-            return None;
+            return self.undone(id, &error).await;
         }
         match self.patience(begun, &error, own_time).again(&error, fastrand::f64()) {
             None => self.finish(id, JobStatus::Failed, Err(error)).await,
-            Some(again) => {
-                self.desk().again(id, again, &error);
-                if again.is_held() {
-                    return Some(again.after);
-                }
-                let until = time::now().mono + again.after;
-                let rests = self.desk().rest(id);
-                if rests {
-                    self.store.put_off(id, until).await;
-                } else {
-                    self.store.withdraw(id).await;
-                }
-            }
+            Some(again) => self.put_off(begun, again, &error).await,
         }
-        None
+    }
+
+    /// It goes back to the queue.
+    async fn put_off(&self, begun: &Begun, again: Again, error: &Error) {
+        let Begun { job, .. } = begun;
+        let now = time::now().mono;
+        let until = now + again.after;
+        if again.is_common() {
+            self.out_of_reach().note(Wants::of(&job.spec), until, now);
+        }
+        let rests = {
+            let mut desk = self.desk();
+            desk.again(&job.id, again, error);
+            desk.rest(&job.id)
+        };
+        if rests {
+            self.store.put_off(&job.id, until).await;
+        } else {
+            self.store.withdraw(&job.id).await;
+        }
     }
 
     fn patience(&self, begun: &Begun, error: &Error, own_time: bool) -> Patience {
@@ -184,30 +194,6 @@ impl Shared {
             spent: begun.spent,
             max_retries: begun.job.spec.max_retries.unwrap_or(self.params.max_retries),
             own_time: own_time && matches!(error.kind(), ErrorKind::Timeout { phase: Timer::Deadline, .. }),
-        }
-    }
-
-    /// Waits with a job until it may be tried again. `false`: it ended.
-    async fn hold(&self, begun: &Begun, wait: Duration) -> bool {
-        let mut until = time::now().mono + wait;
-        loop {
-            tokio::select! {
-                biased;
-                () = begun.leave.cancelled() => {
-                    self.finish(&begun.job.id, JobStatus::Cancelled, Err(Error::cancelled())).await;
-                    return false;
-                }
-                () = self.over.cancelled() => {
-                    let error = self.desk().is_open().err().unwrap_or_else(stopped);
-                    self.undone(&begun.job.id, &error).await;
-                    return false;
-                }
-                () = time::sleep_until(until) => {}
-            }
-            match self.pace().try_begin(time::now().mono) {
-                Ok(()) => return true,
-                Err(later) => until = later,
-            }
         }
     }
 

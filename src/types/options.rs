@@ -15,6 +15,9 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// The whole call, waits and retries included.
     pub deadline: Option<Duration>,
+    /// The deadline runs from the first attempt on. What the call waits before that is bounded by `routing.queue_timeout_ms`
+    /// alone.
+    pub deadline_from_first_attempt: bool,
     /// Further attempts after every eligible provider was asked once; 0 still fails over.
     pub max_retries: Option<u32>,
     /// `Some(false)`: only the first eligible provider is asked.

@@ -99,6 +99,9 @@ impl Run<'_> {
         now: Instant,
     ) -> (Permit, Asked) {
         permit.metered(self.meter.clone());
+        if std::mem::take(&mut self.unhurried) {
+            self.deadline = now + self.allowed;
+        }
         let key = permit.key();
         let provider = &visit.provider;
         if let Some(moved) = moved {

@@ -115,9 +115,8 @@ impl Run<'_> {
     }
 
     pub(super) fn out_of_time(&self) -> Error {
-        let allowed = self.deadline.duration_since(self.started.mono);
         let failure = self.last.as_ref().map(|(_, _, failure)| failure.clone());
-        let message = format!("the call's deadline of {} ms has passed", allowed.as_millis());
+        let message = format!("the call's deadline of {} ms has passed", self.allowed.as_millis());
         Error::new(ErrorKind::Timeout { phase: Phase::Deadline, failure }, message).with_context(Context {
             provider: self.trail.last().map(|line| line.provider.clone()),
             model: self.trail.last().map(|line| line.model.clone()),

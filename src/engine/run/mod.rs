@@ -85,6 +85,10 @@ struct Run<'a> {
     request_id: RequestId,
     started: Now,
     deadline: Instant,
+    /// The time of the call.
+    allowed: Duration,
+    /// Its deadline is not set before its first attempt.
+    unhurried: bool,
     max_retries: u32,
     failover: bool,
     wish: Wish<'a>,
@@ -193,14 +197,18 @@ impl<'a> Run<'a> {
         let started = Now { mono: options.submitted.map_or(now.mono, Instant::from_std), ..now };
         let routing = roster.routing();
         let tenant = roster.tenant_of(options).map(Arc::as_ref);
-        let deadline = roster.longest(options);
+        let allowed = roster.longest(options);
+        let unhurried = options.deadline_from_first_attempt;
+        let longest_wait = if unhurried { routing.queue_timeout } else { Duration::ZERO };
         Self {
             engine,
             roster,
             route,
             log,
             request_id: options.request_id.clone().unwrap_or_else(RequestId::random),
-            deadline: started.mono + deadline,
+            deadline: started.mono + longest_wait + allowed,
+            allowed,
+            unhurried,
             started,
             max_retries: options.max_retries.unwrap_or(routing.max_retries),
             failover: options.failover.unwrap_or(routing.enable_failover),

@@ -282,11 +282,54 @@ async fn while_nobody_can_be_asked_the_queue_is_not_turned_over() {
     }
     after(SECOND).await;
     let stats = jobs.stats();
-    assert_eq!((stats.failed, stats.retries, stats.active_workers), (1, 2, 2), "two were refused, and are held");
-    let held = jobs.stats().queue_size;
-    assert_eq!(held, 47);
+    assert_eq!((stats.failed, stats.retries), (1, 1), "one was refused");
+    assert_eq!((stats.resting, stats.queue_size, stats.active_workers), (1, 48, 0), "the others keep their places");
     assert!(jobs.stop(StopOptions::default()).await.is_empty());
     assert_eq!((jobs.stats().completed, order(&story).len()), (49, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_a_model_that_cannot_be_asked_hold_up_no_others() {
+    let mut brittle = provider("a", 1);
+    brittle["circuit_breaker_threshold"] = json!(1);
+    brittle["circuit_breaker_timeout"] = json!(5_000);
+    brittle["model"] = json!("limited");
+    let mut idle = provider("b", 2);
+    idle["model"] = json!("idle");
+    let config = json!({ "providers": [brittle, idle], "routing": { "max_retries": 0 } });
+    let mut first = true;
+    let story =
+        Story::with_config(config, move |_| if std::mem::take(&mut first) { fails(500) } else { answer("yes") });
+    let jobs = start(&story, BackgroundParams { workers: 2, ..params() });
+    let of = |model: &str, word: String| {
+        let mut spec = job(word);
+        spec.request.model = Some(model.to_owned());
+        spec
+    };
+    for number in 0..12 {
+        submit(&jobs, of("limited", format!("limited-{number}"))).await;
+    }
+    after(SECOND).await;
+    let begun = time::now().mono;
+    let other = submit(&jobs, of("idle", "other".to_owned()).priority(Priority::Low)).await;
+    other.result().await.expect("an answer");
+    assert_eq!(time::now().mono, begun, "its model is idle");
+    assert!(jobs.stop(StopOptions::default()).await.is_empty());
+    assert_eq!((jobs.stats().completed, jobs.stats().failed, order(&story).len()), (12, 1, 13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_job_runs_from_its_first_request() {
+    let mut narrow = provider("a", 1);
+    narrow["max_concurrent"] = json!(1);
+    let story = Story::with_config(json!({ "providers": [narrow] }), |_| slow(SECOND / 4, "yes"));
+    let jobs =
+        start(&story, BackgroundParams { workers: 50, timeout: Some(SECOND * 3 / 10), max_retries: 0, ..params() });
+    for number in 0..100 {
+        submit(&jobs, job(number)).await;
+    }
+    assert!(jobs.stop(StopOptions::default()).await.is_empty());
+    assert_eq!((jobs.stats().completed, order(&story).len()), (100, 100), "{:?}", jobs.stats());
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,27 +471,20 @@ async fn results_are_kept_for_who_reads_later_and_the_oldest_go_when_nobody_does
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_pauses_slows_the_work_down_and_misses_nothing() {
+async fn a_reader_that_pauses_misses_nothing_and_holds_nothing_up() {
     let story = Story::new(&["a"], |_| answer("yes"));
-    let jobs = start(&story, BackgroundParams { keep_results: 2, ..one_worker() });
+    let jobs = start(&story, BackgroundParams { keep_results: 2, queue_size: 1, ..one_worker() });
     let results = jobs.results();
+    // Whoever waits for a place, or for a job, before reading.
     for number in 0..6 {
-        submit(&jobs, job(number)).await;
+        jobs.submit_when_free(job(number)).await.expect("a place").result().await.expect("an answer");
     }
-    after(SECOND).await;
-    assert_eq!((order(&story).len(), jobs.stats().queue_size), (2, 4), "two are kept, and no more is begun");
-    for number in 0..6 {
-        assert_eq!(&*results.next().await.expect("a result").id, number.to_string());
-    }
-    for number in 6..9 {
-        submit(&jobs, job(number)).await;
-    }
-    after(SECOND).await;
-    assert_eq!(order(&story).len(), 8);
+    assert_eq!(jobs.stats().results_waiting, 6);
+    assert_eq!(&*results.next().await.expect("a result").id, "0");
     drop(results);
-    after(SECOND).await;
-    assert_eq!(order(&story).len(), 9, "whoever has left holds nobody up");
-    assert_eq!(jobs.stats().results_dropped, 1);
+    submit(&jobs, job(6)).await.result().await.expect("an answer");
+    let stats = jobs.stats();
+    assert_eq!((stats.results_waiting, stats.results_dropped), (2, 4), "nobody reads any more");
 }
 
 #[tokio::test(start_paused = true)]
