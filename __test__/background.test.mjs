@@ -197,6 +197,42 @@ describe('Background jobs', () => {
     assert.deepEqual([upstream.count, jobs.stats().cancelled, jobs.stats().queueSize], [1, 2, 0])
   })
 
+  it('a signal that fires beside the answer leaves a job one status', bounded, async (t) => {
+    const leaving = new Map()
+    const act = async (exchange) => {
+      await ok('yes')(exchange)
+      const { content } = exchange.json.messages[0]
+      setTimeout(() => leaving.get(content).abort(new Error('late')), Number(content) % 4)
+    }
+    const { jobs } = await processor(t, act, { workers: 4, queueSize: 500 })
+    const told = record(jobs, 'jobCompleted', 'jobFailed', 'jobCancelled')
+    const promised = new Map()
+    for (let number = 0; number < 200; number++) {
+      const id = `${number}`
+      leaving.set(id, new AbortController())
+      const job = await jobs.submit({ prompt: id, id }, { signal: leaving.get(id).signal })
+      promised.set(id, settled(job.result()))
+    }
+    await jobs.stop()
+    const events = new Map(told.map(([, { id, status }]) => [id, status]))
+    const counts = { completed: 0, cancelled: 0 }
+    for (const { id, status } of await all(jobs.results())) {
+      counts[status] += 1
+      assert.equal(events.get(id), status)
+      assert.equal((await promised.get(id)).error === undefined, status === 'completed')
+    }
+    const { completed, cancelled } = jobs.stats()
+    assert.deepEqual({ completed, cancelled }, counts)
+  })
+
+  it('whoever waits for a place before reading is not held up', bounded, async (t) => {
+    const { jobs } = await processor(t, ok('yes'), { workers: 1, queueSize: 1, keepResults: 1 })
+    const results = jobs.results()
+    for (let number = 0; number < 12; number++) await jobs.submit({ prompt: `${number}` }, { wait: true })
+    await jobs.stop()
+    assert.equal((await all(results)).length, 12)
+  })
+
   it('a stop without drain hands back what was not done, ready to be submitted again', bounded, async (t) => {
     const { upstream, pool, jobs } = await processor(t, hang(), { workers: 1 })
     const first = { prompt: 'a', id: 'a', priority: 'low', metadata: { at: 1 } }
@@ -284,6 +320,9 @@ describe('Background jobs', () => {
       [{ prompt: 'x', id: '' }, 'id'],
       [{ prompt: 'x', timeout: 0 }, 'timeout'],
       [{ prompt: 'x', metadata: { at: () => 1 } }, 'metadata.at'],
+      [{ prompt: 'x', metadata: new Error('x') }, 'metadata'],
+      [{ prompt: 'x', metadata: { why: new TypeError('x') } }, 'metadata.why'],
+      [{ prompt: 'x', metadata: { like: /x/ } }, 'metadata.like'],
       [{ request: { messages: question(1), temprature: 1 } }, 'request.temprature'],
       [{ request: { messages: question(1), stream: true } }, 'request.stream'],
       [{ request: { messages: question(1), signal: new AbortController().signal } }, 'request.signal'],

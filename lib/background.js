@@ -42,6 +42,11 @@ class JobCall extends Call {
     this.processor?.[TELL]('jobRetry', { id: this.jobId, tries, retryInMs, counts, error: errorFrom(error) })
   }
 
+  left() {
+    // A job that was over when its signal fired stays what it was, as in its results and in the statistics.
+    return this.#end === null || this.#end.status === 'cancelled' ? super.left() : null
+  }
+
   /** @param {unknown} outcome */
   settle(outcome) {
     if (this.#end !== null) {
@@ -62,9 +67,7 @@ const EVENTS = { completed: 'jobCompleted', failed: 'jobFailed', cancelled: 'job
 function resultOf({ id, priority, metadata, status, tries, waitedMs, durationMs }, outcome) {
   const facts = { tries, waitedMs, durationMs }
   if (!(outcome instanceof Failed)) return { id, priority, metadata, status, response: outcome, ...facts }
-  // A signal that fires beside the answer goes over it.
-  const ended = status === 'completed' ? 'cancelled' : status
-  return { id, priority, metadata, status: ended, error: outcome.error(resultOf), ...facts }
+  return { id, priority, metadata, status, error: outcome.error(resultOf), ...facts }
 }
 
 class Job {

@@ -49,6 +49,11 @@ class Call {
     })
   }
 
+  /** What it ends with because its caller has left, whatever came; null: with what came. */
+  left() {
+    return leftBy(this.signal)
+  }
+
   /** @param {unknown} outcome */
   settle(outcome) {
     this.resolve(outcome)
@@ -211,7 +216,7 @@ function complete(id, outcome) {
   if (call === undefined) return
   close(call)
   // Once the caller has left, that is what the call ends with, even if an answer was already on its way.
-  call.settle(leftBy(call.signal) ?? outcome)
+  call.settle(call.left() ?? outcome)
 }
 
 /**

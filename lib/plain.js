@@ -72,6 +72,7 @@ function findProblemIn(value, except, ancestors = []) {
       if (typeof value[Symbol.iterator] === 'function') {
         return new Problem(`must be a plain object, found ${value.constructor?.name ?? 'a collection'}`)
       }
+      if (isLost(value)) return new Problem(`must be a plain object, found ${tagOf(value)}`)
       for (step in value) {
         if (step === except) continue
         const problem = findProblem(value[step], ancestors)
@@ -86,6 +87,28 @@ function findProblemIn(value, except, ancestors = []) {
     ancestors.pop()
   }
   return null
+}
+
+/** Of what holds nothing that JSON writes. */
+const LOST = new Set([
+  'Error',
+  'RegExp',
+  'Promise',
+  'ArrayBuffer',
+  'SharedArrayBuffer',
+  'DataView',
+  'WeakMap',
+  'WeakSet',
+  'WeakRef',
+])
+
+/** @param {object} value */
+const tagOf = (value) => Object.prototype.toString.call(value).slice(8, -1)
+
+/** JSON would write it as {}. Asked of what has a class alone, so that plain objects cost nothing. @param {object} value */
+function isLost(value) {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype !== Object.prototype && prototype !== null && LOST.has(tagOf(value))
 }
 
 /** @param {any} error */
