@@ -338,7 +338,7 @@ impl Leeway {
         has_longer_attempts
             || self.deadline > other.deadline
             || self.max_retries > other.max_retries
-            || self.failover > other.failover
+            || (self.failover && !other.failover)
     }
 }
 
