@@ -48,6 +48,7 @@ mod server;
 mod tests;
 mod thoughts;
 mod tls;
+mod turns;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -129,6 +129,14 @@ pub(super) fn streams(
 pub(super) const HELLO: &str = "data: {\"id\":\"s1\",\"model\":\"m-2\",\"created\":7,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n";
 pub(super) const FINISH: &str =
     "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+/// Two calls, told piece by piece in turns.
+pub(super) const CALLS_AT_ONCE: &[&str] = &[
+    "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c0\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}},{\"index\":1,\"id\":\"c1\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]}}]}\n\n",
+    "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\":\"}},{\"index\":1,\"function\":{\"arguments\":\"{\\\"b\\\":\"}}]}}]}\n\n",
+    "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"1}\"}},{\"index\":1,\"function\":{\"arguments\":\"2}\"}}]}}]}\n\n",
+    "data: {\"id\":\"s1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+    DONE,
+];
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 fn ask() -> Value {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::pump::{Encode, write};
 use super::super::refused::{Dialect, Refused};
 use super::super::thoughts;
+use super::super::turns::Turns;
 use super::write::{Message, Tokens, stop_reason};
 use crate::pool::PoolStream;
 use crate::types::{ChatResponse, FinishReason, ReasoningState, RequestId, StreamEvent, ToolCallDelta, Usage};
@@ -23,6 +24,7 @@ pub(super) struct Events {
     model: String,
     usage: Option<Usage>,
     begun: bool,
+    turns: Turns,
     /// The block that is open, with its number.
     open: Option<(Kind, u32)>,
     blocks: u32,
@@ -78,6 +80,7 @@ impl Events {
             model: model.to_owned(),
             usage: None,
             begun: false,
+            turns: Turns::default(),
             open: None,
             blocks: 0,
             stopped: None,
@@ -158,14 +161,8 @@ impl Events {
         self.close(out);
         self.stopped = Some(stop_reason(reason, raw));
     }
-}
 
-fn delta(index: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
-    write(out, Some("content_block_delta"), &Delta { kind: "content_block_delta", index, delta: piece });
-}
-
-impl Encode for Events {
-    fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+    fn tell(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
         match event {
             StreamEvent::Start { id, model, .. } => {
                 self.id = id;
@@ -179,6 +176,19 @@ impl Encode for Events {
             StreamEvent::ToolCall(piece) => self.call(piece, out),
             StreamEvent::Usage(usage) => self.usage = Some(usage),
             StreamEvent::Finish { reason, raw } => self.finish(reason, raw.as_deref(), out),
+        }
+    }
+}
+
+fn delta(index: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
+    write(out, Some("content_block_delta"), &Delta { kind: "content_block_delta", index, delta: piece });
+}
+
+impl Encode for Events {
+    fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        self.turns.push(event);
+        while let Some(event) = self.turns.next() {
+            self.tell(event, out);
         }
     }
 
@@ -198,5 +208,38 @@ impl Encode for Events {
         out.extend_from_slice(b"event: error\ndata: ");
         out.extend_from_slice(&refused.body(Dialect::Anthropic));
         out.extend_from_slice(b"\n\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::super::Door;
+    use super::super::super::tests::{CALLS_AT_ONCE, post, serve, streams, text};
+
+    #[tokio::test]
+    async fn calls_that_are_told_at_once_are_one_block_each() {
+        let served = serve(Door::Inside, streams(CALLS_AT_ONCE, false));
+        let asked = json!({ "max_tokens": 5, "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+        let said = text(served.send(post("/v1/messages", &asked, &[])).await).await;
+        let data = said.lines().filter_map(|line| line.strip_prefix("data: "));
+        let mut blocks: Vec<(Value, Value, String)> = Vec::new();
+        for event in data.map(|data| serde_json::from_str::<Value>(data).expect("JSON")) {
+            match event["type"].as_str() {
+                Some("content_block_start") => {
+                    let block = &event["content_block"];
+                    blocks.push((block["id"].clone(), block["name"].clone(), String::new()));
+                }
+                Some("content_block_delta") => {
+                    let at = event["index"].as_u64().expect("a number") as usize;
+                    assert_eq!(at + 1, blocks.len(), "{said}");
+                    blocks[at].2.push_str(event["delta"]["partial_json"].as_str().expect("JSON"));
+                }
+                _ => {}
+            }
+        }
+        let expected = [("c0", "f", "{\"a\":1}"), ("c1", "g", "{\"b\":2}")];
+        assert_eq!(blocks, expected.map(|(id, name, input)| (json!(id), json!(name), input.to_owned())));
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::super::pump::{Encode, write};
 use super::super::super::refused::Refused;
+use super::super::super::turns::Turns;
 use super::read::Echo;
 use super::write::{finished, function_call, item_id, message, reasoning, refusal_part, response_id, shell, text_part};
 use crate::pool::PoolStream;
@@ -19,6 +20,7 @@ pub(super) struct Events {
     model: String,
     created: u64,
     begun: bool,
+    turns: Turns,
     /// Number of the next event.
     sequence: u64,
     /// Items that are done, as they were told, and how many.
@@ -52,6 +54,7 @@ impl Events {
             model: model.to_owned(),
             created,
             begun: false,
+            turns: Turns::default(),
             sequence: 0,
             done: Vec::new(),
             items: 0,
@@ -214,14 +217,8 @@ impl Events {
         self.state = Some(state);
         self.close(out);
     }
-}
 
-fn summary(text: &str) -> Value {
-    json!({ "type": "summary_text", "text": text })
-}
-
-impl Encode for Events {
-    fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+    fn grow(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
         match event {
             StreamEvent::Start { id, model, created } => {
                 if !id.is_empty() {
@@ -246,6 +243,19 @@ impl Encode for Events {
             }
         }
     }
+}
+
+fn summary(text: &str) -> Value {
+    json!({ "type": "summary_text", "text": text })
+}
+
+impl Encode for Events {
+    fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
+        self.turns.push(event);
+        while let Some(event) = self.turns.next() {
+            self.grow(event, out);
+        }
+    }
 
     fn end(&mut self, response: &ChatResponse, out: &mut Vec<u8>) {
         let mut response = finished(&self.id, &self.echo, response);
@@ -261,5 +271,28 @@ impl Encode for Events {
         response["error"] = json!({ "code": code, "message": message });
         self.tell("error", json!({ "code": code, "message": message, "param": null }), out);
         self.tell("response.failed", json!({ "response": response }), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::super::super::Door;
+    use super::super::super::super::tests::{CALLS_AT_ONCE, post, serve, streams, text};
+
+    #[tokio::test]
+    async fn calls_that_are_told_at_once_are_one_item_each() {
+        let served = serve(Door::Inside, streams(CALLS_AT_ONCE, false));
+        let asked = json!({ "input": "hi", "stream": true });
+        let said = text(served.send(post("/v1/responses", &asked, &[])).await).await;
+        let data = said.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<Value> = data.map(|data| serde_json::from_str(data).expect("JSON")).collect();
+        let added = events.iter().filter(|event| event["type"] == "response.output_item.added").count();
+        let items = events.last().expect("an end")["response"]["output"].as_array().expect("a list").clone();
+        let of = |item: &Value| ["call_id", "name", "arguments"].map(|field| item[field].clone());
+        let expected = [["c0", "f", "{\"a\":1}"], ["c1", "g", "{\"b\":2}"]];
+        assert_eq!(items.iter().map(of).collect::<Vec<_>>(), expected.map(|item| item.map(Value::from)), "{said}");
+        assert_eq!(added, 2, "{said}");
     }
 }
