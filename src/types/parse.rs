@@ -218,6 +218,13 @@ fn check_message(index: usize, message: &Message) -> Result<(), FieldError> {
     {
         return Err(FieldError::new(at("content"), "must have at least one part"));
     }
+    for (number, call) in message.tool_calls.iter().enumerate() {
+        for (field, text) in [("id", &call.id), ("function.name", &call.function.name)] {
+            if text.is_empty() {
+                return Err(FieldError::new(at(&format!("tool_calls[{number}].{field}")), "must not be empty"));
+            }
+        }
+    }
     let silent = message.content == Content::Empty;
     match message.role {
         Role::Assistant if silent && message.tool_calls.is_empty() && message.refusal.is_none() => {

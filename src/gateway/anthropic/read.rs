@@ -68,13 +68,13 @@ enum Block {
     ToolUse {
         id: String,
         name: String,
-        #[serde(default)]
-        input: Value,
+        input: Option<Map<String, Value>>,
     },
     ToolResult {
         tool_use_id: String,
         #[serde(default)]
         content: Option<Blocks>,
+        is_error: Option<bool>,
     },
     Thinking {
         #[serde(default)]
@@ -172,7 +172,7 @@ pub(super) fn request(json: &str) -> Result<ParsedCall, FieldError> {
     reading.warnings.extend(said_of_surrogates(replaced));
     reading.read_system(body.system);
     for (index, Object(message)) in body.messages.into_iter().enumerate() {
-        reading.read_message(index, message);
+        reading.read_message(index, message)?;
     }
     let tools = reading.tools(body.tools.unwrap_or_default());
     let parallel_tool_calls =
@@ -228,12 +228,13 @@ impl Reading {
         }
     }
 
-    fn read_message(&mut self, index: usize, message: InMessage) {
+    fn read_message(&mut self, index: usize, message: InMessage) -> Result<(), FieldError> {
         let Blocks(blocks) = message.content;
         match message.role {
-            Role::Assistant => self.read_answer(index, blocks),
+            Role::Assistant => self.read_answer(index, blocks)?,
             role => self.read_question(index, role, blocks),
         }
+        Ok(())
     }
 
     /// Results of tools are messages of their own, before what else is said.
@@ -242,8 +243,11 @@ impl Reading {
         let mut said = Vec::with_capacity(blocks.len());
         for block in blocks {
             match block {
-                Block::ToolResult { tool_use_id, content: result } => {
-                    let parts = self.parts(&at, result.unwrap_or_default().0);
+                Block::ToolResult { tool_use_id, content: result, is_error } => {
+                    let mut parts = self.parts(&at, result.unwrap_or_default().0);
+                    if is_error == Some(true) {
+                        mark_as_error(&mut parts);
+                    }
                     self.say(Role::Tool, content(parts));
                     if let Some(message) = self.messages.last_mut() {
                         message.tool_call_id = Some(tool_use_id);
@@ -258,13 +262,21 @@ impl Reading {
         }
     }
 
-    fn read_answer(&mut self, index: usize, blocks: Vec<Block>) {
+    fn read_answer(&mut self, index: usize, blocks: Vec<Block>) -> Result<(), FieldError> {
         let at = format!("messages[{index}].content");
         let (mut said, mut calls, mut reasoning) = (Vec::with_capacity(blocks.len()), Vec::new(), String::new());
         let mut state: Option<ReasoningState> = None;
-        for block in blocks {
+        for (number, block) in blocks.into_iter().enumerate() {
             match block {
-                Block::ToolUse { id, name, input } => calls.push(ToolCall::function(id, name, input.to_string())),
+                Block::ToolUse { id, name, input } => {
+                    for (field, text) in [("id", &id), ("name", &name)] {
+                        if text.is_empty() {
+                            let field = format!("{at}[{number}].{field}");
+                            return Err(FieldError { field, message: "must not be empty".to_owned() });
+                        }
+                    }
+                    calls.push(ToolCall::function(id, name, Value::Object(input.unwrap_or_default()).to_string()));
+                }
                 Block::Thinking { thinking, signature } => {
                     reasoning.push_str(&thinking);
                     state = thoughts::opened(&signature).or(state);
@@ -281,6 +293,7 @@ impl Reading {
             message.reasoning = Some(reasoning).filter(|reasoning| !reasoning.is_empty());
             message.reasoning_state = state.map(Box::new);
         }
+        Ok(())
     }
 
     fn say(&mut self, role: Role, content: Content) {
@@ -325,6 +338,14 @@ fn content(mut parts: Vec<Part>) -> Content {
         [] => Content::Text(String::new()),
         [Part::Text { text }] => Content::Text(std::mem::take(text)),
         _ => Content::Parts(parts),
+    }
+}
+
+/// Other APIs have no field for a tool that failed, so the model reads it.
+fn mark_as_error(parts: &mut Vec<Part>) {
+    match parts.first_mut() {
+        Some(Part::Text { text }) => text.insert_str(0, "Error: "),
+        _ => parts.insert(0, Part::Text { text: "Error".to_owned() }),
     }
 }
 
@@ -427,6 +448,20 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_that_failed_says_so_and_one_without_input_has_none() {
+        let call = parse(json!({ "max_tokens": 5, "messages": [
+            { "role": "user", "content": "hi" },
+            { "role": "assistant", "content": [{ "type": "tool_use", "id": "t1", "name": "f" }] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "t1", "content": "no disk", "is_error": true }] },
+        ] }));
+        assert_eq!(call.request.messages[1].tool_calls, [ToolCall::function("t1", "f", "{}")]);
+        assert_eq!(call.request.messages[2].content, Content::Text("Error: no disk".into()));
+        let foreign = call.request.foreign.expect("the fields as they came");
+        assert_eq!(foreign.fields["messages"][2]["content"][0]["content"], "no disk");
+    }
+
+    #[test]
     fn thoughts_come_home_to_the_provider_that_had_them() {
         let own = json!({ "type": "thinking", "thinking": "hm", "signature": "of anthropic" });
         let state = ReasoningState { provider: "a".into(), model: "m".into(), state: json!({ "blocks": [own] }) };
@@ -452,6 +487,11 @@ mod tests {
             (json!({ "messages": [{ "role": "user", "content": 7 }] }), "messages[0].content"),
             (json!({ "messages": [{ "role": "wizard", "content": "a" }] }), "messages[0].role"),
             (json!({ "messages": [{ "role": "user", "content": "a" }], "temperature": "hot" }), "temperature"),
+            (
+                json!({ "messages": [
+                    { "role": "assistant", "content": [{ "type": "tool_use", "id": "", "name": "f", "input": {} }] }] }),
+                "messages[0].content[0].id",
+            ),
         ] {
             assert_eq!(request(&body.to_string()).expect_err("refused").field, field, "{body}");
         }

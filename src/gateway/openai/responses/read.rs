@@ -69,8 +69,7 @@ const READ: &[&str] = &[
 ];
 
 /// Fields that OpenAI's chat API has under the same name.
-const PASSED: &[&str] =
-    &["service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "top_logprobs"];
+const PASSED: &[&str] = &["service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "top_logprobs"];
 
 #[derive(Deserialize)]
 struct Body {
@@ -125,16 +124,12 @@ struct Item {
     kind: Option<String>,
     role: Option<Role>,
     content: Option<Contents>,
-    #[serde(default)]
-    call_id: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    arguments: String,
+    call_id: Option<String>,
+    name: Option<String>,
+    arguments: Option<String>,
     output: Option<Contents>,
     encrypted_content: Option<String>,
-    #[serde(default)]
-    summary: Vec<Object<InPart>>,
+    summary: Option<Vec<Object<InPart>>>,
 }
 
 /// A text, or parts.
@@ -314,6 +309,11 @@ fn messages(instructions: Option<String>, input: Option<Input>) -> Result<Vec<Me
 
 fn read_item(at: usize, item: Item, messages: &mut Vec<Message>) -> Result<(), FieldError> {
     let path = |field: &str| format!("input[{at}].{field}");
+    let named = |field: &str, text: Option<String>| match text {
+        Some(text) if !text.is_empty() => Ok(text),
+        Some(_) => Err(refused(path(field), "must not be empty")),
+        None => Err(refused(path(field), "is missing")),
+    };
     match item.kind.as_deref().unwrap_or("message") {
         "message" => {
             let role = item.role.ok_or_else(|| refused(path("role"), "is missing"))?;
@@ -327,22 +327,29 @@ fn read_item(at: usize, item: Item, messages: &mut Vec<Message>) -> Result<(), F
             }
         }
         "function_call" => {
-            answering(messages, false).tool_calls.push(ToolCall::function(item.call_id, item.name, item.arguments));
+            let (call_id, name) = (named("call_id", item.call_id)?, named("name", item.name)?);
+            let arguments = item.arguments.ok_or_else(|| refused(path("arguments"), "is missing"))?;
+            answering(messages, false).tool_calls.push(ToolCall::function(call_id, name, arguments));
         }
         "function_call_output" => {
-            let (content, _) = contents(item.output, &path("output"))?;
+            let call_id = named("call_id", item.call_id)?;
+            let output = item.output.ok_or_else(|| refused(path("output"), "is missing"))?;
+            let (content, _) = contents(Some(output), &path("output"))?;
             let mut message = Message { content, ..Message::text(Role::Tool, "") };
-            message.tool_call_id = Some(item.call_id);
+            message.tool_call_id = Some(call_id);
             messages.push(message);
         }
         "reasoning" => {
             let turn = answering(messages, true);
-            let texts = item.summary.into_iter().filter_map(|Object(part)| match part {
+            let texts = item.summary.into_iter().flatten().filter_map(|Object(part)| match part {
                 InPart::Text { text } => Some(text),
                 _ => None,
             });
-            turn.reasoning = Some(texts.collect::<Vec<_>>().join("\n\n")).filter(|text| !text.is_empty());
-            turn.reasoning_state = item.encrypted_content.and_then(|text| thoughts::opened(&text)).map(Box::new);
+            // A turn may think more than once before it says anything.
+            let thought = turn.reasoning.take().into_iter().chain(texts).collect::<Vec<_>>().join("\n\n");
+            turn.reasoning = Some(thought).filter(|text| !text.is_empty());
+            let state = item.encrypted_content.and_then(|text| thoughts::opened(&text)).map(Box::new);
+            turn.reasoning_state = state.or(turn.reasoning_state.take());
         }
         other => {
             let message =
@@ -443,6 +450,19 @@ mod tests {
     }
 
     #[test]
+    fn thoughts_of_one_turn_stay_together() {
+        let call = parse(json!({ "input": [
+            { "role": "user", "content": "hi" },
+            { "type": "reasoning", "summary": [{ "type": "summary_text", "text": "one" }] },
+            { "type": "reasoning", "summary": null, "encrypted_content": null },
+            { "type": "reasoning", "summary": [{ "type": "summary_text", "text": "two" }] },
+            { "role": "assistant", "content": "ok" },
+        ] }));
+        assert_eq!(call.request.messages.len(), 2);
+        assert_eq!(call.request.messages[1].reasoning.as_deref(), Some("one\n\ntwo"));
+    }
+
+    #[test]
     fn what_needs_a_memory_is_refused_by_name() {
         for (body, field) in [
             (json!({}), "input"),
@@ -456,6 +476,12 @@ mod tests {
             (json!({ "input": "a", "text": { "format": { "type": "xml" } } }), "text.format.type"),
             (json!({ "input": [{ "type": "item_reference", "id": "x" }] }), "input[0].type"),
             (json!({ "input": [{ "content": "a" }] }), "input[0].role"),
+            (json!({ "input": [{ "type": "function_call", "name": "f", "arguments": "{}" }] }), "input[0].call_id"),
+            (json!({ "input": [{ "type": "function_call", "call_id": "", "name": "f" }] }), "input[0].call_id"),
+            (json!({ "input": [{ "type": "function_call", "call_id": "c", "arguments": "{}" }] }), "input[0].name"),
+            (json!({ "input": [{ "type": "function_call", "call_id": "c", "name": "f" }] }), "input[0].arguments"),
+            (json!({ "input": [{ "type": "function_call_output", "output": "1" }] }), "input[0].call_id"),
+            (json!({ "input": [{ "type": "function_call_output", "call_id": "c" }] }), "input[0].output"),
             (
                 json!({ "input": [{ "role": "user", "content": [{ "type": "input_image", "file_id": "f" }] }] }),
                 "input[0].content[0].image_url",
