@@ -216,6 +216,11 @@ impl ChatStream {
         &self.provider
     }
 
+    /// What of the request was not sent as it was asked.
+    pub fn warnings(&self) -> &[String] {
+        self.response.as_ref().map_or(&self.told.warnings, |response| &response.warnings)
+    }
+
     /// The model that was asked for, as the provider names it.
     pub fn model(&self) -> &str {
         &self.model

@@ -30,9 +30,8 @@ async fn work(gateway: Arc<Gateway>, request: Request, page: &Page) -> Result<Re
     let ParsedInfer { work, stream, warnings } = parse_infer(&text)?;
     drop(text);
     if stream {
-        let said = warnings.clone();
         let stream = gateway.infer_stream(&work, &options, warnings, page).await?;
-        return Ok(pump::respond(gateway, stream, page.clone(), &said, Deltas { task: work.task }));
+        return Ok(pump::respond(gateway, stream, page.clone(), Deltas { task: work.task }));
     }
     let response = gateway.infer(&work, &options, warnings, page).await?;
     let mut answered = json(StatusCode::OK, &response);

@@ -52,13 +52,7 @@ enum Piece {
 }
 
 /// The answer to a request for a stream: its head, and a body that follows the stream.
-pub(super) fn respond(
-    gateway: Arc<Gateway>,
-    stream: PoolStream,
-    page: Page,
-    warnings: &[String],
-    mut encoder: impl Encode,
-) -> Response {
+pub(super) fn respond(gateway: Arc<Gateway>, stream: PoolStream, page: Page, mut encoder: impl Encode) -> Response {
     let (sender, receiver) = mpsc::channel(ROOM);
     let mut response = (StatusCode::OK, body(receiver)).into_response();
     let headers = response.headers_mut();
@@ -68,7 +62,7 @@ pub(super) fn respond(
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     let (provider, model) = stream.source();
     answer::name_source(headers, Some(provider), Some(model));
-    answer::name_warnings(headers, warnings);
+    answer::name_warnings(headers, stream.warnings());
     let write = move |told| {
         let mut out = Vec::new();
         match told {

@@ -301,6 +301,19 @@ async fn a_stream_that_breaks_says_so_and_never_ends_in_order() {
 }
 
 #[tokio::test]
+async fn the_head_of_a_stream_names_what_was_not_sent() {
+    let served = serve(Door::Inside, streams(&[HELLO, FINISH, DONE], false));
+    let of_anthropic = json!({ "max_tokens": 5, "top_k": 3, "stream": true,
+        "messages": [{ "role": "user", "content": "hi" }] });
+    let response = served.send(post("/v1/messages", &of_anthropic, &[])).await;
+    assert!(header(&response, "x-llmpool-warnings").contains("top_k"), "{:?}", response.headers());
+    let response = served.post(&asked(json!({ "stream": true, "logprobs": true }))).await;
+    assert!(header(&response, "x-llmpool-warnings").starts_with("logprobs: "), "{:?}", response.headers());
+    let sent: Value = serde_json::from_slice(&served.upstream.requests()[1].body).expect("JSON");
+    assert_eq!(sent.get("logprobs"), None);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_the_call() {
     let served = serve(Door::Inside, streams(&[HELLO], false));
     // A stream that stays open: what was said, then nothing.

@@ -26,6 +26,7 @@ pub struct PoolStream {
     number: u64,
     provider: ProviderName,
     model: String,
+    warnings: Vec<String>,
     is_replay: bool,
 }
 
@@ -79,6 +80,7 @@ impl OpenStreams {
             stream.model().to_owned(),
             stream.response().is_some_and(|response| response.cached),
         );
+        let warnings = stream.warnings().to_vec();
         let parked = Parked { stream: Some(Box::new(stream)), call: Some(call), closed: false, error: None };
         let place = Arc::new(Place(Mutex::new(parked)));
         let mut places = lock(&self.places);
@@ -89,7 +91,7 @@ impl OpenStreams {
         if self.ending.is_cancelled() {
             place.end(); // the shutdown has passed by already
         }
-        PoolStream { place, open: Arc::clone(self), number, provider, model, is_replay }
+        PoolStream { place, open: Arc::clone(self), number, provider, model, warnings, is_replay }
     }
 
     /// Ends those that nobody reads at the moment; those who read are woken.
@@ -195,6 +197,11 @@ impl PoolStream {
     /// Who answers, and the model that was asked for.
     pub fn source(&self) -> (&str, &str) {
         (self.provider.as_str(), &self.model)
+    }
+
+    /// What of the request was not sent as it was asked, as far as it was known when the stream opened.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Its answer was kept.

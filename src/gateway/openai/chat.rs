@@ -27,9 +27,8 @@ async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result
     drop(text);
     request.model = gateway.model(request.model, options.tenant.as_deref(), &page)?;
     if stream {
-        let said = warnings.clone();
         let stream = gateway.open(request, options, warnings, &page).await?;
-        return Ok(pump::respond(gateway, stream, page, &said, Chunks::new(stream_usage)));
+        return Ok(pump::respond(gateway, stream, page, Chunks::new(stream_usage)));
     }
     let response = gateway.ask(&request, options, warnings, &page).await?;
     let mut answered = json(StatusCode::OK, &Completion::of(&response));

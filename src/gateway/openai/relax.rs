@@ -24,15 +24,25 @@ const KNOWN: &[&str] = &[
 /// The forerunner of `tool_calls`: a turn without it would mean something else, so it stays and is refused.
 const NEEDED: &str = "function_call";
 
-/// Reads a request; what is left out of its messages stands in its warnings.
+/// What an answer has no place for here: a provider would only work for nothing.
+const NOT_HANDED_ON: [&str; 2] = ["logprobs", "top_logprobs"];
+
+/// Reads a request; what is left out of it stands in its warnings.
 pub(super) fn parse(json: &str) -> Result<ParsedCall, FieldError> {
     // Only what the pool refuses is read a second time.
-    parse_openai(json).or_else(|refused| {
+    let mut call = parse_openai(json).or_else(|refused| {
         let Some((mended, left_out)) = mend(json) else { return Err(refused) };
         let mut call = parse_openai(&mended)?;
         call.warnings.extend(left_out);
         Ok(call)
-    })
+    })?;
+    for name in NOT_HANDED_ON {
+        let asked = call.request.openai_fields.remove(name);
+        if asked.is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
+            call.warnings.push(format!("{name}: not handed on by this gateway, not sent"));
+        }
+    }
+    Ok(call)
 }
 
 /// The request without what the pool does not know of its messages; `None`: that is not what is wrong with it.
@@ -83,6 +93,17 @@ mod tests {
         .expect("valid");
         assert_eq!(call.warnings, ["messages[1].x: not known here, not sent"]);
         assert_eq!(call.request.messages[1].reasoning.as_deref(), Some("hm"));
+    }
+
+    #[test]
+    fn what_no_answer_would_have_is_not_asked_for() {
+        let call = parse(r#"{"messages":[{"role":"user","content":"hi"}],"logprobs":true,"top_logprobs":2}"#);
+        let call = call.expect("valid");
+        assert!(call.request.openai_fields.is_empty());
+        let said = ["logprobs", "top_logprobs"].map(|name| format!("{name}: not handed on by this gateway, not sent"));
+        assert_eq!(call.warnings, said);
+        let call = parse(r#"{"messages":[{"role":"user","content":"hi"}],"logprobs":false,"top_logprobs":null}"#);
+        assert_eq!(call.expect("valid").warnings, [""; 0]);
     }
 
     #[test]

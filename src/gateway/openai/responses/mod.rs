@@ -28,10 +28,9 @@ async fn complete(gateway: Arc<Gateway>, request: Request, page: Page) -> Result
     drop(text);
     request.model = gateway.model(request.model, options.tenant.as_deref(), &page)?;
     if stream {
-        let said = warnings.clone();
         let stream = gateway.open(request, options, warnings, &page).await?;
         let events = stream::Events::new(&stream, page.request_id.clone(), echo);
-        return Ok(pump::respond(gateway, stream, page, &said, events));
+        return Ok(pump::respond(gateway, stream, page, events));
     }
     let response = gateway.ask(&request, options, warnings, &page).await?;
     let mut answered = json(StatusCode::OK, &write::whole(&response, &echo));

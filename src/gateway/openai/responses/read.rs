@@ -69,7 +69,7 @@ const READ: &[&str] = &[
 ];
 
 /// Fields that OpenAI's chat API has under the same name.
-const PASSED: &[&str] = &["service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "top_logprobs"];
+const PASSED: &[&str] = &["service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"];
 
 #[derive(Deserialize)]
 struct Body {
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn thoughts_of_one_turn_stay_together() {
-        let call = parse(json!({ "input": [
+        let call = parse(json!({ "top_logprobs": 2, "input": [
             { "role": "user", "content": "hi" },
             { "type": "reasoning", "summary": [{ "type": "summary_text", "text": "one" }] },
             { "type": "reasoning", "summary": null, "encrypted_content": null },
@@ -460,6 +460,7 @@ mod tests {
         ] }));
         assert_eq!(call.request.messages.len(), 2);
         assert_eq!(call.request.messages[1].reasoning.as_deref(), Some("one\n\ntwo"));
+        assert_eq!(call.warnings, ["top_logprobs: not known here, not sent"]);
     }
 
     #[test]
