@@ -8,6 +8,7 @@
 //! in order for a whole answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -22,10 +23,14 @@ use super::refused::Refused;
 use super::{Gateway, answer};
 use crate::error::Error;
 use crate::pool::PoolStream;
+use crate::time::{self, Instant};
 use crate::types::{ChatResponse, StreamEvent};
 
 /// Pieces that may wait for the socket to take them. Kernel and server buffer some hundred kilobytes besides.
 pub(super) const ROOM: usize = 16;
+
+/// How long a client is told nothing. Proxies and load balancers cut what is silent for a minute, some for 30 seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(15);
 
 /// What a stream comes to, bit by bit.
 pub(super) enum Told {
@@ -38,6 +43,9 @@ pub(super) enum Told {
 
 /// How an API writes a stream. What is written to `out` goes to the client.
 pub(super) trait Encode: Send + 'static {
+    /// Says nothing but that the stream goes on.
+    const KEEP_ALIVE: &'static [u8] = b": keep-alive\n\n";
+
     fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>);
     /// The stream is complete.
     fn end(&mut self, response: &ChatResponse, out: &mut Vec<u8>);
@@ -54,7 +62,8 @@ enum Piece {
 /// The answer to a request for a stream: its head, and a body that follows the stream.
 pub(super) fn respond(gateway: Arc<Gateway>, stream: PoolStream, page: Page, mut encoder: impl Encode) -> Response {
     let (sender, receiver) = mpsc::channel(ROOM);
-    let mut response = (StatusCode::OK, body(receiver)).into_response();
+    let keep_alive = said_in_silence(&encoder);
+    let mut response = (StatusCode::OK, body(receiver, keep_alive)).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -84,10 +93,18 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
-fn body(receiver: mpsc::Receiver<Piece>) -> Body {
-    Body::from_stream(stream::try_unfold(Some(receiver), |receiver| async move {
+fn said_in_silence<E: Encode>(_: &E) -> &'static [u8] {
+    E::KEEP_ALIVE
+}
+
+fn body(receiver: mpsc::Receiver<Piece>, keep_alive: &'static [u8]) -> Body {
+    Body::from_stream(stream::try_unfold(Some(receiver), move |receiver| async move {
         let Some(mut receiver) = receiver else { return Ok(None) };
-        match receiver.recv().await {
+        let silent_until = Instant::now() + LONGEST_SILENCE;
+        let Ok(piece) = time::until(Some(silent_until), receiver.recv()).await else {
+            return Ok(Some((Bytes::from_static(keep_alive), Some(receiver))));
+        };
+        match piece {
             Some(Piece::Bytes(bytes)) => Ok(Some((bytes, Some(receiver)))),
             Some(Piece::Last(bytes)) => Ok(Some((bytes, None))),
             None => {

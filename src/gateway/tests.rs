@@ -313,6 +313,31 @@ async fn the_head_of_a_stream_names_what_was_not_sent() {
     assert_eq!(sent.get("logprobs"), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_silent_says_that_it_goes_on() {
+    for (path, keep_alive) in [
+        ("/v1/chat/completions", ": keep-alive\n\n"),
+        ("/v1/responses", ": keep-alive\n\n"),
+        ("/v1/messages", "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+    ] {
+        let open = serve(Door::Inside, |_| {
+            let body = stream::iter([Ok(Bytes::from_static(HELLO.as_bytes()))]).chain(stream::pending());
+            fake::stream(200, &[("content-type", "text/event-stream")], body.boxed())
+        });
+        let body = json!({ "max_tokens": 5, "stream": true, "messages": [{ "role": "user", "content": "hi" }],
+            "input": "hi" });
+        let mut pieces = open.send(post(path, &body, &[])).await.into_body().into_data_stream();
+        let (mut silent, began) = (Vec::new(), tokio::time::Instant::now());
+        while silent.len() < 2 {
+            let piece = pieces.next().await.expect("open").expect("whole");
+            if began.elapsed().as_secs() >= 15 {
+                silent.push((began.elapsed().as_secs(), String::from_utf8(piece.into()).expect("UTF-8")));
+            }
+        }
+        assert_eq!(silent, [(15, keep_alive.to_owned()), (30, keep_alive.to_owned())], "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_call() {
     let served = serve(Door::Inside, streams(&[HELLO], false));

@@ -185,6 +185,8 @@ fn delta(index: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
 }
 
 impl Encode for Events {
+    const KEEP_ALIVE: &'static [u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
     fn event(&mut self, event: StreamEvent, out: &mut Vec<u8>) {
         self.turns.push(event);
         while let Some(event) = self.turns.next() {
