@@ -350,6 +350,9 @@ pub struct Reason {
     /// How long it holds, where that is known.
     #[serde(skip)]
     pub holds_for: Option<Duration>,
+    /// What the call needs is beyond it, whenever it is asked.
+    #[serde(skip)]
+    pub is_beyond: bool,
 }
 
 /// The error of a call or of the pool itself.
@@ -589,8 +592,12 @@ mod tests {
     fn an_error_says_whether_it_is_worth_another_try_and_when() {
         let hinted = |class| Failure { retry_after: Some(Duration::from_secs(7)), ..Failure::new(class, "said") };
         let provider = |class| ErrorKind::Provider { failure: hinted(class) };
-        let reason =
-            Reason { provider: ProviderName::new("a"), reason: "its breaker is open".to_owned(), holds_for: None };
+        let reason = Reason {
+            provider: ProviderName::new("a"),
+            reason: "its breaker is open".to_owned(),
+            holds_for: None,
+            is_beyond: false,
+        };
         let cut = ErrorKind::StreamInterrupted { partial: Box::default(), failure: hinted(FailureClass::Network) };
         let limited =
             |reset: Option<u64>| ErrorKind::RateLimited { reset: reset.map(Duration::from_secs), failure: None };

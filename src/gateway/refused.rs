@@ -321,6 +321,10 @@ impl From<Error> for Refused {
             ErrorKind::InvalidRequest { .. } => (StatusCode::BAD_REQUEST, None),
             ErrorKind::IdempotencyMismatch => (StatusCode::CONFLICT, Some("idempotency_mismatch")),
             ErrorKind::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded")),
+            // No waiting makes a model see or read more; the others are ruled out by the configuration, not by the hour.
+            ErrorKind::NoProvider { reasons } if reasons.iter().any(|reason| reason.is_beyond) => {
+                (StatusCode::BAD_REQUEST, Some("no_provider"))
+            }
             ErrorKind::NoProvider { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("no_provider")),
             ErrorKind::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, Some("timeout")),
             ErrorKind::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, Some("queue_full")),

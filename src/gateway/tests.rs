@@ -534,3 +534,19 @@ async fn work_comes_as_a_stream_with_the_whole_answer_at_its_end() {
     }
     assert!(said.contains("event: error\ndata: {\"error\":{\"code\":\"network\"") && !said.contains("done"), "{said}");
 }
+
+#[tokio::test]
+async fn what_no_model_can_do_is_the_requests_own_fault() {
+    let config = json!({ "providers": [{
+        "name": "a", "type": "openai-compatible", "model": "m", "api_key": "k", "base_url": "https://a.test/v1",
+        "capabilities": ["tools"],
+    }, {
+        "name": "b", "type": "openai-compatible", "model": "other", "api_key": "k", "base_url": "https://b.test/v1",
+    }] });
+    let served = serve_by(config, Door::Inside, answers);
+    let image = json!([{ "type": "image_url", "image_url": { "url": "https://h.test/a.png" } }]);
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": image }] });
+    let response = served.post(&body).await;
+    assert_eq!((response.status(), header(&response, "x-llmpool-error")), (StatusCode::BAD_REQUEST, "no_provider"));
+    assert_eq!(read(response).await["error"]["type"], "invalid_request_error");
+}

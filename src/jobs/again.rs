@@ -164,7 +164,7 @@ mod tests {
     fn resting(seconds: Option<u64>) -> ErrorKind {
         let holds_for = seconds.map(Duration::from_secs);
         ErrorKind::NoProvider {
-            reasons: vec![Reason { provider: ProviderName::new("a"), reason: "r".into(), holds_for }],
+            reasons: vec![Reason { provider: ProviderName::new("a"), reason: "r".into(), holds_for, is_beyond: false }],
         }
     }
 

@@ -171,7 +171,8 @@ impl<'a> Rules<'a> {
                     // Only the catalogue says so: with nobody else left the provider may say it itself.
                     let unsure = |(_, facts): &(&str, Facts)| rule == Rule::ContextWindow && !facts.window_is_stated;
                     last_resort.extend(candidate.model.filter(unsure).map(visit));
-                    excluded.push(Reason { provider: provider.name().clone(), reason, holds_for: None });
+                    let is_beyond = matches!(rule, Rule::Capabilities | Rule::ContextWindow);
+                    excluded.push(Reason { provider: provider.name().clone(), reason, holds_for: None, is_beyond });
                 }
             }
         }

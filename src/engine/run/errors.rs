@@ -76,6 +76,7 @@ impl Run<'_> {
                             provider: visit.provider.name().clone(),
                             reason: refusal.map_or_else(|| "not asked".to_owned(), describe),
                             holds_for: until.map(|at| at.saturating_duration_since(now.mono)),
+                            is_beyond: false,
                         }
                     })
                     .collect(),
