@@ -112,6 +112,17 @@ pub(super) fn name_work(headers: &mut HeaderMap, response: &InferResponse) {
     name_warnings(headers, &response.warnings);
 }
 
+/// A text of so many bytes and a little: of a longer one the beginning and the end, which says what to do about it.
+pub(super) fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = most / 4;
+    let head = (0..=most - end).rev().find_map(|at| text.get(..at)).unwrap_or_default();
+    let tail = (text.len() - end..=text.len()).find_map(|at| text.get(at..)).unwrap_or_default();
+    format!("{head}…{tail}")
+}
+
 /// A text as a header: what is not printable ASCII is escaped, so that every client can read the head.
 pub(super) fn text(text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
@@ -133,6 +144,14 @@ pub(super) fn text(text: &str) -> Result<HeaderValue, http::header::InvalidHeade
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_ends() {
+        assert_eq!(shortened("as it is".to_owned(), 8), "as it is");
+        assert_eq!(shortened("aaaaaa, not aaaaaaa: stop".to_owned(), 16), "aaaaaa, not …stop");
+        let cut = shortened("é".repeat(1000), 101);
+        assert!(cut.len() <= 101 + '…'.len_utf8() && cut.chars().all(|letter| "é…".contains(letter)), "{cut}");
+    }
 
     #[test]
     fn warnings_are_one_bounded_line_of_ascii() {

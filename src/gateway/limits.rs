@@ -40,11 +40,11 @@ pub(super) async fn tell(State(gateway): State<Arc<Gateway>>, request: Request, 
         return next.run(request).await;
     }
     if let Err(error) = engine.roster().known_tenant(Some(&tenant), true).map(drop) {
-        return gateway.refuse(error, &page).into_response(Dialect::of(path));
+        return gateway.refuse(error, &page).into_response(Dialect::of(&request));
     }
     if path == OF_EVERYBODY {
         let message = "metrics tell of every tenant; a key of server.api_keys reads them";
-        return Refused::forbidden(message).into_response(Dialect::of(path));
+        return Refused::forbidden(message).into_response(Dialect::of(&request));
     }
     let mut response = next.run(request).await;
     if let Some(TenantQuota { requests, tokens }) = engine.quota(&tenant) {

@@ -106,12 +106,12 @@ impl Gateway {
 
     /// Those of gRPC.
     pub fn grpc_router(self: &Arc<Self>) -> Router {
-        self.served(grpc::routes())
+        self.served(grpc::routes(self))
     }
 
     /// All of them, for one port.
     pub fn whole_router(self: &Arc<Self>) -> Router {
-        self.served(self.routes().merge(grpc::routes()))
+        self.served(self.routes().merge(grpc::routes(self)))
     }
 
     fn routes(&self) -> Router<Arc<Self>> {
@@ -171,7 +171,7 @@ impl Gateway {
 
 async fn no_such_route(request: Request) -> Response {
     let message = format!("there is no {} {}", request.method(), request.uri().path());
-    match Dialect::of(request.uri().path()) {
+    match Dialect::of(&request) {
         Dialect::Grpc => Refused::unimplemented(message).into_response(Dialect::Grpc),
         dialect => Refused::not_found(message).into_response(dialect),
     }
@@ -179,7 +179,7 @@ async fn no_such_route(request: Request) -> Response {
 
 async fn no_such_method(State(_): State<Arc<Gateway>>, request: Request) -> Response {
     let message = format!("{} does not take {}", request.uri().path(), request.method());
-    Refused::method_not_allowed(message).into_response(Dialect::of(request.uri().path()))
+    Refused::method_not_allowed(message).into_response(Dialect::of(&request))
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {

@@ -90,11 +90,12 @@ pub(super) async fn one(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
+    let dialect = Dialect::of(&request);
     let Ok(Path(id)) = id else {
-        return Refused::bad_request(Some("id"), "id: is not UTF-8").into_response(Dialect::OpenAi);
+        return Refused::bad_request(Some("id"), "id: is not UTF-8").into_response(dialect);
     };
     match gateway.models(&Caller::of(&request)).into_iter().find(|model| model.id == id) {
         Some(model) => json(StatusCode::OK, &model),
-        None => Refused::no_such_model(&id).into_response(Dialect::OpenAi),
+        None => Refused::no_such_model(&id).into_response(dialect),
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Local;
 /// Lets a request on, or says why not.
 pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     match refusal(&gateway, &request) {
-        Some(message) => Refused::forbidden(message).into_response(Dialect::of(request.uri().path())),
+        Some(message) => Refused::forbidden(message).into_response(Dialect::of(&request)),
         None => next.run(request).await,
     }
 }

@@ -65,8 +65,9 @@ pub(super) struct Probe {
 
 impl Probe {
     pub fn of(gateway: &Gateway, is_operator: bool) -> Self {
-        let health = gateway.pool.engine().health();
-        let ok = health.healthy && gateway.pool.is_open();
+        let mut health = gateway.pool.engine().health();
+        health.healthy &= gateway.pool.is_open(); // a pool that was shut down answers nobody, however its providers do
+        let ok = health.healthy;
         Self { ok, word: if ok { "ok" } else { "unavailable" }, health, is_operator }
     }
 }

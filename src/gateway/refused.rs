@@ -6,12 +6,18 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Version};
 use serde::Serialize;
 
 use super::answer::{self, ERROR_CODE, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::error::{Context, Error, ErrorKind, FailureClass};
 use crate::types::{AttemptRecord, FieldError, ProviderName, RequestId};
+
+/// Bytes of a message: gRPC's is a header, where a letter may take three times as much, and heads above 8 KiB are refused
+/// by many clients and proxies.
+const LONGEST_MESSAGE: usize = 2048;
+/// Bytes of a name that the caller gave: nobody's model, task or field has a longer one.
+const LONGEST_NAME: usize = 200;
 
 /// In whose shape an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +54,21 @@ struct Nameless(Arc<(Refused, Dialect)>);
 // === impl Dialect ===
 
 impl Dialect {
-    /// Whose route this is. What is nobody's is answered as OpenAI would.
-    pub fn of(path: &str) -> Self {
-        let is = |route| path.strip_prefix(route).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
+    /// Whose route this is. What is both APIs' or nobody's is answered as OpenAI would, but to clients of Anthropic's,
+    /// which name its version in every request.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        const OPENAI: [&str; 3] = ["/v1/chat", "/v1/responses", "/v1/embeddings"];
+        let is =
+            |route: &str| path.strip_prefix(route).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
         match () {
             () if is("/v1/messages") => Self::Anthropic,
             () if is("/v1/infer") => Self::Own,
+            // Clients of HTTP/1.1 look for no code of gRPC.
+            () if is_rpc(path) && request.version() < Version::HTTP_2 => Self::Own,
             () if is_rpc(path) => Self::Grpc,
+            () if OPENAI.iter().any(|route| is(route)) => Self::OpenAi,
+            () if request.headers().contains_key("anthropic-version") => Self::Anthropic,
             () => Self::OpenAi,
         }
     }
@@ -76,7 +90,7 @@ impl Refused {
             status,
             code: Some(code),
             param: None,
-            message: message.into(),
+            message: answer::shortened(message.into(), LONGEST_MESSAGE),
             retry_after: None,
             challenge: None,
             tried: false,
@@ -86,7 +100,7 @@ impl Refused {
     }
 
     pub fn bad_request(param: Option<&str>, message: impl Into<String>) -> Self {
-        let param = param.filter(|param| !param.is_empty()).map(str::to_owned);
+        let param = param.filter(|param| !param.is_empty()).map(named);
         Self { param, code: None, ..Self::new(StatusCode::BAD_REQUEST, "", message) }
     }
 
@@ -99,8 +113,7 @@ impl Refused {
     }
 
     pub fn no_such_model(model: &str) -> Self {
-        const SHOWN: usize = 200; // nobody's model has a longer name
-        let model: String = model.chars().take(SHOWN).collect();
+        let model = named(model);
         let message =
             format!("no provider of this pool serves the model {model:?}; GET /v1/models lists those there are");
         let param = Some("model".to_owned());
@@ -122,7 +135,7 @@ impl Refused {
 
     /// Says what of the request it is about.
     pub fn of_field(mut self, field: &str) -> Self {
-        self.param = Some(field.to_owned());
+        self.param = Some(named(field));
         self
     }
 
@@ -226,6 +239,11 @@ impl Refused {
         };
         json.unwrap_or_default() // texts only: nothing in it can fail to be JSON
     }
+}
+
+/// A name that the caller gave, as far as it is shown.
+fn named(name: &str) -> String {
+    answer::shortened(name.to_owned(), LONGEST_NAME)
 }
 
 /// Types that OpenAI's own errors have.
@@ -348,7 +366,7 @@ impl From<Error> for Refused {
             }
         };
         let param = match error.kind() {
-            ErrorKind::InvalidRequest { field } if !field.is_empty() => Some(field.clone()),
+            ErrorKind::InvalidRequest { field } if !field.is_empty() => Some(named(field)),
             ErrorKind::IdempotencyMismatch => Some("request_id".to_owned()),
             _ => None,
         };
@@ -357,7 +375,7 @@ impl From<Error> for Refused {
             status,
             code,
             param,
-            message: error.to_string(),
+            message: answer::shortened(error.to_string(), LONGEST_MESSAGE),
             retry_after: reset,
             challenge: None,
             // A pool that closes has tried nothing: another process may answer. A tenant that comes too often is to come

@@ -550,3 +550,30 @@ async fn what_no_model_can_do_is_the_requests_own_fault() {
     assert_eq!((response.status(), header(&response, "x-llmpool-error")), (StatusCode::BAD_REQUEST, "no_provider"));
     assert_eq!(read(response).await["error"]["type"], "invalid_request_error");
 }
+
+#[tokio::test]
+async fn a_model_that_is_not_there_is_told_in_the_shape_of_who_asks() {
+    let served = serve(Door::Inside, answers);
+    let ask = async |version: Option<&str>| {
+        let mut request = get("/v1/models/nope");
+        if let Some(version) = version {
+            request.headers_mut().insert("anthropic-version", version.parse().expect("ASCII"));
+        }
+        let response = served.send(request).await;
+        assert_eq!(response.status(), 404);
+        serde_json::from_str::<Value>(&text(response).await).expect("JSON")
+    };
+    assert_eq!(ask(None).await["error"]["code"], "model_not_found");
+    let anthropic = ask(Some("2023-06-01")).await;
+    assert_eq!((&anthropic["type"], &anthropic["error"]["type"]), (&json!("error"), &json!("not_found_error")));
+}
+
+#[tokio::test]
+async fn a_pool_that_was_shut_down_is_not_healthy() {
+    let served = serve(Door::Inside, answers);
+    served.pool.shutdown(std::time::Duration::ZERO).await;
+    let response = served.send(get("/health")).await;
+    assert_eq!(response.status(), 503);
+    let told: Value = serde_json::from_str(&text(response).await).expect("JSON");
+    assert_eq!((&told["status"], &told["healthy"]), (&json!("unavailable"), &json!(false)));
+}

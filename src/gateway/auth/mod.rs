@@ -230,7 +230,7 @@ fn insufficient_scope(scope: &str) -> Refused {
 
 /// Lets a request in, or says why not.
 pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    let dialect = Dialect::of(request.uri().path());
+    let dialect = Dialect::of(&request);
     match gateway.let_in(request).await {
         Ok(request) => next.run(request).await,
         Err(refused) => refused.into_response(dialect),

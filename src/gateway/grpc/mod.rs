@@ -29,11 +29,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt as _};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use http_body_util::Full;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -46,6 +47,7 @@ use super::book::Page;
 use super::probes::Probe;
 use super::refused::{Dialect, Refused};
 use super::{Gateway, answer, ask, auth, body};
+use crate::time;
 use crate::types::{CallOptions, InferRequest};
 
 /// How every path of ours begins.
@@ -53,15 +55,29 @@ const POOL: &str = "/llmpool.v1.LlmPool/{method}";
 const HEALTH: &str = "/grpc.health.v1.Health/{method}";
 
 /// The routes of every service.
-pub(super) fn routes() -> Router<Arc<Gateway>> {
+pub(super) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let routes = Router::new().route(POOL, post(pool)).route(HEALTH, post(health));
-    reflection(routes).layer(CatchPanicLayer::custom(|_| {
+    let routes = reflection(gateway, routes).layer(CatchPanicLayer::custom(|_| {
         Refused::internal("a defect in llmpool: it panicked").into_response(Dialect::Grpc)
-    }))
+    }));
+    routes.layer(middleware::from_fn(with_trailers))
+}
+
+/// How an RPC went stands behind its answer, where clients of HTTP/1.1 do not look: it would be done for nobody.
+async fn with_trailers(request: Request, next: Next) -> Response {
+    if request.version() >= Version::HTTP_2 {
+        return next.run(request).await;
+    }
+    let message = "gRPC needs HTTP/2; POST /v1/infer is the same over HTTP/1.1";
+    let refused = Refused::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version_not_supported", message);
+    refused.into_response(Dialect::Own)
 }
 
 /// Tells clients which services there are, in both versions that clients speak.
-fn reflection(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
+///
+/// Its streams are open for as long as clients like, so those are read within the time of a body, and not beyond the end
+/// of the port.
+fn reflection(gateway: &Arc<Gateway>, routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
     let configured = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -69,14 +85,21 @@ fn reflection(routes: Router<Arc<Gateway>>) -> Router<Arc<Gateway>> {
     };
     // Both sets are part of the program; a test asks for what is in them.
     let (Ok(v1), Ok(v1alpha)) = (configured().build_v1(), configured().build_v1alpha()) else { return routes };
-    let tonics = |request: Request| request.map(tonic::body::Body::new);
+    let gateway = Arc::clone(gateway);
+    let bounded = move |request: Request| {
+        let ends = time::now().mono.checked_add(gateway.server().body_timeout);
+        let closing = gateway.closing.clone();
+        let over = async move { time::until(ends, closing.cancelled()).await };
+        request
+            .map(|body| tonic::body::Body::new(Body::from_stream(body.into_data_stream().take_until(Box::pin(over)))))
+    };
     routes
-        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1.map_request(tonics))
-        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha.map_request(tonics))
+        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1.map_request(bounded.clone()))
+        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha.map_request(bounded))
 }
 
 async fn pool(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let page = Page::of(&request);
+    let (page, path) = (Page::of(&request), request.uri().path().to_owned());
     let asked = match Asked::of(&request, &page) {
         Ok(asked) => asked,
         Err(refused) => return refused.of_request(page.id()).into_response(Dialect::Grpc),
@@ -85,21 +108,26 @@ async fn pool(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Ok(mut request) => {
             request.extensions_mut().insert(asked);
             let mut service = LlmPoolServer::new(Served(gateway)).max_decoding_message_size(usize::MAX);
-            answered(service.call(request).await)
+            answered(&path, service.call(request).await)
         }
         Err(refused) => refused.of_request(page.id()).into_response(Dialect::Grpc),
     }
 }
 
 async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
     match read(&gateway, request).await {
-        Ok(request) => answered(health::service(gateway).call(request).await),
+        Ok(request) => answered(&path, health::service(gateway).call(request).await),
         Err(refused) => refused.into_response(Dialect::Grpc),
     }
 }
 
-fn answered(answer: Result<http::Response<tonic::body::Body>, Infallible>) -> Response {
+fn answered(path: &str, answer: Result<http::Response<tonic::body::Body>, Infallible>) -> Response {
     match answer {
+        // So services say that they have no such method, and nothing else.
+        Ok(response) if status::is_unknown_method(response.headers()) => {
+            Refused::unimplemented(format!("there is no {path}")).into_response(Dialect::Grpc)
+        }
         Ok(mut response) => {
             status::name(response.headers_mut());
             response.map(Body::new)
@@ -111,13 +139,19 @@ fn answered(answer: Result<http::Response<tonic::body::Body>, Infallible>) -> Re
 /// The request with all of its body.
 async fn read(gateway: &Gateway, request: Request) -> Result<http::Request<tonic::body::Body>, Refused> {
     let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    if !kind.starts_with(b"application/grpc") {
+    if !is_ours(kind) {
         let message = "content-type: expected application/grpc";
         return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
     }
     let (head, body) = request.into_parts();
     let body = body::bytes(&head.headers, body, &gateway.server()).await?;
     Ok(http::Request::from_parts(head, tonic::body::Body::new(Full::new(body))))
+}
+
+/// `application/grpc`, or `application/grpc+proto`: other messages, and those of gRPC-Web, are framed otherwise.
+fn is_ours(kind: &[u8]) -> bool {
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"application/grpc"[..], b"application/grpc+proto"].iter().any(|ours| kind.eq_ignore_ascii_case(ours))
 }
 
 /// What the metadata of an RPC says, read before its message is.

@@ -46,6 +46,12 @@ pub(super) fn name(headers: &mut HeaderMap) {
     }
 }
 
+/// The service has no such method; ours say why they refuse what they know.
+pub(super) fn is_unknown_method(headers: &HeaderMap) -> bool {
+    Status::from_header_map(headers)
+        .is_some_and(|status| status.code() == Code::Unimplemented && status.message().is_empty())
+}
+
 impl Refused {
     /// As the end of an RPC.
     pub fn into_status(self) -> Status {

@@ -18,7 +18,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use super::super::Door;
-use super::super::tests::{Served, answers, network, post, serve, text};
+use super::super::tests::{Served, answers, network, post, serve, serve_by, text};
 use super::pb::llm_pool_client::LlmPoolClient;
 use super::pb::{self, HealthRequest, InferRequest};
 use crate::transport::fake;
@@ -126,6 +126,40 @@ async fn what_cannot_be_done_is_refused_by_its_code_and_field() {
     assert_eq!(served.upstream.requests().len(), 1);
 }
 
+#[tokio::test]
+async fn what_is_echoed_fits_a_head() {
+    let config = json!({
+        "providers": [{ "name": "a", "type": "openai-compatible", "model": "m", "api_key": "k",
+            "base_url": "https://a.test/v1" }],
+        "tasks": { "t": {} },
+    });
+    let served = serve_by(config, Door::Inside, answers);
+    let long = "é ".repeat(100_000);
+    let by_strategy = InferRequest { strategy: Some(long.clone()), ..work("t", "x") };
+    for message in [work(&long, "x"), by_strategy] {
+        let refused = client(&served).infer(message).await.expect_err("unknown");
+        let head: usize = refused.metadata().clone().into_headers().values().map(|value| value.len()).sum();
+        assert!(refused.message().len() < 2100 && head < 2100, "{} {head}", refused.message().len());
+    }
+    let body = json!({ "task": long, "prompt": "x" });
+    let refused = text(served.send(post("/v1/infer", &body, &[])).await).await;
+    assert!(refused.contains("there is no task") && refused.len() < 3000, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reflection_ends_with_its_time_and_with_the_port() {
+    let served = serve(Door::Inside, answers);
+    let mut client = ServerReflectionClient::new(served.gateway.grpc_router());
+    let began = tokio::time::Instant::now();
+    let mut silent = client.server_reflection_info(stream::pending()).await.expect("open").into_inner();
+    assert!(silent.next().await.is_none());
+    assert_eq!(began.elapsed(), served.gateway.server().body_timeout);
+    let mut silent = client.server_reflection_info(stream::pending()).await.expect("open").into_inner();
+    served.gateway.closing.cancel();
+    assert!(silent.next().await.is_none());
+    assert_eq!(began.elapsed(), served.gateway.server().body_timeout);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_of_an_rpc_is_that_of_the_call() {
     let served = serve(Door::Inside, |_| Box::pin(std::future::pending()));
@@ -227,7 +261,8 @@ async fn what_is_no_rpc_is_refused_in_its_own_way() {
     let served = serve(Door::Inside, answers);
     let router = served.gateway.whole_router();
     let send = async |path: &str, kind: &str| {
-        let request = post(path, &json!({}), &[("content-type", kind)]);
+        let mut request = post(path, &json!({}), &[("content-type", kind)]);
+        *request.version_mut() = http::Version::HTTP_2;
         let response = tower::ServiceExt::oneshot(router.clone(), request).await.expect("never fails");
         let code = response.headers().get("grpc-status").map(|code| code.to_str().expect("ASCII").to_owned());
         let status = response.status().as_u16();
@@ -238,10 +273,27 @@ async fn what_is_no_rpc_is_refused_in_its_own_way() {
     let code = |code: Code| (200, Some((code as i32).to_string()));
     assert_eq!(send("/llmpool.v1.LlmPool/Nope", grpc).await, code(Code::Unimplemented));
     assert_eq!(send("/llmpool.v2.LlmPool/Infer", grpc).await, code(Code::Unimplemented));
-    assert_eq!(send("/llmpool.v1.LlmPool/Infer", "application/json").await, code(Code::Unimplemented));
+    for framed_otherwise in ["application/json", "application/grpc-web+proto", "application/grpcfoo"] {
+        assert_eq!(send("/llmpool.v1.LlmPool/Infer", framed_otherwise).await, code(Code::Unimplemented));
+    }
     assert_eq!(send("/llmpool.v1.LlmPool/Infer", grpc).await, code(Code::Internal), "that is no message");
     assert_eq!(send("/nowhere", "application/json").await, (404, None));
     assert_eq!(send("/./metrics", "application/json").await, (404, None), "dots alone are no service");
     assert_eq!(send("/v1/infer", "application/json").await, (400, None), "both on one port");
-    assert_eq!(served.statuses(), [501, 501, 415, 500, 404, 404, 400]);
+    assert_eq!(served.statuses(), [501, 501, 415, 415, 415, 500, 404, 404, 400]);
+
+    let mut unknown = post("/llmpool.v1.LlmPool/Nope", &json!({}), &[("content-type", grpc)]);
+    *unknown.version_mut() = http::Version::HTTP_2;
+    let unknown = tower::ServiceExt::oneshot(router.clone(), unknown).await.expect("never fails");
+    let status = Status::from_header_map(unknown.headers()).expect("a status");
+    assert_eq!(
+        (said(&status, "x-llmpool-error").as_str(), said(&status, "x-llmpool-status").as_str()),
+        ("unimplemented", "501")
+    );
+    assert_eq!(status.message(), "there is no /llmpool.v1.LlmPool/Nope");
+
+    let old = post("/llmpool.v1.LlmPool/Infer", &json!({}), &[("content-type", grpc)]);
+    let old = tower::ServiceExt::oneshot(router, old).await.expect("never fails");
+    assert_eq!(old.status(), 505);
+    assert!(text(old).await.contains("gRPC needs HTTP/2"));
 }
