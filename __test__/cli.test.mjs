@@ -1,13 +1,14 @@
 // The command line: data on stdout, words on stderr, and an exit code that says how it went.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { folder, ROOT, runNode, startNode } from './support/child.mjs'
 import { provider } from './support/pool.mjs'
-import { ok, status, Upstream } from './support/upstream.mjs'
-import { bounded, roomy, until } from './support/wait.mjs'
+import { after, ok, status, Upstream } from './support/upstream.mjs'
+import { bounded, deferred, roomy, until } from './support/wait.mjs'
 
 const BIN = join(ROOT, 'bin', 'llmpool.js')
 
@@ -209,6 +210,50 @@ describe('LLMPool command line', () => {
       assert.doesNotMatch(stdout, /Hello|nobody-asked|key-of/)
     },
   )
+
+  /** A server with one call under way, and how to let that be answered. */
+  async function serving(t) {
+    const gate = deferred()
+    const upstream = await Upstream.start(t, after(gate.promise, ok('Oslo.')))
+    const file = configOf(t, [provider('only', upstream)])
+    const child = startNode(t, '', { file: BIN, args: ['serve', '--config', file, '--http', '127.0.0.1:0'] })
+    const said = { stderr: '', stdout: '' }
+    for (const name of ['stderr', 'stdout']) {
+      child[name].on('data', (data) => {
+        said[name] += data
+      })
+    }
+    await until(() => said.stderr.includes('Try it'))
+    const [, url] = /health, metrics: (http\S+)\/health/.exec(said.stderr)
+    const body = JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }] })
+    const asked = fetch(`${url}/v1/chat/completions`, { method: 'POST', body })
+    await until(() => upstream.count === 1)
+    return { child, said, url, asked, answer: gate.resolve }
+  }
+
+  it('serve: SIGHUP does not end a server that waits for its last calls', bounded, async (t) => {
+    const { child, said, asked, answer } = await serving(t)
+    child.kill('SIGTERM')
+    await until(() => said.stdout.includes('"closing"'))
+    child.kill('SIGHUP')
+    answer()
+    assert.equal((await asked).status, 200)
+    const { code, signal } = await child.ended
+    assert.deepEqual([code, signal], [0, null])
+  })
+
+  it('serve: goes on when nobody reads its log any more', bounded, async (t) => {
+    const { child, said, url, asked, answer } = await serving(t)
+    child.ended.catch(() => {}) // its stdout is not read to its end
+    child.stdout.destroy()
+    for (let turn = 0; turn < 3; turn++) assert.equal((await fetch(`${url}/live`)).status, 200)
+    await until(() => said.stderr.includes('without its log'))
+    answer()
+    assert.equal((await asked).status, 200)
+    child.kill('SIGTERM')
+    const [code, signal] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode, null]
+    assert.deepEqual([code, signal, said.stderr.match(/without its log/g).length], [0, null, 1])
+  })
 
   it('serve: refuses an address that others can reach, and what it cannot read', bounded, async (t) => {
     const upstream = await Upstream.start(t)

@@ -25,6 +25,13 @@ async function serve({ config, http, grpc, insecure, quiet, statsFile }) {
   const { LLMPool } = require('../index.js')
   const pool = new LLMPool({ configPath: config, ...(statsFile === undefined ? {} : { statsFile }) })
   const log = quiet ? () => {} : writeLine
+  goOnUnread()
+  // Until the very end: nobody's hearing it would end the process, and the requests that are waited for with it.
+  let closing = false
+  const reload = () => {
+    // What is wrong with it is told as `error`, and what was in force stays.
+    if (!closing) pool.reload().catch((error) => pool.emit('error', error))
+  }
   try {
     pool.on('error', (/** @type {any} */ error) => log('error', { message: error.message }))
     await pool.initialize()
@@ -34,6 +41,7 @@ async function serve({ config, http, grpc, insecure, quiet, statsFile }) {
       )
     }
     pool.on('configChanged', () => log('configChanged', { version: pool.getStats().configVersion }))
+    process.on('SIGHUP', reload)
     const gateway = await pool.serve({
       ...(http === undefined ? {} : { http }),
       ...(grpc === undefined ? {} : { grpc }),
@@ -41,7 +49,8 @@ async function serve({ config, http, grpc, insecure, quiet, statsFile }) {
       ...(quiet ? {} : { onRequest: ({ time, ...entry }) => log('request', entry, time) }),
     })
     process.stderr.write(greeting(gateway, Object.keys(pool.getProviderStats())))
-    await ended(pool)
+    await ended()
+    closing = true
     log('closing', {})
     // The second signal is for those who do not want to wait.
     const forced = new AbortController()
@@ -54,26 +63,33 @@ async function serve({ config, http, grpc, insecure, quiet, statsFile }) {
     for (const signal of ENDING) process.off(signal, force)
   } finally {
     await pool.shutdown({ drainTimeout: 0 })
+    process.off('SIGHUP', reload)
   }
 }
 
 const ENDING = /** @type {const} */ (['SIGTERM', 'SIGINT'])
 
-/** Until a signal ends it. SIGHUP reads the configuration again. @param {import('../index').LLMPool} pool */
-function ended(pool) {
-  const reload = () => {
-    // What is wrong with it is told as `error`, and what was in force stays.
-    pool.reload().catch((error) => pool.emit('error', error))
-  }
-  process.on('SIGHUP', reload)
+/** Until a signal ends it. */
+function ended() {
   return new Promise((resolve) => {
     const end = () => {
-      process.off('SIGHUP', reload)
       for (const signal of ENDING) process.off(signal, end)
       resolve(undefined)
     }
     for (const signal of ENDING) process.on(signal, end)
   })
+}
+
+/** A log that nobody reads any more is no reason to leave the callers. */
+function goOnUnread() {
+  process.stdout.removeAllListeners('error')
+  let told = false
+  process.stdout.on('error', ({ message }) => {
+    if (!told) process.stderr.write(`llmpool: stdout: ${message}; serves on without its log\n`)
+    told = true
+  })
+  // Where that is gone as well, nothing is left to say it to.
+  process.stderr.on('error', () => {})
 }
 
 /** @param {string} event @param {object} fields @param {number} [time] */
