@@ -262,7 +262,9 @@ class LLMPool extends PoolEmitter {
     if (request.signal.aborted) throw request.signal.reason
     // A pool that was shut down answers that it is, with a status, as a server does; one that never began cannot.
     if (!this.#ready) unwrap(this.#refusal(null))
-    this.#load()
+    // How long a body may be stands in the configuration.
+    if (!this.#ready) unwrap(await this.#loaded())
+    request.signal.throwIfAborted()
     return answer(this.#native, request)
   }
 

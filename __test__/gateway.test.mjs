@@ -383,6 +383,44 @@ test('options that cannot be are refused by name, and an address that is taken i
   await gateway.close()
 })
 
+test('a body through the fetch is read as far as it may be, and for as long as somebody waits', bounded, async (t) => {
+  const upstream = await Upstream.start(t)
+  const pool = await openPool(t, [provider('main', upstream)], { config: { server: { max_body_bytes: 1000 } } })
+  const url = 'http://llmpool.local/v1/chat/completions'
+  const post = (body, init) => pool.fetch(url, { method: 'POST', body, duplex: 'half', ...init })
+  const source = (pull) => {
+    const left = deferred()
+    const stream = new ReadableStream({ pull, cancel: left.resolve }, { highWaterMark: 0 })
+    return { stream, left: left.promise }
+  }
+
+  const reason = new Error('changed my mind')
+  const leaving = new AbortController()
+  const asked = deferred()
+  const silent = source(() => {
+    asked.resolve()
+    return new Promise(() => {})
+  })
+  const gone = post(silent.stream, { signal: leaving.signal }).catch((error) => error)
+  await asked.promise
+  leaving.abort(reason)
+  assert.deepEqual([await gone, await silent.left], [reason, reason])
+
+  let pulled = 0
+  const endless = source((controller) => {
+    pulled += 1
+    controller.enqueue(new Uint8Array(300))
+  })
+  assert.equal((await post(endless.stream)).status, 413)
+  await endless.left
+  assert.equal(pulled, 4)
+
+  const bad = await post(new Uint8Array([0x22, 0xff, 0x22]))
+  assert.deepEqual([bad.status, (await bad.json()).error.message], [400, 'the body is not UTF-8'])
+  assert.equal((await post(JSON.stringify({ messages: ask('é') }))).status, 200)
+  assert.equal(upstream.count, 1)
+})
+
 test('a pool that was shut down answers so through its fetch', bounded, async (t) => {
   const upstream = await Upstream.start(t)
   const pool = await openPool(t, [provider('main', upstream)])

@@ -3,6 +3,7 @@
 // `pool.fetch`: the gateway's routes as a function of the shape of `fetch`, without a socket. The request crosses whole;
 // the answer comes as a head and pieces of a body, and no piece is asked for that nobody reads.
 
+const { isUint8Array } = require('node:util').types
 const { Call, acknowledge, cancel, open } = require('./bridge')
 const { unwrap } = require('./errors')
 
@@ -93,14 +94,45 @@ class FetchCall extends Call {
 }
 
 /**
- * @param {{ fetch(id: number, method: string, target: string, headers: string[], body: string): void }} native
+ * The body, and no more of it than it takes to see that it is too long: the core says so then. Whoever leaves is not
+ * kept waiting for the rest.
+ *
+ * @param {Request} request @param {number} most bytes
+ */
+async function read({ body, signal }, most) {
+  if (body === null) return Buffer.alloc(0)
+  const reader = body.getReader()
+  // It ends what waits to be read; what the source makes of it is its own affair.
+  const stop = () => void reader.cancel(signal.reason).catch(() => {})
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    const pieces = []
+    let length = 0
+    while (length <= most) {
+      signal.throwIfAborted()
+      const { done, value } = await reader.read()
+      signal.throwIfAborted()
+      if (done) return Buffer.concat(pieces, length)
+      if (!isUint8Array(value)) throw new TypeError('the body of a request must be made of Uint8Arrays')
+      pieces.push(value)
+      length += value.byteLength
+    }
+    return Buffer.concat(pieces, most + 1)
+  } finally {
+    signal.removeEventListener('abort', stop)
+    stop()
+  }
+}
+
+/**
+ * @param {{ fetch(id: number, method: string, target: string, headers: string[], body: Buffer): void, maxBodyBytes(): number | null }} native
  * @param {Request} request
  * @returns {Promise<Response>}
  */
 async function answer(native, request) {
   const { pathname, search } = new URL(request.url)
   const headers = [...request.headers].flat()
-  const body = await request.text()
+  const body = await read(request, native.maxBodyBytes() ?? 0)
   const call = new FetchCall(request.signal)
   open(call, (id) => native.fetch(id, request.method, pathname + search, headers, body))
   const head = await call.headed

@@ -11,6 +11,7 @@ use axum::body::Body;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use serde::{Deserialize, Deserializer, Serialize};
 use tower::ServiceExt;
@@ -108,6 +109,12 @@ impl NativePool {
         })
     }
 
+    /// Bytes of the longest body that is read; what is longer need not be. `null` before the pool is initialized.
+    #[napi(catch_unwind)]
+    pub fn max_body_bytes(&self) -> Option<f64> {
+        self.inner.pool.get().map(|pool| pool.engine().roster().server().max_body_bytes as f64)
+    }
+
     /// Answers one HTTP request without a socket: first its head, then its body as far as the consumer has room.
     #[napi(catch_unwind)]
     pub fn fetch(
@@ -116,8 +123,9 @@ impl NativePool {
         method: String,
         target: String,
         headers: Vec<String>,
-        body: String,
+        body: Buffer,
     ) -> napi::Result<()> {
+        let body = Body::from(Vec::from(body));
         let credit = Arc::new(Credit::default());
         let cancelled = self.inner.channel.open(id as u64, Some(Arc::clone(&credit))).map(drop);
         self.task(id, move |inner, id| async move {
@@ -188,11 +196,11 @@ impl Inner {
         method: &str,
         target: &str,
         headers: &[String],
-        body: String,
+        body: Body,
     ) -> Result<Response<Body>, Error> {
         let pool = self.loaded().await?;
         let router = self.services.router.get_or_init(|| self.inside(pool)).clone();
-        let mut request = Request::new(Body::from(body));
+        let mut request = Request::new(body);
         *request.method_mut() = Method::try_from(method).map_err(unsendable)?;
         *request.uri_mut() = Uri::try_from(target).map_err(unsendable)?;
         for pair in headers.chunks_exact(2) {
