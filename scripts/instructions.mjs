@@ -56,12 +56,13 @@ function build() {
   return messages.findLast(({ executable, target }) => executable && target.name === 'instructions').executable
 }
 
+/** @param {string} program @returns {Record<string, number>} */
 function countAll(program) {
   const names = execFileSync(program, { encoding: 'utf8' }).trim().split('\n')
   return Object.fromEntries(names.map((name) => [name, count(program, name)]))
 }
 
-/** Instructions of one run of a piece. */
+/** Instructions of one run of a piece. @param {string} program @param {string} name */
 function count(program, name) {
   const folder = mkdtempSync(path.join(tmpdir(), 'instructions-'))
   try {
@@ -70,13 +71,18 @@ function count(program, name) {
     const { status, stderr } = spawnSync('valgrind', args, { encoding: 'utf8' })
     if (status !== 0) throw new Error(`valgrind ended with ${status}: ${stderr}`)
     const total = /^(?:summary|totals): (\d+)/m.exec(readFileSync(out, 'latin1'))
+    if (!total) throw new Error('callgrind counted nothing')
     return Math.round(Number(total[1]) / TIMES)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** @returns {string[]} what does more than before */
+/**
+ * @param {Record<string, number>} instructions
+ * @param {Record<string, number>} before
+ * @returns {string[]} what does more than before
+ */
 function print(instructions, before) {
   const worse = []
   for (const [name, count] of Object.entries(instructions)) {
@@ -92,6 +98,7 @@ function rustc() {
   return execFileSync('rustc', ['--version'], { encoding: 'utf8' }).trim()
 }
 
+/** @param {string} file */
 function hash(file) {
   return createHash('sha256')
     .update(readFileSync(path.join(ROOT, file)))
