@@ -34,7 +34,7 @@ if (process.argv.includes('--write')) {
   const before = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, 'utf8')) : {}
   const comparable = before.rustc === now.rustc && before.lock === now.lock
   const worse = print(now.instructions, comparable ? before.instructions : {})
-  if (!comparable) console.error('instructions: the baseline is of another compiler or lock file; --write makes one')
+  if (!comparable) console.error('instructions: there is no baseline of this compiler and lock file; --write makes one')
   if (worse.length > 0) {
     console.error(`instructions: more than before: ${worse.join(', ')}`)
     process.exitCode = 1
